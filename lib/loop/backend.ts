@@ -1,0 +1,180 @@
+/**
+ * The interface that every backend implements, and what it may call back.
+ *
+ * In: bytes, turns and timers, asked for by the loop and by io. Out: system calls through Node's
+ * modules (`pure`), the addon (`native`) or a simulation. Never: tasks, scopes, promises.
+ *
+ * Rules (numbered; tests name them):
+ *  1. A backend never calls a sink or the host from inside a call that was made to it.
+ *  2. `onClosed` comes exactly once for each stream, last, also after `abort()`.
+ *  3. After `pause()` returned no `onData` comes until `resume()`; EOF is held back likewise.
+ *  4. Data given to `write` is consumed when `write` returns: the caller may reuse its memory.
+ *  5. Data given to `onData` is the receiver's own and is never written again.
+ *  6. A sink that throws is reported through `BackendHost.onError`; nothing else of the batch is lost.
+ *  7. A stream reads from the moment its `onConnection`/`onConnect` returned, unless it was paused in there.
+ *  8. Errors are values of Node's shape made by `systemError()`; nothing but argument errors is thrown.
+ */
+import type { Buffer } from 'node:buffer';
+
+/** The loop, as a backend sees it. */
+export interface BackendHost {
+  /** Asked for with `requestTurn`. */
+  onTurn(): void;
+  /** The armed deadline has come (it may be called a little early or for nothing). */
+  onTimers(): void;
+  /** A sink threw. */
+  onError(message: string, error: unknown, subject: unknown): void;
+}
+
+export interface SocketAddress {
+  /** An IP address, or the path of a UNIX socket. */
+  readonly address: string;
+  /** 0 for a UNIX socket. */
+  readonly port: number;
+  readonly family: 'IPv4' | 'IPv6' | 'unix';
+}
+
+/** What a stream reports. One object per connection; io's transport implements it. */
+export interface StreamSink {
+  onData(chunk: Buffer): void;
+  /** Asked before each read while `handle.setReadInto(true)`: at least one byte long. */
+  onAlloc(hintBytes: number): Uint8Array;
+  /** `bytes` were read into what `onAlloc` gave. */
+  onFilled(bytes: number): void;
+  /** The peer sent FIN. The write side stays open. */
+  onEof(): void;
+  /** Asked for with `notifyDrain`: at most that many bytes are buffered now. */
+  onDrain(): void;
+  /** The end. Undefined after an orderly end. */
+  onClosed(error: Error | undefined): void;
+}
+
+/** One connected byte stream. */
+export interface StreamHandle {
+  /** Set by io inside `onConnection`/`onConnect`. */
+  sink: StreamSink | null;
+  /** Bytes taken by `write` that the kernel has not taken yet. */
+  readonly bufferedBytes: number;
+  readonly fd: number | null;
+  /** Takes all of it; returns `bufferedBytes` after it. Dropped (returns 0) once closing. */
+  write(data: string | Uint8Array): number;
+  /** One `onDrain` when at most `lowBytes` are buffered; never from inside this call. */
+  notifyDrain(lowBytes: number): void;
+  /** FIN after what is buffered. Idempotent. */
+  shutdown(): void;
+  /** Flushes, then closes. No `onData` after it. Idempotent. */
+  close(): void;
+  /** Closes at once; what is buffered is lost. Idempotent. */
+  abort(): void;
+  pause(): void;
+  resume(): void;
+  /** Reads go through onAlloc/onFilled (true) or onData (false, the default). */
+  setReadInto(enable: boolean): void;
+  setNoDelay(enable: boolean): void;
+  /** @param idleMs milliseconds before the first probe; 0 leaves the system's value. */
+  setKeepAlive(enable: boolean, idleMs: number): void;
+  ref(): void;
+  unref(): void;
+  /** Null once closed and not asked for before. */
+  localAddress(): SocketAddress | null;
+  remoteAddress(): SocketAddress | null;
+}
+
+export interface ListenerSink {
+  /** Listening; `address` is what was bound. First call. Or `onListenError`, then nothing. */
+  onListening(address: SocketAddress): void;
+  onListenError(error: Error): void;
+  onConnection(stream: StreamHandle): void;
+  /** Accepting failed (EMFILE …). At most once a second; accepting goes on by itself. */
+  onAcceptError(error: Error): void;
+  /** After `close()`. */
+  onListenerClosed(): void;
+}
+
+export interface ListenerHandle {
+  readonly fd: number | null;
+  /** Stops accepting; new connections wait in the backlog. */
+  pause(): void;
+  resume(): void;
+  ref(): void;
+  unref(): void;
+  /** Idempotent. */
+  close(): void;
+}
+
+export interface ListenTcp {
+  /** An IP address (already looked up). */
+  readonly host: string;
+  readonly port: number;
+  readonly backlog: number;
+  readonly reusePort: boolean;
+  /** IPv6 only: do not accept IPv4 on `::`. */
+  readonly ipv6Only: boolean;
+  readonly noDelay: boolean;
+  /** Accept paused until `resume()`. */
+  readonly paused: boolean;
+}
+
+export interface ListenUnix {
+  /** A leading '\0' means Linux' abstract namespace. */
+  readonly path: string;
+  readonly backlog: number;
+  readonly paused: boolean;
+}
+
+export interface ConnectTcp {
+  /** An IP address (already looked up). */
+  readonly host: string;
+  readonly port: number;
+  readonly localHost: string | undefined;
+  readonly localPort: number | undefined;
+  readonly noDelay: boolean;
+}
+
+/** Exactly one of the two calls, unless the request was cancelled. */
+export interface ConnectSink {
+  onConnect(stream: StreamHandle): void;
+  onConnectError(error: Error): void;
+}
+
+export interface ConnectRequest {
+  /** The socket is closed; the sink hears nothing more. */
+  cancel(): void;
+}
+
+export interface BackendCounters {
+  /** Open streams, closing ones included. */
+  readonly streams: number;
+  readonly listeners: number;
+  readonly connecting: number;
+  /** Bytes that wait to be written. */
+  readonly writeBufferBytes: number;
+}
+
+export interface Backend {
+  readonly name: 'uv' | 'io_uring' | 'pure' | 'simulated';
+  /** Monotonic milliseconds on the clock of `performance.now()`. */
+  now(): number;
+  /** `host.onTurn()` once, soon, with I/O and Node's own callbacks in between. Idempotent until then. */
+  requestTurn(): void;
+  /** `host.onTimers()` at that time. Replaces the one before; Infinity: none. */
+  armTimer(deadlineMs: number): void;
+  /** Whether the armed timer keeps the process alive. */
+  setTimerRef(ref: boolean): void;
+  listenTcp(options: ListenTcp, sink: ListenerSink): ListenerHandle;
+  listenUnix(options: ListenUnix, sink: ListenerSink): ListenerHandle;
+  connectTcp(options: ConnectTcp, sink: ConnectSink): ConnectRequest;
+  connectUnix(path: string, sink: ConnectSink): ConnectRequest;
+  /** The system's resolver; `family` 0 means both. Returns a cancel function. */
+  lookup(
+    hostname: string,
+    family: 0 | 4 | 6,
+    done: (error: Error | null, addresses: readonly { address: string; family: 4 | 6 }[]) => void,
+  ): () => void;
+  counters(): BackendCounters;
+  /** Aborts all streams, closes all listeners, disarms; `done` when nothing is left open. */
+  close(done: () => void): void;
+}
+
+/** Makes the backend of one loop. */
+export type BackendFactory = (host: BackendHost) => Backend;
