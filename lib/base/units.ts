@@ -1,0 +1,43 @@
+/**
+ * Checks of numbers that users give. Durations are milliseconds, sizes are bytes.
+ *
+ * In: a name and what was given. Out: the number. Never: silent clamping or conversion.
+ */
+import { argTypeError, rangeError } from './errors.ts';
+
+/** The largest finite duration or deadline, in ms: beyond it doubles lose whole milliseconds. */
+export const maxMs: number = 2 ** 53;
+
+/** Milliseconds. Infinity means never; negative means now. NaN and non-numbers: TypeError. */
+export function checkMs(name: string, value: unknown): number {
+  // NaN is the only number that differs from itself.
+  if (typeof value !== 'number' || value !== value) {
+    throw argTypeError(name, 'a number of milliseconds', value);
+  }
+  return value;
+}
+
+/** A whole number within [min, max]. Non-numbers: TypeError; others: RangeError. */
+export function checkInteger(
+  name: string,
+  value: unknown,
+  min: number = 0,
+  max: number = Number.MAX_SAFE_INTEGER,
+): number {
+  if (typeof value !== 'number') throw argTypeError(name, 'an integer', value);
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw rangeError(name, `an integer >= ${min} and <= ${max}`, value);
+  }
+  return value;
+}
+
+/** A number of bytes; Infinity means no bound. */
+export function checkBytes(name: string, value: unknown, min: number = 0): number {
+  if (value === Infinity) return value;
+  return checkInteger(name, value, min);
+}
+
+/** 0 … 65535. */
+export function checkPort(name: string, value: unknown): number {
+  return checkInteger(name, value, 0, 65_535);
+}
