@@ -1,0 +1,43 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+/** Tests that no policy changes: they run once. All others run on `pure` and on `native`. */
+const plainTests = [
+  'test/*.test.ts',
+  'test/base/**/*.test.ts',
+  'test/package/**/*.test.ts',
+  'test/scripts/**/*.test.ts',
+];
+
+function policyProject(policy: 'pure' | 'native'): {
+  extends: true;
+  test: { name: string; env: Record<string, string>; include: string[]; exclude: string[] };
+} {
+  return {
+    extends: true,
+    test: {
+      name: policy,
+      env: { UVIO_TEST_POLICY: policy, UVIO_POLICY: policy },
+      include: ['test/**/*.test.ts'],
+      exclude: plainTests,
+    },
+  };
+}
+
+export default defineConfig({
+  resolve: {
+    alias: { uvio: fileURLToPath(new URL('./lib/index.ts', import.meta.url)) },
+  },
+  test: {
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 10_000,
+    teardownTimeout: 5_000,
+    projects: [
+      policyProject('pure'),
+      policyProject('native'),
+      { extends: true, test: { name: 'plain', include: plainTests } },
+    ],
+    coverage: { provider: 'v8', include: ['lib/**/*.ts'] },
+  },
+});
