@@ -1,0 +1,137 @@
+/**
+ * Cancel errors and their delivery to waits.
+ *
+ * In: who cancels and why, and the waits concerned. Out: rejected waits. Never: recursion (chains of
+ * tasks that await one another may be long), user code called before all flags are set.
+ */
+import { CancelledError } from '../base/errors.ts';
+import type { Frame } from './frame.ts';
+import { frameStorage } from './frame.ts';
+import { rootNode, type ScopeNode } from './scope-node.ts';
+import type { Waiter } from './waiter.ts';
+
+/** The region whose cancellation made an error; none for the edge kind. */
+const origins = new WeakMap<CancelledError, ScopeNode>();
+
+/**
+ * Makes the error of one cancellation, shared by all waits that it ends. Without a stack unless
+ * `debug`: it would show the canceller ten thousand times and cost more than all the rest.
+ */
+export function cancelError(
+  message: string,
+  reason: unknown,
+  origin: ScopeNode | null,
+  debug: boolean,
+): CancelledError {
+  const options = reason === undefined ? {} : { reason, cause: reason };
+  let error: CancelledError;
+  if (debug) {
+    error = new CancelledError(message, options);
+  } else {
+    const limit = Error.stackTraceLimit;
+    Error.stackTraceLimit = 0;
+    error = new CancelledError(message, options);
+    Error.stackTraceLimit = limit;
+  }
+  if (origin !== null) origins.set(error, origin);
+  return error;
+}
+
+/**
+ * The region that an error comes from, also when Node or the Web wrapped it in an AbortError
+ * because it was the reason of a signal.
+ */
+export function originOf(error: unknown): ScopeNode | undefined {
+  for (let depth = 0; depth < 4; depth++) {
+    if (error instanceof CancelledError) {
+      const origin = origins.get(error);
+      if (origin !== undefined) return origin;
+    }
+    if (typeof error !== 'object' || error === null) return undefined;
+    if ((error as { code?: unknown }).code !== 'ABORT_ERR') return undefined;
+    error = (error as { cause?: unknown }).cause;
+  }
+  return undefined;
+}
+
+// A pair per delivery, flattened. Deliveries that deliveries cause join the end: no recursion.
+const queue: (Waiter<unknown> | CancelledError)[] = [];
+let delivering = false;
+
+/** Rejects the waits that are still active. */
+export function deliver(waiters: readonly Waiter<unknown>[], error: CancelledError): void {
+  for (const waiter of waiters) queue.push(waiter, error);
+  if (delivering) return;
+  delivering = true;
+  try {
+    for (let i = 0; i < queue.length; i += 2) {
+      const waiter = queue[i] as Waiter<unknown>;
+      if (waiter.active) waiter.deliver(queue[i + 1] as CancelledError);
+    }
+  } finally {
+    delivering = false;
+    queue.length = 0;
+  }
+}
+
+/** Nearest region around that is still open. */
+export function openNode(node: ScopeNode): ScopeNode {
+  while (node.left) node = node.parent ?? rootNode(node.loop);
+  return node;
+}
+
+/** Whether an edge cancellation of its task is held back from this region by a shield. */
+export function edgeShielded(node: ScopeNode): boolean {
+  const task = node.task;
+  let at: ScopeNode | null = node;
+  while (at !== null && at.task === task) {
+    if (at.shield) return true;
+    at = at.parent;
+  }
+  return false;
+}
+
+/**
+ * The error that a wait in this frame must end with, or null. Takes the pending edge of the task,
+ * which comes before a level: the task's cancellation is the outer one, and a level stays.
+ */
+export function refusal(frame: Frame): CancelledError | null {
+  const node = openNode(frame.scope);
+  const task = frame.task;
+  if (task !== null && task.pendingCancel !== null && !edgeShielded(node)) {
+    const edge = task.pendingCancel;
+    task.pendingCancel = null;
+    return edge;
+  }
+  return node.effective;
+}
+
+class LateRejection {
+  readonly #reject: (error: unknown) => void;
+  readonly #error: unknown;
+
+  constructor(reject: (error: unknown) => void, error: unknown) {
+    this.#reject = reject;
+    this.#error = error;
+  }
+
+  runJob(): void {
+    this.#reject(this.#error);
+  }
+}
+
+/**
+ * A promise rejected with a cancellation that `refusal` or `takeCancellation` gave. The first one
+ * of a task is rejected at once, later ones by the ready queue, so that
+ * `for (;;) try { await sleep(1) } catch {}` in a cancelled scope cannot starve the process.
+ */
+export function cancelledPromise(error: unknown): Promise<never> {
+  const frame = frameStorage.getStore();
+  const task = frame?.task;
+  if (frame === undefined || frame.loop.closed) return Promise.reject(error);
+  if (task !== null && task !== undefined && !task.refused) {
+    task.refused = true;
+    return Promise.reject(error);
+  }
+  return new Promise((_, reject) => frame.loop.enqueue(new LateRejection(reject, error)));
+}

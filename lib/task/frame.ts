@@ -1,0 +1,60 @@
+/**
+ * What the code that runs now belongs to: loop, task, innermost cancel region, variables.
+ *
+ * In: `frameStorage.run(frame, fn)` at a task's start and at a scope's entry. Out: `currentFrame()`.
+ * Never: one AsyncLocalStorage.run per wait; a frame is read there, not made.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { EventLoop } from '../loop/event-loop.ts';
+import { runningLoop } from '../loop/event-loop.ts';
+import { getLoopPolicy } from '../loop/policy.ts';
+import type { ScopeNode } from './scope-node.ts';
+import type { Task } from './task.ts';
+
+/** Context variables by their identity. Copied when one is set, so a snapshot is the map itself. */
+export type Vars = ReadonlyMap<object, unknown>;
+
+/** What owns context variables: a task, or a `Context`. */
+export interface VarsBox {
+  /** @internal */
+  vars: Vars | null;
+}
+
+/** The value in AsyncLocalStorage. `ScopeNode` extends it, so entering a scope makes one object. */
+export class Frame {
+  readonly loop: EventLoop;
+  /** The running task; null in callbacks and outside of tasks. */
+  readonly task: Task | null;
+  /** Innermost cancel region; the task's root region when there is no scope. */
+  readonly scope: ScopeNode;
+  readonly box: VarsBox;
+
+  constructor(loop: EventLoop, task: Task | null, scope: ScopeNode | null, box: VarsBox) {
+    this.loop = loop;
+    this.task = task;
+    // A ScopeNode is its own innermost region.
+    this.scope = scope ?? (this as unknown as ScopeNode);
+    this.box = box;
+  }
+}
+
+/** @internal Makes a frame current while `fn` runs, and in all async code that starts in it. */
+export const frameStorage: AsyncLocalStorage<Frame | undefined> = new AsyncLocalStorage();
+
+/** Undefined outside of tasks and scopes. */
+export function currentFrame(): Frame | undefined {
+  return frameStorage.getStore();
+}
+
+let threadLoop: EventLoop | undefined;
+
+/** The loop of this thread for work outside of any run; made when first needed. */
+export function defaultLoop(): EventLoop {
+  if (threadLoop === undefined || threadLoop.closed) threadLoop = getLoopPolicy().createLoop();
+  return threadLoop;
+}
+
+/** The loop of the current task, else the one that runs callbacks now, else the default loop. */
+export function currentLoop(): EventLoop {
+  return frameStorage.getStore()?.loop ?? runningLoop() ?? defaultLoop();
+}

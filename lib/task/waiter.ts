@@ -1,0 +1,172 @@
+/**
+ * One suspended wait: the only way in which code of uvio waits.
+ *
+ * In: `start()` from the code that waits, `wake`/`fail` from whoever ends it. Out: a plain native
+ * promise. Never: a Promise subclass, an async wrapper, a closure per wait.
+ */
+import type { CancelledError, WaitOptions } from '../base/errors.ts';
+import { cancelledPromise, openNode, refusal } from './cancellation.ts';
+import { frameStorage } from './frame.ts';
+import type { ScopeNode } from './scope-node.ts';
+
+type Resolve = (value: unknown) => void;
+type Reject = (error: unknown) => void;
+
+// The executor runs inside `new Promise`: handing over through these saves a closure per wait.
+let heldResolve: Resolve;
+let heldReject: Reject;
+function hold(resolve: Resolve, reject: Reject): void {
+  heldResolve = resolve;
+  heldReject = reject;
+}
+
+/** Listens to the signal of one wait. */
+class AbortLink {
+  readonly signal: AbortSignal;
+  readonly waiter: Waiter<unknown>;
+
+  constructor(signal: AbortSignal, waiter: Waiter<unknown>) {
+    this.signal = signal;
+    this.waiter = waiter;
+    signal.addEventListener('abort', this, { once: true });
+  }
+
+  handleEvent(): void {
+    const { waiter, signal } = this;
+    if (!waiter.active) return;
+    waiter.onCancel();
+    waiter.fail(signal.reason);
+  }
+
+  remove(): void {
+    this.signal.removeEventListener('abort', this);
+  }
+}
+
+/** Reusable, and embeddable by inheritance: a lock's waiter adds its place in the queue. */
+export class Waiter<T = void> {
+  /** What is waited for, as shown by inspect: 'read', 'sleep' … */
+  readonly label: string;
+  /** @internal Where it is linked, while active. */
+  node: ScopeNode | null;
+  /** @internal */
+  prev: Waiter<unknown> | null;
+  /** @internal */
+  next: Waiter<unknown> | null;
+  // Plain fields: private ones cost more to set up, and this is the hottest object of all.
+  /** @internal */
+  resolve: Resolve | null;
+  /** @internal */
+  reject: Reject | null;
+  /** @internal */
+  abort: AbortLink | null;
+
+  constructor(label: string) {
+    this.label = label;
+    this.node = null;
+    this.prev = null;
+    this.next = null;
+    this.resolve = null;
+    this.reject = null;
+    this.abort = null;
+  }
+
+  /** A promise of `start()` is open. */
+  get active(): boolean {
+    return this.resolve !== null;
+  }
+
+  /**
+   * Begins the wait. In a cancelled task or scope, or with an aborted signal, the promise is
+   * rejected instead and `active` stays false. The caller checks that it is not active already.
+   */
+  start(options?: WaitOptions): Promise<T> {
+    const frame = frameStorage.getStore();
+    let node: ScopeNode | null = null;
+    if (frame !== undefined) {
+      const task = frame.task;
+      node = frame.scope;
+      if (node.effective !== null || (task !== null && task.pendingCancel !== null)) {
+        const error = refusal(frame);
+        if (error !== null) return this.refuse(error);
+        node = openNode(node);
+      }
+    }
+    const signal = options?.signal;
+    if (signal !== undefined) {
+      if (signal.aborted) return Promise.reject(signal.reason);
+      this.abort = new AbortLink(signal, this as Waiter<unknown>);
+    }
+    return this.begin(node);
+  }
+
+  /** @internal Waits in a region without asking whether it is cancelled. */
+  begin(node: ScopeNode | null): Promise<T> {
+    const promise = new Promise<T>(hold as (resolve: (value: T) => void, reject: Reject) => void);
+    this.resolve = heldResolve;
+    this.reject = heldReject;
+    if (node !== null) node.addWaiter(this as Waiter<unknown>);
+    return promise;
+  }
+
+  /** @internal The wait begins in a cancelled task or scope. */
+  refuse(error: CancelledError): Promise<T> {
+    return cancelledPromise(error);
+  }
+
+  /** Resolves; nothing when not active. */
+  wake(value: T): void {
+    const resolve = this.resolve;
+    if (resolve === null) return;
+    end(this as Waiter<unknown>);
+    resolve(value);
+  }
+
+  /** Rejects; nothing when not active. */
+  fail(error: unknown): void {
+    const reject = this.reject;
+    if (reject === null) return;
+    end(this as Waiter<unknown>);
+    reject(error);
+  }
+
+  /** @internal A cancellation comes. Waits that pass it on, and go on, override this. */
+  deliver(error: CancelledError): void {
+    this.onCancel();
+    this.fail(error);
+  }
+
+  /** Called just before a cancellation or a signal rejects this wait: leave queues here. */
+  onCancel(): void {}
+}
+
+function end(waiter: Waiter<unknown>): void {
+  waiter.resolve = null;
+  waiter.reject = null;
+  if (waiter.node !== null) waiter.node.removeWaiter(waiter);
+  if (waiter.abort !== null) {
+    waiter.abort.remove();
+    waiter.abort = null;
+  }
+}
+
+/**
+ * For operations that can complete at once: the error they must end with instead when the current
+ * task or a scope around is cancelled (this takes a pending edge), else null. Functions that loop
+ * over such operations return `cancelledPromise(error)` rather than a rejection of their own, which
+ * could starve the process.
+ */
+export function takeCancellation(): CancelledError | null {
+  const frame = frameStorage.getStore();
+  if (frame === undefined) return null;
+  const task = frame.task;
+  if (frame.scope.effective === null && (task === null || task.pendingCancel === null)) return null;
+  return refusal(frame);
+}
+
+/** Throws the signal's reason when it has aborted. */
+export function checkSignal(options: WaitOptions | undefined): void {
+  if (options?.signal?.aborted) throw options.signal.reason;
+}
+
+export { cancelledPromise };
