@@ -1,0 +1,61 @@
+// Builds what the benchmarks need into bench/.build: the load generator, and with `--peers` the
+// peers in C and Go whose compilers are here. `--asan` builds the load generator with sanitizers.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { fileURLToPath } from 'node:url';
+
+const bench = fileURLToPath(new URL('.', import.meta.url));
+export const buildFolder = join(bench, '.build');
+export const loadBinary = join(buildFolder, 'load', 'load');
+export const loadAsanBinary = join(buildFolder, 'load-asan', 'load');
+export const libuvBinary = join(buildFolder, 'peers', 'libuv-echo');
+export const goBinary = join(buildFolder, 'peers', 'go-echo');
+
+function run(command, args) {
+  const result = spawnSync(command, args, { encoding: 'utf8' });
+  if (result.error?.code === 'ENOENT') return { ok: false, why: `${command} is not installed` };
+  const output = `${result.stdout}${result.stderr}`.trim();
+  return result.status === 0 ? { ok: true, output } : { ok: false, why: output };
+}
+
+/** Configures and compiles the load generator; throws with the compiler's words. */
+export function buildLoad({ asan = false } = {}) {
+  const folder = join(buildFolder, asan ? 'load-asan' : 'load');
+  const flag = `-DENABLE_ASAN=${asan ? 'ON' : 'OFF'}`;
+  const steps = [
+    ['-B', folder, '-S', join(bench, 'load'), flag],
+    ['--build', folder, '--parallel', '2'],
+  ];
+  for (const args of steps) {
+    const result = run('cmake', args);
+    if (!result.ok) throw new Error(`The load generator did not build:\n${result.why}`);
+  }
+  return join(folder, 'load');
+}
+
+/** Compiles the peers in C and Go; returns one line about each. */
+export function buildPeers() {
+  mkdirSync(join(buildFolder, 'peers'), { recursive: true });
+  const cc = process.env.CC ?? 'cc';
+  const source = join(bench, 'peers', 'c-libuv', 'echo.c');
+  const c = run(cc, ['-O3', '-Wall', '-Wextra', '-o', libuvBinary, source, '-luv']);
+  const go = run('go', ['build', '-o', goBinary, join(bench, 'peers', 'go', 'echo.go')]);
+  const line = (name, result) =>
+    `${name}: ${result.ok ? 'built' : `not built (${result.why.split('\n')[0]})`}`;
+  return [line('libuv', c), line('go', go)];
+}
+
+/** Brings the load generator up to date, and builds the peers that were never built. */
+export function ensureBuilt() {
+  buildLoad();
+  if (!existsSync(libuvBinary) || !existsSync(goBinary)) buildPeers();
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({ options: { asan: { type: 'boolean' }, peers: { type: 'boolean' } } });
+  buildLoad({ asan: values.asan ?? false });
+  console.log(values.asan ? 'load (asan): built' : 'load: built');
+  if (values.peers) for (const line of buildPeers()) console.log(line);
+}
