@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 /** Tests that no policy changes: they run once. All others run on `pure` and on `native`. */
 const plainTests = [
@@ -24,7 +24,7 @@ function policyProject(policy: 'pure' | 'native'): {
   };
 }
 
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   resolve: {
     alias: { uvio: fileURLToPath(new URL('./lib/index.ts', import.meta.url)) },
   },
@@ -41,3 +41,5 @@ export default defineConfig({
     coverage: { provider: 'v8', include: ['lib/**/*.ts'] },
   },
 });
+
+export default config;

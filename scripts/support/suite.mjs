@@ -35,7 +35,8 @@ function readCounts(report, code) {
 
 /**
  * @param {string[]} args for vitest
- * @param {{ node?: string, env?: NodeJS.ProcessEnv, skipNative?: boolean, quiet?: boolean }} options
+ * @param {{ node?: string, env?: NodeJS.ProcessEnv, skipNative?: boolean,
+ *   quiet?: boolean }} [options]
  *   node: the program to run it with; quiet: print the output only if something failed
  */
 export async function runVitest(args, options = {}) {

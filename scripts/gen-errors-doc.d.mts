@@ -1,0 +1,3 @@
+import type { ErrorRow } from '../lib/base/errors.ts';
+
+export function errorsPage(table: readonly ErrorRow[]): string;

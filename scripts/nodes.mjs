@@ -1,0 +1,48 @@
+// Runs the suite, on both policies, under other versions of Node with the addon as it was built
+// once. The Nodes come from npm, into .nodes/.
+//
+//   node scripts/nodes.mjs           22, 24 and 26
+//   node scripts/nodes.mjs 22 26
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { main, StepError, step } from './support/progress.mjs';
+import { root, run, runNpm } from './support/run.mjs';
+import { addCounts, closingLine, noCounts, runVitest } from './support/suite.mjs';
+
+const VERSIONS = { 22: '22.23.3', 24: '24.21.0', 26: '26.10.0' };
+const PACKAGE = `node-${process.platform}-${process.arch}`;
+
+function programOf(major) {
+  return join(root, `.nodes/node_modules/node${major}/bin/node`);
+}
+
+async function install(majors) {
+  const missing = majors.filter((major) => !existsSync(programOf(major)));
+  if (missing.length === 0) return;
+  const wanted = missing.map((major) => `node${major}@npm:${PACKAGE}@${VERSIONS[major]}`);
+  await step(`npm install ${wanted.length} versions of Node`, async (note) => {
+    const flags = ['--no-audit', '--no-fund', '--ignore-scripts', '--prefix', '.nodes'];
+    const { code, output } = await runNpm(['install', ...flags, ...wanted], { onLine: note });
+    if (code !== 0) throw new StepError('npm install failed', output);
+  });
+}
+
+async function suiteUnder(major) {
+  const node = programOf(major);
+  const { code, output } = await run(node, ['--version']);
+  if (code !== 0) throw new StepError(`node ${major} does not run`, output);
+  const env = { ...process.env, PATH: `${join(node, '..')}:${process.env.PATH}` };
+  const args = ['--project=pure', '--project=native'];
+  return await step(`the suite under Node ${output.trim()}`, () => {
+    return runVitest(args, { node, env, quiet: true });
+  });
+}
+
+await main(async () => {
+  const majors = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(VERSIONS);
+  await install(majors);
+  const total = noCounts();
+  for (const major of majors) addCounts(total, await suiteUnder(major));
+  console.log(closingLine(total));
+  return total.failed === 0 && total.passed > 0 ? 0 : 1;
+});

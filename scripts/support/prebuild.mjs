@@ -1,0 +1,45 @@
+// Makes a prebuild. In a folder of its own: prebuildify moves the file out of build/Release.
+import { cpSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { StepError } from './progress.mjs';
+import { npmScript, root, run } from './run.mjs';
+import { missingTools, nodeGypEnv, nodeGypScript } from './toolchain.mjs';
+
+const STAGE = join(root, 'build-prebuild');
+
+function stage() {
+  rmSync(STAGE, { recursive: true, force: true });
+  mkdirSync(STAGE);
+  for (const name of ['native', 'binding.gyp', 'package.json']) {
+    cpSync(join(root, name), join(STAGE, name), { recursive: true });
+  }
+  symlinkSync(join(root, 'node_modules'), join(STAGE, 'node_modules'));
+}
+
+/** prebuildify finds node-gyp on PATH, where `npm run` puts it; so do we. */
+function prebuildEnv() {
+  const npm = dirname(dirname(npmScript()));
+  const shim = join(npm, 'node_modules/@npmcli/run-script/lib/node-gyp-bin');
+  return {
+    ...nodeGypEnv(),
+    npm_config_node_gyp: nodeGypScript(),
+    PATH: `${shim}${delimiter}${process.env.PATH}`,
+    JOBS: 'max',
+  };
+}
+
+/** Makes prebuilds/<platform>-<arch>/uvio.<libc>.node. */
+export async function makePrebuild(note = () => {}) {
+  const missing = missingTools();
+  if (missing.length > 0) throw new StepError(`not found: ${missing.join(', ')}`);
+  stage();
+  const bin = join(root, 'node_modules/prebuildify/bin.js');
+  const args = [bin, '--napi', '--strip', '--tag-libc', '--out', root];
+  const { code, output } = await run(process.execPath, args, {
+    cwd: STAGE,
+    env: prebuildEnv(),
+    onLine: note,
+  });
+  if (code !== 0) throw new StepError('prebuildify failed: see above', output);
+  rmSync(STAGE, { recursive: true, force: true });
+}
