@@ -1,0 +1,56 @@
+// Owner: the hub owns its engine; an engine borrows endpoints between Add and OnReleased.
+// Lifetime: an endpoint's memory must stay until OnReleased was called for it.
+// Thread: the loop's thread.
+// Re-entrancy: an engine calls its host from the poll phase only, never from inside a call to it.
+#pragma once
+
+#include <sys/uio.h>
+#include <uv.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace uvio {
+
+// The seam behind which bytes move. The libuv engine answers Receive and Send by system calls; a
+// completion engine (io_uring) may answer from memory that the kernel has filled before. Nothing
+// above this header knows which.
+
+struct Endpoint;
+
+enum Interest : uint8_t { kInterestNone = 0, kInterestIn = 1, kInterestOut = 2 };
+
+// What an engine keeps inside each endpoint.
+struct EngineSlot {
+  uv_poll_t poll;
+};
+
+class EngineHost {
+ public:
+  // `failed`: the descriptor is in an error state and its interest was dropped; the next Receive
+  // or Send tells the error.
+  virtual void OnReady(Endpoint* endpoint, uint8_t interest, bool failed) = 0;
+  virtual void OnReleased(Endpoint* endpoint) = 0;
+
+ protected:
+  ~EngineHost() = default;
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual const char* name() const = 0;
+  // Makes the endpoint's descriptor known. 0 or a negative errno.
+  virtual int Add(Endpoint* endpoint) = 0;
+  virtual int SetInterest(Endpoint* endpoint, uint8_t interest) = 0;
+  // The descriptor may be closed as soon as this returns; OnReleased follows later.
+  virtual void Remove(Endpoint* endpoint) = 0;
+  // Whether the endpoint keeps the process alive.
+  virtual void Reference(Endpoint* endpoint, bool ref) = 0;
+  // Bytes, 0 at the end of the stream, or a negative errno (-EAGAIN: nothing there).
+  virtual int64_t Receive(Endpoint* endpoint, void* into, size_t capacity) = 0;
+  // Bytes taken, or a negative errno (-EAGAIN: full; ask for kInterestOut).
+  virtual int64_t Send(Endpoint* endpoint, const iovec* parts, int count) = 0;
+};
+
+}  // namespace uvio

@@ -1,0 +1,186 @@
+// Owner: the binding's instance data, one hub per environment (main thread or worker).
+// Lifetime: Open() .. Dispose() .. HubHost::OnDisposed(), after which it may be deleted.
+// Thread: the thread of its loop.
+// Re-entrancy: HubHost::Enter runs user code that may call any public method but Dispose's last
+//   step; every loop re-reads its state after Enter.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "core/endpoint.h"
+#include "core/layout.h"
+#include "core/timer.h"
+#include "core/uv_engine.h"
+
+namespace uvio {
+
+struct Chunk {
+  uint8_t* data = nullptr;
+  size_t len = 0;
+};
+
+class HubHost {
+ public:
+  // Hands `records` in records to JavaScript; microtasks have run when it returns.
+  virtual void Enter(int records) = 0;
+  // JavaScript's current chunk. Valid until JavaScript runs again.
+  virtual Chunk GetChunk(bool bulk) = 0;
+  virtual void OnDisposed() = 0;
+
+ protected:
+  ~HubHost() = default;
+};
+
+struct ListenOptions {
+  int backlog = 511;
+  bool reuse_port = false;
+  bool ipv6_only = false;
+  bool no_delay = true;
+  bool paused = false;
+};
+
+// One loop turn is: poll (libuv marks endpoints ready) -> Turn in the check phase (accept, read,
+// emit records, enter JavaScript once, flush what it wrote).
+class Hub final : public EngineHost {
+ public:
+  Hub(uv_loop_t* loop, HubHost* host);
+  ~Hub();
+  int Open();
+  void Map(uint8_t* shared, double clock_offset_ms);
+  void Dispose();
+
+  // Ids, or a negative errno.
+  int ListenTcp(std::string_view host, int port, const ListenOptions& options);
+  int ListenUnix(std::string_view path, const ListenOptions& options);
+  int ConnectTcp(std::string_view host, int port, std::string_view local_host, int local_port,
+                 bool no_delay);
+  int ConnectUnix(std::string_view path);
+
+  // Bytes queued after it, or a negative errno (-EBADF: stale id or closing).
+  int64_t Write(uint32_t id, const uint8_t* data, size_t len);
+  int64_t Receive(uint32_t id, void* into, size_t capacity);
+  int Shutdown(uint32_t id);
+  int Close(uint32_t id);
+  int Abort(uint32_t id);
+  int SetReading(uint32_t id, bool reading);
+  int SetInto(uint32_t id, bool into);
+  int NotifyDrain(uint32_t id, int low_water);
+  // Emits a kRecReplay for the id in the next turn.
+  int Replay(uint32_t id);
+  int SetNoDelay(uint32_t id, bool enable);
+  int SetKeepAlive(uint32_t id, bool enable, int idle_ms);
+  int Reference(uint32_t id, bool ref);
+  int Descriptor(uint32_t id);
+  // Port and family go to the control words.
+  int AddressOf(uint32_t id, bool peer, std::string* text);
+
+  // Sends what JavaScript has put into the out slab: one vectored write for each stream.
+  void Flush();
+  void TimerReference(bool ref);
+  void SetSpin(uint64_t micros) { spin_ns_ = micros * 1000; }
+  bool disposing() const { return disposing_; }
+
+  void OnReady(Endpoint* endpoint, uint8_t interest, bool failed) override;
+  void OnReleased(Endpoint* endpoint) override;
+
+ private:
+  static constexpr uint32_t kPageSlots = 64;
+  struct List {
+    Endpoint* head = nullptr;
+    Endpoint* tail = nullptr;
+  };
+
+  // hub.cc: slots and closing
+  Endpoint* Find(uint32_t id);
+  Endpoint* Stream(uint32_t id);
+  Endpoint* New(Kind kind, int fd);
+  void Recycle(Endpoint* endpoint);
+  void Fail(Endpoint* endpoint, int error, Syscall syscall);
+  void CloseNow(Endpoint* endpoint);
+  void Raise(Endpoint* endpoint, Record record);
+  void Wake();
+  int SetInterest(Endpoint* endpoint, uint8_t interest);
+  void UpdateInterest(Endpoint* endpoint);
+  void HandleClosed();
+
+  // hub_open.cc
+  int Listen(int fd, const Address& address, const ListenOptions& options);
+  int Connect(int fd, const Address& address);
+  void RetryStarved();
+  void Accept(Endpoint* listener);
+  bool AcceptOne(Endpoint* listener);
+  void AcceptFailed(Endpoint* listener, int error);
+
+  // hub_flush.cc
+  int64_t Send(Endpoint* endpoint, iovec* parts, int count);
+  void FlushOne(Endpoint* endpoint);
+  bool Enqueue(Endpoint* endpoint, const iovec* parts, int count, size_t skip);
+  void DrainQueue(Endpoint* endpoint);
+  void AfterDrain(Endpoint* endpoint);
+  void SetQueued(Endpoint* endpoint, int64_t bytes);
+
+  // hub_turn.cc
+  void Turn();
+  void ReadAll();
+  bool ReadOne(Endpoint* endpoint);
+  void EmitEvents();
+  bool Emit(Endpoint* endpoint, Record record);
+  void Put(uint32_t id, Record record, int32_t a, int32_t b);
+  void PushReady(Endpoint* endpoint);
+  void SyncTimer();
+  void Spin(bool active);
+  static void OnPrepare(uv_prepare_t* handle);
+  static void OnCheck(uv_check_t* handle);
+  static void OnIdle(uv_idle_t* handle);
+  static void OnRetry(uv_timer_t* handle);
+  static void OnHandleClosed(uv_handle_t* handle);
+  static void OnTimerDue(void* arg);
+  static void OnTimerClosed(void* arg);
+
+  uv_loop_t* loop_;
+  HubHost* host_;
+  UvEngine uv_engine_;
+  Engine* engine_;
+
+  uint8_t* shared_ = nullptr;
+  int32_t* ctl_ = nullptr;
+  int32_t* in_ = nullptr;
+  int32_t* out_ = nullptr;
+  int32_t* queued_ = nullptr;
+  uint8_t* slab_ = nullptr;
+  double* deadline_ = nullptr;
+  double clock_offset_ms_ = 0;
+
+  std::vector<Endpoint*> pages_;
+  uint32_t slots_used_ = 0;
+  List free_;
+  List ready_;
+  Endpoint* events_ = nullptr;
+  Endpoint* events_tail_ = nullptr;
+  int next_out_[kMaxOutRecords];
+  int64_t total_queued_ = 0;
+  int in_count_ = 0;
+  int starved_ = 0;
+  Chunk chunk_[2];
+
+  uv_prepare_t prepare_;
+  uv_check_t check_;
+  uv_idle_t wake_;   // referenced: keeps the loop from sleeping or ending with events pending
+  uv_idle_t spin_;   // busy-poll
+  uv_timer_t retry_; // accepting again after EMFILE
+  DeadlineTimer timer_;
+  double armed_ = 0;
+  uint64_t spin_ns_ = 0;
+  uint64_t spin_until_ = 0;
+  int open_handles_ = 0;
+  uint32_t live_endpoints_ = 0;
+  bool timer_due_ = false;
+  bool timer_fired_ = false;
+  bool spinning_ = false;
+  bool woken_ = false;
+  bool in_turn_ = false;
+  bool disposing_ = false;
+};
+
+}  // namespace uvio

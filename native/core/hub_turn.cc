@@ -1,0 +1,251 @@
+#include <errno.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/hub.h"
+#include "core/socket.h"
+
+namespace uvio {
+
+// Poll phase: only notes what is ready. Nothing here runs JavaScript.
+void Hub::OnReady(Endpoint* endpoint, uint8_t interest, bool failed) {
+  if (disposing_ || endpoint->state == State::kClosing) return;
+  if (failed) endpoint->interest = kInterestNone;
+  if (endpoint->kind == Kind::kListener) {
+    PushReady(endpoint);
+    return;
+  }
+  if (endpoint->state == State::kConnecting) {
+    const int error = SocketError(endpoint->fd);
+    ctl_[kCtlConnecting]--;
+    endpoint->state = State::kOpen;
+    endpoint->error = -error;
+    // Reading starts when the record is emitted: data must not overtake it.
+    SetInterest(endpoint, kInterestNone);
+    Raise(endpoint, kRecConnect);
+    return;
+  }
+  if ((interest & kInterestOut) && !endpoint->queue.empty()) DrainQueue(endpoint);
+  if (endpoint->state != State::kOpen) return;
+  const bool reads = endpoint->Has(kFlagReading) && !endpoint->Has(kFlagEof);
+  if (reads && (interest & kInterestIn)) {
+    PushReady(endpoint);
+  } else if (failed) {
+    UpdateInterest(endpoint);
+  }
+}
+
+void Hub::PushReady(Endpoint* endpoint) {
+  if (endpoint->Has(kFlagReady)) return;
+  endpoint->flags |= kFlagReady;
+  endpoint->next_ready = nullptr;
+  (ready_.tail == nullptr ? ready_.head : ready_.tail->next_ready) = endpoint;
+  ready_.tail = endpoint;
+}
+
+void Hub::OnPrepare(uv_prepare_t* handle) {
+  auto* hub = static_cast<Hub*>(handle->data);
+  if (hub->ctl_ == nullptr || hub->disposing_) return;
+  hub->Flush();
+  hub->SyncTimer();
+}
+
+void Hub::OnCheck(uv_check_t* handle) {
+  auto* hub = static_cast<Hub*>(handle->data);
+  if (hub->ctl_ != nullptr && !hub->disposing_) hub->Turn();
+}
+
+void Hub::OnIdle(uv_idle_t*) {}
+
+void Hub::OnTimerDue(void* arg) {
+  auto* hub = static_cast<Hub*>(arg);
+  hub->timer_due_ = true;
+  hub->timer_fired_ = true;
+  hub->Wake();
+}
+
+// The wished deadline is a word in shared memory: arming costs JavaScript no call.
+void Hub::SyncTimer() {
+  const double wish = *deadline_;
+  if (wish != armed_ || timer_fired_) {
+    armed_ = wish;
+    timer_fired_ = false;
+    uint64_t ns = UINT64_MAX;
+    if (std::isfinite(wish)) {
+      const double at = std::ceil((wish + clock_offset_ms_) * 1e6);
+      ns = at <= 0 ? 1 : at >= 9e18 ? UINT64_MAX : static_cast<uint64_t>(at);
+    }
+    timer_.Arm(ns);
+  }
+}
+
+void Hub::Turn() {
+  if (in_turn_) return;
+  const bool active = ready_.head != nullptr || events_ != nullptr || timer_due_;
+  if (active) {
+    in_turn_ = true;
+    for (int round = 0; round < kMaxRoundsPerTurn; round++) {
+      if (timer_due_) {
+        timer_due_ = false;
+        Put(0, kRecTimer, 0, 0);
+      }
+      ReadAll();
+      EmitEvents();
+      const int count = in_count_;
+      if (count == 0 && ctl_[kCtlNeedChunk] == 0) break;
+      in_count_ = 0;
+      host_->Enter(count);
+      if (disposing_) return;
+      Flush();
+      if (ready_.head == nullptr && events_ == nullptr) break;
+    }
+    in_turn_ = false;
+  }
+  if (ready_.head != nullptr || events_ != nullptr) {
+    Wake();
+  } else if (woken_) {
+    woken_ = false;
+    uv_idle_stop(&wake_);
+  }
+  if (spin_ns_ != 0) Spin(active);
+}
+
+// Busy-poll: for spin_ns_ after the last activity the poll phase does not sleep.
+void Hub::Spin(bool active) {
+  const uint64_t now = uv_hrtime();
+  if (active) {
+    spin_until_ = now + spin_ns_;
+    if (!spinning_) uv_idle_start(&spin_, OnIdle);
+    spinning_ = true;
+  } else if (spinning_ && now >= spin_until_) {
+    uv_idle_stop(&spin_);
+    spinning_ = false;
+  }
+}
+
+void Hub::ReadAll() {
+  if (ready_.head == nullptr) return;
+  chunk_[0] = host_->GetChunk(false);
+  chunk_[1] = host_->GetChunk(true);
+  List left = ready_;
+  ready_ = List{};
+  Endpoint* next;
+  for (Endpoint* endpoint = left.head; endpoint != nullptr; endpoint = next) {
+    next = endpoint->next_ready;
+    endpoint->flags &= static_cast<uint16_t>(~kFlagReady);
+    if (endpoint->state != State::kOpen || !endpoint->Has(kFlagReading)) continue;
+    if (in_count_ >= kMaxInRecords) {
+      PushReady(endpoint);
+    } else if (endpoint->kind == Kind::kListener) {
+      Accept(endpoint);
+    } else if (!ReadOne(endpoint)) {
+      PushReady(endpoint);
+    }
+  }
+}
+
+// False: no room in the chunk; try again when JavaScript has given a new one.
+bool Hub::ReadOne(Endpoint* endpoint) {
+  if (endpoint->interest == kInterestNone) {  // after an error event
+    UpdateInterest(endpoint);
+    if (endpoint->state == State::kClosing) return true;
+  }
+  if (endpoint->Has(kFlagInto)) {
+    Put(endpoint->id, kRecReadable, 0, 0);
+    return true;
+  }
+  const bool bulk = endpoint->Has(kFlagBulk);
+  int32_t* pos = &ctl_[bulk ? kCtlBulkPos : kCtlSmallPos];
+  const Chunk& chunk = chunk_[bulk ? 1 : 0];
+  const size_t used = static_cast<size_t>(*pos);
+  const size_t space = used < chunk.len ? chunk.len - used : 0;
+  if (space < (bulk ? kMinBulkSpace : kMinSmallSpace)) {
+    ctl_[kCtlNeedChunk] |= bulk ? 2 : 1;
+    return false;
+  }
+  const size_t capacity = std::min(space, bulk ? kBulkReadBytes : kSmallReadBytes);
+  const int64_t got = engine_->Receive(endpoint, chunk.data + used, capacity);
+  if (got > 0) {
+    Put(endpoint->id, bulk ? kRecBulk : kRecData, *pos, static_cast<int32_t>(got));
+    *pos += static_cast<int32_t>(got);
+    const bool large = static_cast<size_t>(got) >= kBulkEnterBytes ||
+                       (!bulk && static_cast<size_t>(got) == capacity);
+    if (large != bulk) endpoint->flags ^= kFlagBulk;
+  } else if (got == 0) {
+    endpoint->flags |= kFlagEof;
+    UpdateInterest(endpoint);
+    Raise(endpoint, kRecEof);
+  } else if (got != -EAGAIN) {
+    Fail(endpoint, static_cast<int>(-got), kSysRead);
+  }
+  return true;
+}
+
+int64_t Hub::Receive(uint32_t id, void* into, size_t capacity) {
+  Endpoint* endpoint = Stream(id);
+  if (endpoint == nullptr || endpoint->state != State::kOpen) return -EBADF;
+  const int64_t got = engine_->Receive(endpoint, into, capacity);
+  if (got == 0) {
+    endpoint->flags |= kFlagEof;
+    UpdateInterest(endpoint);
+    Raise(endpoint, kRecEof);
+  } else if (got < 0 && got != -EAGAIN) {
+    Fail(endpoint, static_cast<int>(-got), kSysRead);
+  }
+  return got;
+}
+
+void Hub::Put(uint32_t id, Record record, int32_t a, int32_t b) {
+  int32_t* at = in_ + in_count_ * 4;
+  at[0] = static_cast<int32_t>(id);
+  at[1] = record;
+  at[2] = a;
+  at[3] = b;
+  in_count_++;
+}
+
+// After the data records of the turn, so that an end never overtakes data.
+void Hub::EmitEvents() {
+  while (events_ != nullptr && in_count_ + 8 <= kMaxInRecords) {
+    Endpoint* endpoint = events_;
+    events_ = endpoint->next_event;
+    if (events_ == nullptr) events_tail_ = nullptr;
+    const uint16_t raised = endpoint->raised;
+    endpoint->raised = 0;
+    for (const Record record :
+         {kRecConnect, kRecAcceptError, kRecReplay, kRecEof, kRecDrain, kRecClosed}) {
+      if ((raised & (1u << record)) && !Emit(endpoint, record)) break;
+    }
+  }
+}
+
+// False: nothing more may be said of this endpoint.
+bool Hub::Emit(Endpoint* endpoint, Record record) {
+  const bool closing = endpoint->state == State::kClosing;
+  switch (record) {
+    case kRecConnect:
+      if (closing) return true;
+      Put(endpoint->id, record, endpoint->error, 0);
+      if (endpoint->error != 0) {
+        endpoint->error = 0;
+        CloseNow(endpoint);
+      } else {
+        UpdateInterest(endpoint);
+      }
+      return true;
+    case kRecAcceptError:
+      if (!closing) Put(endpoint->id, record, endpoint->error, 0);
+      return true;
+    case kRecClosed:
+      Put(endpoint->id, record, endpoint->error, endpoint->error_syscall);
+      endpoint->flags |= kFlagReported;
+      if (endpoint->Has(kFlagReleased)) Recycle(endpoint);
+      return false;
+    default:
+      if (!closing) Put(endpoint->id, record, 0, 0);
+      return true;
+  }
+}
+
+}  // namespace uvio

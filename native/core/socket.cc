@@ -1,0 +1,126 @@
+#include "core/socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+namespace uvio {
+
+namespace {
+
+int SetFlag(int fd, int level, int name, int value) {
+  return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
+}
+
+#ifndef __linux__
+int Prepare(int fd) {
+  if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0 ||
+      fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
+    const int error = -errno;
+    close(fd);
+    return error;
+  }
+#ifdef SO_NOSIGPIPE
+  SetFlag(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);
+#endif
+  return fd;
+}
+#endif
+
+}  // namespace
+
+int OpenSocket(int family) {
+#ifdef __linux__
+  const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  return fd >= 0 ? fd : -errno;
+#else
+  const int fd = socket(family, SOCK_STREAM, 0);
+  return fd >= 0 ? Prepare(fd) : -errno;
+#endif
+}
+
+int AcceptSocket(int listener, Address* peer) {
+  for (;;) {
+    peer->len = sizeof(peer->addr);
+#ifdef __linux__
+    const int fd = accept4(listener, &peer->addr.any, &peer->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) return fd;
+#else
+    const int fd = accept(listener, &peer->addr.any, &peer->len);
+    if (fd >= 0) return Prepare(fd);
+#endif
+    if (errno != EINTR) return -errno;
+  }
+}
+
+int BindSocket(int fd, const Address& address) {
+  return bind(fd, &address.addr.any, address.len) == 0 ? 0 : -errno;
+}
+
+int ListenSocket(int fd, int backlog) { return listen(fd, backlog) == 0 ? 0 : -errno; }
+
+int ConnectSocket(int fd, const Address& address) {
+  for (;;) {
+    if (connect(fd, &address.addr.any, address.len) == 0) return 0;
+    // An interrupted connect goes on by itself, as one in progress does.
+    return errno == EINTR ? -EINPROGRESS : -errno;
+  }
+}
+
+int SocketError(int fd) {
+  int error = 0;
+  socklen_t len = sizeof(error);
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) return -errno;
+  return -error;
+}
+
+int ShutdownSocket(int fd) { return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
+
+void CloseSocket(int fd) {
+  // EINTR: Linux has closed it all the same; a second call could hit somebody else's descriptor.
+  close(fd);
+}
+
+int SetReuseAddr(int fd) { return SetFlag(fd, SOL_SOCKET, SO_REUSEADDR, 1); }
+
+int SetReusePort(int fd) {
+#ifdef SO_REUSEPORT
+  return SetFlag(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+#else
+  return -ENOTSUP;
+#endif
+}
+
+int SetIpv6Only(int fd, bool enable) {
+  return SetFlag(fd, IPPROTO_IPV6, IPV6_V6ONLY, enable ? 1 : 0);
+}
+
+int SetNoDelay(int fd, bool enable) {
+  return SetFlag(fd, IPPROTO_TCP, TCP_NODELAY, enable ? 1 : 0);
+}
+
+int SetKeepAlive(int fd, bool enable, int idle_ms) {
+  if (const int error = SetFlag(fd, SOL_SOCKET, SO_KEEPALIVE, enable ? 1 : 0)) return error;
+  if (!enable || idle_ms <= 0) return 0;
+  const int seconds = (idle_ms + 999) / 1000;
+#if defined(TCP_KEEPIDLE)
+  return SetFlag(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+#elif defined(TCP_KEEPALIVE)
+  return SetFlag(fd, IPPROTO_TCP, TCP_KEEPALIVE, seconds);
+#else
+  return 0;
+#endif
+}
+
+int LocalAddress(int fd, Address* out) {
+  out->len = sizeof(out->addr);
+  return getsockname(fd, &out->addr.any, &out->len) == 0 ? 0 : -errno;
+}
+
+int PeerAddress(int fd, Address* out) {
+  out->len = sizeof(out->addr);
+  return getpeername(fd, &out->addr.any, &out->len) == 0 ? 0 : -errno;
+}
+
+}  // namespace uvio

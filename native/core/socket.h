@@ -1,0 +1,32 @@
+// Owner: the caller owns every descriptor that is returned.
+// Lifetime: none.
+// Thread: any.
+// Re-entrancy: thin wrappers of system calls; each returns a value >= 0 or a negative errno.
+#pragma once
+
+#include "core/address.h"
+
+namespace uvio {
+
+// All descriptors are non-blocking and close-on-exec.
+int OpenSocket(int family);
+int AcceptSocket(int listener, Address* peer);
+int BindSocket(int fd, const Address& address);
+int ListenSocket(int fd, int backlog);
+// 0: connected at once; -EINPROGRESS: wait for writability, then SocketError().
+int ConnectSocket(int fd, const Address& address);
+int SocketError(int fd);
+int ShutdownSocket(int fd);
+void CloseSocket(int fd);
+
+int SetReuseAddr(int fd);
+int SetReusePort(int fd);
+int SetIpv6Only(int fd, bool enable);
+int SetNoDelay(int fd, bool enable);
+// idle_ms 0 leaves the system's value.
+int SetKeepAlive(int fd, bool enable, int idle_ms);
+
+int LocalAddress(int fd, Address* out);
+int PeerAddress(int fd, Address* out);
+
+}  // namespace uvio
