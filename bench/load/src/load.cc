@@ -57,7 +57,8 @@ const Report& Load::Run() {
 int Load::WaitMs() const { return phase_ == Phase::kDraining ? 10 : 50; }
 
 void Load::OpenMore() {
-  while (next_to_open_ < clients_.size() && connecting_ < kMaxConnecting) {
+  // In idle mode an echo proves that the server has accepted: its backlog cannot overflow.
+  while (next_to_open_ < clients_.size() && connecting_ + unproven() < kMaxConnecting) {
     Start(clients_[next_to_open_++]);
   }
 }

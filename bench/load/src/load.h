@@ -29,6 +29,7 @@ class Load {
   enum class Phase { kOpening, kWarmup, kMeasuring, kDraining, kHolding, kDone };
 
   bool one_shot() const { return options_.mode == Mode::kConnect; }
+  uint64_t unproven() const { return options_.mode == Mode::kIdle ? in_flight_ : 0; }
 
   void OpenMore();
   void Start(Client& client);
