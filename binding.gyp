@@ -15,7 +15,7 @@
         'NAPI_DISABLE_CPP_EXCEPTIONS',
         'NODE_ADDON_API_DISABLE_DEPRECATED',
       ],
-      'cflags_cc!': ['-std=gnu++17', '-std=gnu++20'],
+      'cflags_cc!': ['-std=gnu++17'],
       'cflags_cc': [
         '-std=gnu++20',
         '-fno-exceptions',

@@ -20,12 +20,12 @@ function newer(version, limit) {
   return false;
 }
 
-/** Undefined symbols of `objdump -T`: name and version (empty for the process' own). */
+/** Undefined symbols of `objdump -T`; those of the process itself have the version `Base`. */
 function undefinedSymbols(table) {
   const symbols = [];
   for (const line of table.split('\n')) {
     const match = /\*UND\*\s+\S+\s+(?:\(?([\w.]+)\)?\s+)?(\S+)$/.exec(line.trim());
-    if (match) symbols.push({ version: match[1] ?? '', name: match[2] });
+    if (match) symbols.push({ version: match[1] ?? 'Base', name: match[2] });
   }
   return symbols;
 }
@@ -37,7 +37,7 @@ function complaintsAbout(symbols) {
     const limit = family ? MAX_VERSIONS[family] : undefined;
     if (limit && newer(number, limit)) {
       complaints.push(`${name} needs ${version}, allowed is ${family}_${limit.join('.')}`);
-    } else if (version === '' && !/^(napi_|node_api_|uv_|_ITM_|__gmon_start__)/.test(name)) {
+    } else if (version === 'Base' && !/^(napi_|node_api_|uv_|_ITM_|__gmon_start__)/.test(name)) {
       complaints.push(`${name} is neither Node-API nor uv`);
     }
   }
