@@ -1,0 +1,170 @@
+/**
+ * What `callSoon`, `callLater` and `callAt` return, and how a callback is bound to its arguments.
+ *
+ * In: a loop and a callback. Out: handles with `cancel()`. Never: a reference to the callback
+ * after it ran or was cancelled.
+ */
+import type { EventLoop, Job } from './event-loop.ts';
+import type { TimerTarget } from './timer-wheel.ts';
+
+export interface Handle {
+  /** O(1), idempotent; releases the callback. No effect once it ran. */
+  cancel(): void;
+  readonly cancelled: boolean;
+  /** Does (not) keep the loop running. Only timers can be unref'd: the next turn always comes. */
+  ref(): this;
+  unref(): this;
+}
+
+export interface TimerHandle extends Handle {
+  /** On the clock of `loop.time()`. */
+  readonly whenMs: number;
+}
+
+export type Callback = () => void;
+
+/** The task layer's way to carry context variables, without the loop knowing tasks. */
+export interface ContextHooks {
+  /** Called when a callback is registered; undefined costs nothing more. */
+  capture: () => unknown;
+  /** Runs a callback in what was captured. */
+  run: (captured: unknown, fn: Callback) => void;
+  /** Runs a whole turn outside of whatever context happened to ask for it. */
+  atRoot: (fn: Callback) => void;
+}
+
+/** One for the thread; the task layer replaces its members. */
+export const contextHooks: ContextHooks = {
+  capture: (): unknown => undefined,
+  run: (_captured: unknown, fn: Callback): void => fn(),
+  atRoot: (fn: Callback): void => fn(),
+};
+
+/** A callback with its arguments and context; the callback itself when it has neither. */
+export function bindCallback<A extends unknown[]>(
+  callback: (...args: A) => void,
+  args: A,
+): Callback {
+  const captured = contextHooks.capture();
+  if (captured === undefined && args.length === 0) return callback as unknown as Callback;
+  const call: Callback = () => callback(...args);
+  const bound: Callback = captured === undefined ? call : () => contextHooks.run(captured, call);
+  boundNames.set(bound, callback);
+  return bound;
+}
+
+/** Reports name the user's function, not the closure around it. */
+const boundNames: WeakMap<Callback, object> = new WeakMap();
+
+export function callbackName(callback: object): string {
+  const original = boundNames.get(callback as Callback) ?? callback;
+  return (original as { name?: string }).name || '(anonymous)';
+}
+
+const pending = 0;
+const done = 1;
+const cancelled = 2;
+
+export class SoonHandle implements Handle, Job {
+  /** @internal */
+  work: Callback | null;
+  /** @internal */
+  state: number;
+
+  constructor(work: Callback) {
+    this.work = work;
+    this.state = pending;
+  }
+
+  get cancelled(): boolean {
+    return this.state === cancelled;
+  }
+
+  cancel(): void {
+    if (this.state !== pending) return;
+    this.state = cancelled;
+    this.work = null;
+  }
+
+  ref(): this {
+    return this;
+  }
+
+  unref(): this {
+    return this;
+  }
+
+  /** @internal */
+  runJob(): void {
+    const work = this.work;
+    if (work === null) return;
+    this.state = done;
+    this.work = null;
+    work();
+  }
+
+  /** @internal */
+  get label(): string {
+    return this.work === null ? '' : callbackName(this.work);
+  }
+}
+
+const firedSlot = -1;
+const cancelledSlot = -2;
+
+/**
+ * Three fields, because a million of them may be outstanding: what is over keeps its deadline
+ * where its callback was, and the slot says which it is.
+ */
+export class LoopTimer implements TimerHandle, TimerTarget {
+  /** @internal */
+  readonly loop: EventLoop;
+  /** @internal */
+  slot: number;
+  /** @internal */
+  work: Callback | number;
+
+  constructor(loop: EventLoop, work: Callback) {
+    this.loop = loop;
+    this.slot = 0;
+    this.work = work;
+  }
+
+  get whenMs(): number {
+    return typeof this.work === 'number' ? this.work : this.loop.slotDeadline(this.slot, this);
+  }
+
+  get cancelled(): boolean {
+    return this.slot === cancelledSlot;
+  }
+
+  cancel(): void {
+    const slot = this.slot;
+    if (slot < 0) return;
+    this.slot = cancelledSlot;
+    this.work = this.loop.cancelSlot(slot, this);
+  }
+
+  ref(): this {
+    if (this.slot >= 0) this.loop.setSlotRef(this.slot, this, true);
+    return this;
+  }
+
+  unref(): this {
+    if (this.slot >= 0) this.loop.setSlotRef(this.slot, this, false);
+    return this;
+  }
+
+  /** @internal */
+  onTimer(): void {
+    const work = this.work as Callback;
+    this.slot = firedSlot;
+    this.work = this.loop.firedMs;
+    work();
+  }
+
+  /** @internal */
+  get label(): string {
+    return typeof this.work === 'number' ? '' : callbackName(this.work);
+  }
+}
