@@ -16,8 +16,19 @@
  */
 import type { Buffer } from 'node:buffer';
 
+/**
+ * An async context that callbacks are run in. Shared by all streams of one server or connect, so
+ * that a backend can restore it once for many callbacks.
+ */
+export interface CallbackContext {
+  run<A>(fn: (arg: A) => void, arg: A): void;
+}
+
 /** The loop, as a backend sees it. */
 export interface BackendHost {
+  /** Makes it the running loop while callbacks run; the result is for `leave`. */
+  enter(): unknown;
+  leave(before: unknown): void;
   /** Asked for with `requestTurn`. */
   onTurn(): void;
   /** The armed deadline has come (it may be called a little early or for nothing). */
@@ -36,6 +47,8 @@ export interface SocketAddress {
 
 /** What a stream reports. One object per connection; io's transport implements it. */
 export interface StreamSink {
+  /** Null: callbacks run in whatever context the backend has. */
+  readonly context: CallbackContext | null;
   onData(chunk: Buffer): void;
   /** Asked before each read while `handle.setReadInto(true)`: at least one byte long. */
   onAlloc(hintBytes: number): Uint8Array;

@@ -1,0 +1,254 @@
+/**
+ * The backend over the addon. One for each loop; all loops of a thread share one hub.
+ *
+ * In: the calls of `Backend`. Out: calls of the addon. Never: anything at import; a sink called
+ * from inside a call.
+ */
+import { lookup } from 'node:dns';
+import { systemError, systemErrorByCode } from '../../base/errors.ts';
+import type {
+  Backend,
+  BackendCounters,
+  BackendFactory,
+  BackendHost,
+  ConnectRequest,
+  ConnectSink,
+  ConnectTcp,
+  ListenerHandle,
+  ListenerSink,
+  ListenTcp,
+  ListenUnix,
+} from '../backend.ts';
+import { loadBinding, type NativeInfo } from './binding.ts';
+import { type Endpoint, getHub, type NativeHub } from './hub.ts';
+import {
+  LISTEN_IPV6_ONLY,
+  LISTEN_NO_DELAY,
+  LISTEN_PAUSED,
+  LISTEN_REUSE_PORT,
+} from './layout.ts';
+import { NativeConnect, NativeListener } from './listener.ts';
+import { NativeStream } from './stream.ts';
+
+export type { NativeInfo } from './binding.ts';
+
+export interface NativeBackendOptions {
+  readonly engine?: 'auto' | 'uv' | 'io_uring';
+  /** Busy-polls for that long after activity before the loop sleeps. Microseconds; 0: never. */
+  readonly spinMicros?: number;
+}
+
+/** What the addon would give here. Tries to load it; never throws. */
+export function nativeInfo(): NativeInfo {
+  return loadBinding().info;
+}
+
+/** The caller has asked `nativeInfo()` before. */
+export function createNativeBackend(options: NativeBackendOptions = {}): BackendFactory {
+  return (host) => new NativeBackend(getHub(), host, options.spinMicros ?? 0);
+}
+
+function runTurn(backend: NativeBackend): void {
+  backend.turn();
+}
+
+export class NativeBackend implements Backend {
+  readonly name = 'uv';
+  readonly hub: NativeHub;
+  readonly host: BackendHost;
+  deadlineMs: number = Number.POSITIVE_INFINITY;
+  timerRef = false;
+  #turnAsked = false;
+  /** Endpoints of this loop, until their closed record has come. */
+  #live = 0;
+  #onEmpty: (() => void) | null = null;
+
+  constructor(hub: NativeHub, host: BackendHost, spinMicros: number) {
+    this.hub = hub;
+    this.host = host;
+    hub.backends.add(this);
+    if (spinMicros > 0) hub.binding.setSpin(spinMicros);
+  }
+
+  now(): number {
+    return performance.now();
+  }
+
+  requestTurn(): void {
+    if (this.#turnAsked) return;
+    this.#turnAsked = true;
+    setImmediate(runTurn, this);
+  }
+
+  /** @internal */
+  turn(): void {
+    this.#turnAsked = false;
+    this.host.onTurn();
+  }
+
+  armTimer(deadlineMs: number): void {
+    this.deadlineMs = deadlineMs;
+    this.hub.syncTimers();
+  }
+
+  setTimerRef(ref: boolean): void {
+    this.timerRef = ref;
+    this.hub.syncTimers();
+  }
+
+  listenTcp(options: ListenTcp, sink: ListenerSink): ListenerHandle {
+    const flags =
+      (options.reusePort ? LISTEN_REUSE_PORT : 0) |
+      (options.ipv6Only ? LISTEN_IPV6_ONLY : 0) |
+      (options.noDelay ? LISTEN_NO_DELAY : 0) |
+      (options.paused ? LISTEN_PAUSED : 0);
+    const { host, port, backlog } = options;
+    const id = this.hub.binding.listenTcp(host, port, backlog, flags);
+    return this.#listening(id, sink, options.paused, host, port);
+  }
+
+  listenUnix(options: ListenUnix, sink: ListenerSink): ListenerHandle {
+    const { path, backlog, paused } = options;
+    const id = this.hub.binding.listenUnix(path, backlog, paused ? LISTEN_PAUSED : 0);
+    return this.#listening(id, sink, paused, path, undefined);
+  }
+
+  #listening(
+    id: number,
+    sink: ListenerSink,
+    paused: boolean,
+    host: string,
+    port: number | undefined,
+  ): ListenerHandle {
+    // A closed listener's calls all answer EBADF, which they ignore: it stands in for a failed one.
+    const listener = new NativeListener(this, id, sink, paused);
+    if (id < 0) {
+      this.#later(() => sink.onListenError(systemError(id, 'listen', host, port)));
+      return listener;
+    }
+    this.added(listener);
+    const address = this.hub.address(id, 0);
+    this.#later(() => {
+      if (address !== null && listener.sink !== null) sink.onListening(address);
+    });
+    return listener;
+  }
+
+  connectTcp(options: ConnectTcp, sink: ConnectSink): ConnectRequest {
+    const { host, port, localHost = '', localPort = 0, noDelay } = options;
+    const { binding } = this.hub;
+    const id = binding.connectTcp(host, port, localHost, localPort, noDelay ? 1 : 0);
+    return this.#connecting(id, sink, host, port);
+  }
+
+  connectUnix(path: string, sink: ConnectSink): ConnectRequest {
+    return this.#connecting(this.hub.binding.connectUnix(path), sink, path, undefined);
+  }
+
+  #connecting(
+    id: number,
+    sink: ConnectSink,
+    host: string,
+    port: number | undefined,
+  ): ConnectRequest {
+    if (id >= 0) {
+      const request = new NativeConnect(this, id, sink, host, port);
+      this.added(request);
+      return request;
+    }
+    let cancelled = false;
+    this.#later(() => {
+      if (!cancelled) sink.onConnectError(systemError(id, 'connect', host, port));
+    });
+    return {
+      cancel(): void {
+        cancelled = true;
+      },
+    };
+  }
+
+  /** Calls back after the present call, in its async context. */
+  #later(callback: () => void): void {
+    process.nextTick(() => {
+      const before = this.host.enter();
+      try {
+        callback();
+      } catch (error) {
+        this.host.onError('Exception in an I/O callback', error, undefined);
+      } finally {
+        this.host.leave(before);
+      }
+    });
+  }
+
+  lookup(
+    hostname: string,
+    family: 0 | 4 | 6,
+    done: (error: Error | null, addresses: readonly { address: string; family: 4 | 6 }[]) => void,
+  ): () => void {
+    let cancelled = false;
+    lookup(hostname, { all: true, family, order: 'verbatim' }, (error, addresses) => {
+      if (cancelled) return;
+      this.#later(() => done(error, (addresses ?? []) as { address: string; family: 4 | 6 }[]));
+    });
+    return () => {
+      cancelled = true;
+    };
+  }
+
+  counters(): BackendCounters {
+    let streams = 0;
+    let listeners = 0;
+    let connecting = 0;
+    let writeBufferBytes = 0;
+    for (const endpoint of this.hub.endpoints) {
+      if (endpoint?.backend !== this) continue;
+      if (endpoint instanceof NativeStream) {
+        streams += 1;
+        writeBufferBytes += this.hub.queued[endpoint.id & this.hub.slotMask] as number;
+      } else if (endpoint instanceof NativeListener) listeners += 1;
+      else connecting += 1;
+    }
+    return { streams, listeners, connecting, writeBufferBytes };
+  }
+
+  close(done: () => void): void {
+    for (const endpoint of this.hub.endpoints) {
+      if (endpoint?.backend !== this) continue;
+      if (endpoint instanceof NativeStream) endpoint.abort();
+      else if (endpoint instanceof NativeListener) endpoint.close();
+      else endpoint.cancel();
+    }
+    this.deadlineMs = Number.POSITIVE_INFINITY;
+    this.timerRef = false;
+    this.hub.syncTimers();
+    this.#onEmpty = () => {
+      this.hub.backends.delete(this);
+      done();
+    };
+    if (this.#live === 0) this.#empty();
+  }
+
+  #empty(): void {
+    const done = this.#onEmpty;
+    this.#onEmpty = null;
+    if (done !== null) this.#later(done);
+  }
+
+  /** @internal */
+  added(endpoint: Endpoint): void {
+    this.#live += 1;
+    this.hub.set(endpoint.id, endpoint);
+  }
+
+  /** @internal A connect became a stream under the same id. */
+  replace(stream: NativeStream): void {
+    this.hub.set(stream.id, stream);
+  }
+
+  /** @internal */
+  removed(): void {
+    this.#live -= 1;
+    if (this.#live === 0 && this.#onEmpty !== null) this.#empty();
+  }
+}

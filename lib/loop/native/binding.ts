@@ -1,0 +1,61 @@
+/**
+ * The only loader of the addon.
+ *
+ * In: nothing but the file system and `UVIO_NATIVE_PATH` (tests, sanitizer builds). Out: the
+ * binding, or why there is none. Never: loading at import, throwing.
+ */
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Binding } from './layout.ts';
+
+export interface NativeInfo {
+  readonly available: boolean;
+  /** Why the addon is not available. */
+  readonly reason?: string;
+  /** libuv version the process runs on. */
+  readonly uv?: string;
+  readonly engines: readonly ('uv' | 'io_uring')[];
+  /** Path of the loaded addon. */
+  readonly path?: string;
+}
+
+export interface Loaded {
+  readonly binding: Binding | null;
+  readonly info: NativeInfo;
+}
+
+let loaded: Loaded | undefined;
+
+/** Loads once for each thread. */
+export function loadBinding(): Loaded {
+  loaded ??= load();
+  return loaded;
+}
+
+function unavailable(reason: string): Loaded {
+  return { binding: null, info: { available: false, reason, engines: [] } };
+}
+
+function load(): Loaded {
+  // Bun aborts and Deno may crash on uv_* calls: refuse before the file is opened.
+  if ('bun' in process.versions) return unavailable('Bun does not provide libuv to addons');
+  if ('Deno' in globalThis) return unavailable('Deno does not provide libuv to addons');
+  if (process.platform === 'win32') return unavailable('Windows is served by pure()');
+  const require = createRequire(import.meta.url);
+  try {
+    const path = process.env['UVIO_NATIVE_PATH'] ?? resolve(require);
+    const binding = require(path) as Binding;
+    const info: NativeInfo = { available: true, uv: binding.uvVersion(), engines: ['uv'], path };
+    return { binding, info };
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    return unavailable(`the addon could not be loaded: ${text.split('\n', 1)[0]}`);
+  }
+}
+
+function resolve(require: NodeJS.Require): string {
+  const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
+  const nodeGypBuild = require('node-gyp-build') as { resolve(dir: string): string };
+  return nodeGypBuild.resolve(root);
+}

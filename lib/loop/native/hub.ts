@@ -1,0 +1,318 @@
+/**
+ * One for each thread: the addon's shared memory, the table of endpoints, and the one function
+ * through which C++ enters JavaScript.
+ *
+ * In: a batch of records. Out: calls of sinks and hosts, in order; a sink that throws costs the
+ * others nothing. Never: promises, tasks; a record of a closed endpoint reaches nobody.
+ */
+import { Buffer } from 'node:buffer';
+import { systemError } from '../../base/errors.ts';
+import type { BackendHost, CallbackContext, SocketAddress } from '../backend.ts';
+import type { NativeBackend } from './backend.ts';
+import type { Loaded } from './binding.ts';
+import { loadBinding } from './binding.ts';
+import {
+  CTL_ADDR_FAMILY,
+  CTL_ADDR_PORT,
+  CTL_BULK_POS,
+  CTL_NEED_CHUNK,
+  CTL_OUT_COUNT,
+  CTL_OUT_POS,
+  CTL_SMALL_POS,
+  CTL_TIMER_REF,
+  mapShared,
+  REC_ACCEPT,
+  REC_ACCEPT_ERROR,
+  REC_BULK,
+  REC_CLOSED,
+  REC_CONNECT,
+  REC_DATA,
+  REC_DRAIN,
+  REC_EOF,
+  REC_READABLE,
+  REC_REPLAY,
+  REC_TIMER,
+  SYSCALLS,
+} from './layout.ts';
+import type { Binding, Shared } from './layout.ts';
+import type { NativeConnect, NativeListener } from './listener.ts';
+import { NativeStream } from './stream.ts';
+
+const SMALL_CHUNK_BYTES = 64 * 1024;
+const BULK_CHUNK_BYTES = 512 * 1024;
+/** Less than this in a bulk chunk is copied: it must not keep the chunk alive. */
+const COPY_BYTES = 4096;
+
+export type Endpoint = NativeStream | NativeListener | NativeConnect;
+
+let theHub: NativeHub | undefined;
+
+/** The thread's hub; throws when the addon is not there (callers ask `loadBinding()` first). */
+export function getHub(): NativeHub {
+  if (theHub === undefined) {
+    const { binding, info } = loadBinding() as Loaded;
+    if (binding === null) throw new Error(info.reason);
+    theHub = new NativeHub(binding);
+  }
+  return theHub;
+}
+
+export class NativeHub {
+  readonly binding: Binding;
+  readonly ctl: Int32Array;
+  readonly queued: Int32Array;
+  readonly slotMask: number;
+  readonly endpoints: (Endpoint | undefined)[] = [];
+  readonly backends: Set<NativeBackend> = new Set();
+  readonly #shared: Shared;
+  readonly #out: Int32Array;
+  readonly #slab: Buffer;
+  #small: Buffer = Buffer.alloc(0);
+  #bulk: Buffer = Buffer.alloc(0);
+  /** The batch at work. */
+  #count = 0;
+  #next = 0;
+  readonly #runIn: (context: CallbackContext) => void = (context) => this.#runGroup(context);
+
+  constructor(binding: Binding) {
+    const shared = mapShared(binding.layout);
+    this.binding = binding;
+    this.#shared = shared;
+    this.ctl = shared.ctl;
+    this.queued = shared.queued;
+    this.slotMask = shared.slotMask;
+    this.#out = shared.outRecords;
+    this.#slab = shared.slab;
+    const code = binding.setup(shared.bytes, (n) => this.#dispatch(n), clockOffset(binding));
+    if (code !== 0) throw systemError(code, 'setup');
+    this.#renew(3);
+  }
+
+  // --- Writing: records and bytes in the out slab, sent with the next flush.
+
+  /** Puts at most `DIRECT_BYTES`; returns the number of bytes. */
+  put(id: number, data: Uint8Array): number {
+    const length = data.length;
+    const at = this.#reserve(length);
+    this.#slab.set(data, at);
+    this.#record(id, at, length);
+    return length;
+  }
+
+  /** As `put` for UTF-8; -1 when the addon took it. */
+  putText(id: number, text: string): number {
+    // At most 3 bytes for a UTF-16 unit.
+    if (text.length * 3 > this.#slab.length) {
+      this.binding.write(id, Buffer.from(text, 'utf8'));
+      return -1;
+    }
+    const at = this.#reserve(text.length * 3);
+    const length = this.#slab.write(text, at, 'utf8');
+    this.#record(id, at, length);
+    return length;
+  }
+
+  #reserve(bytes: number): number {
+    const { ctl } = this;
+    if (
+      (ctl[CTL_OUT_POS] as number) + bytes > this.#slab.length ||
+      (ctl[CTL_OUT_COUNT] as number) === this.#shared.maxOutRecords
+    ) {
+      this.binding.flush();
+    }
+    return ctl[CTL_OUT_POS] as number;
+  }
+
+  #record(id: number, at: number, length: number): void {
+    const { ctl } = this;
+    const out = this.#out;
+    const count = ctl[CTL_OUT_COUNT] as number;
+    const last = count * 3 - 3;
+    ctl[CTL_OUT_POS] = at + length;
+    if (count > 0 && out[last] === id && (out[last + 1] as number) + (out[last + 2] as number) === at) {
+      out[last + 2] = (out[last + 2] as number) + length;
+      return;
+    }
+    out[last + 3] = id;
+    out[last + 4] = at;
+    out[last + 5] = length;
+    ctl[CTL_OUT_COUNT] = count + 1;
+  }
+
+  // --- Timers: the nearest deadline of all loops of this thread.
+
+  syncTimers(): void {
+    let nearest = Number.POSITIVE_INFINITY;
+    let ref = 0;
+    for (const backend of this.backends) {
+      if (backend.deadlineMs < nearest) nearest = backend.deadlineMs;
+      if (backend.timerRef) ref = 1;
+    }
+    this.#shared.deadline[0] = nearest;
+    if (this.ctl[CTL_TIMER_REF] !== ref) this.binding.timerRef(ref);
+  }
+
+  // --- Endpoints
+
+  address(id: number, peer: 0 | 1): SocketAddress | null {
+    const text = this.binding.address(id, peer);
+    if (typeof text === 'number') return null;
+    const family = this.ctl[CTL_ADDR_FAMILY];
+    if (family === 1) return { address: text, port: 0, family: 'unix' };
+    const port = this.ctl[CTL_ADDR_PORT] as number;
+    return { address: text, port, family: family === 6 ? 'IPv6' : 'IPv4' };
+  }
+
+  set(id: number, endpoint: Endpoint): void {
+    this.endpoints[id & this.slotMask] = endpoint;
+  }
+
+  find(id: number): Endpoint | undefined {
+    const endpoint = this.endpoints[id & this.slotMask];
+    return endpoint !== undefined && endpoint.id === id ? endpoint : undefined;
+  }
+
+  remove(id: number): void {
+    if (this.find(id) !== undefined) this.endpoints[id & this.slotMask] = undefined;
+  }
+
+  // --- The way in
+
+  #dispatch(count: number): void {
+    this.#count = count;
+    this.#next = 0;
+    while (this.#next < count) {
+      // Records that follow one another in the same async context share one restore of it.
+      const context = this.#contextOf(this.#next);
+      if (context === null) this.#runGroup(null);
+      else context.run(this.#runIn, context);
+    }
+    const need = this.ctl[CTL_NEED_CHUNK] as number;
+    if (need !== 0) this.#renew(need);
+  }
+
+  #contextOf(index: number): CallbackContext | null {
+    return contextOf(this.find(this.#shared.inRecords[index * 4] as number));
+  }
+
+  #runGroup(context: CallbackContext | null): void {
+    const records = this.#shared.inRecords;
+    const { endpoints, slotMask } = this;
+    let host: BackendHost | null = null;
+    let before: unknown;
+    while (this.#next < this.#count) {
+      const at = this.#next * 4;
+      const id = records[at] as number;
+      const kind = records[at + 1] as number;
+      const endpoint = endpoints[id & slotMask];
+      if (kind === REC_TIMER) {
+        this.#next += 1;
+        this.#timers();
+        continue;
+      }
+      if (endpoint === undefined || endpoint.id !== id) {
+        this.#next += 1;
+        if (kind === REC_ACCEPT) this.binding.abort(records[at + 2] as number);
+        continue;
+      }
+      if (contextOf(endpoint) !== context) break;
+      this.#next += 1;
+      if (endpoint.backend.host !== host) {
+        host?.leave(before);
+        host = endpoint.backend.host;
+        before = host.enter();
+      }
+      try {
+        this.#handle(endpoint, kind, records[at + 2] as number, records[at + 3] as number);
+      } catch (error) {
+        host.onError('Exception in an I/O callback', error, endpoint.sink ?? undefined);
+      }
+    }
+    host?.leave(before);
+  }
+
+  #handle(endpoint: Endpoint, kind: number, a: number, b: number): void {
+    if (kind === REC_DATA) {
+      (endpoint as NativeStream).deliver(this.#small.subarray(a, a + b));
+    } else if (kind === REC_BULK) {
+      (endpoint as NativeStream).deliver(this.#bulkChunk(a, b));
+    } else if (kind === REC_READABLE) {
+      (endpoint as NativeStream).readable();
+    } else {
+      this.#event(endpoint, kind, a, b);
+    }
+  }
+
+  #bulkChunk(at: number, length: number): Buffer {
+    const chunk = this.#bulk.subarray(at, at + length);
+    return length <= COPY_BYTES ? Buffer.from(chunk) : chunk;
+  }
+
+  #event(endpoint: Endpoint, kind: number, a: number, b: number): void {
+    switch (kind) {
+      case REC_ACCEPT:
+        (endpoint as NativeListener).accepted(a);
+        break;
+      case REC_ACCEPT_ERROR:
+        (endpoint as NativeListener).acceptFailed(a);
+        break;
+      case REC_CONNECT:
+        (endpoint as NativeConnect).settled(a);
+        break;
+      case REC_REPLAY:
+        (endpoint as NativeStream | NativeListener).replay();
+        break;
+      case REC_EOF:
+        (endpoint as NativeStream).ended();
+        break;
+      case REC_DRAIN:
+        (endpoint as NativeStream).drained();
+        break;
+      case REC_CLOSED:
+        this.endpoints[endpoint.id & this.slotMask] = undefined;
+        endpoint.backend.removed();
+        endpoint.lost(a === 0 ? undefined : systemError(-a, SYSCALLS[b] ?? 'read'));
+        break;
+    }
+  }
+
+  #timers(): void {
+    for (const backend of [...this.backends]) {
+      if (backend.deadlineMs !== Number.POSITIVE_INFINITY) backend.host.onTimers();
+    }
+  }
+
+  // --- Chunks: memory that reads go to. Never written again once JavaScript has seen it.
+
+  #renew(need: number): void {
+    const { ctl, binding } = this;
+    if ((need & 1) !== 0) {
+      this.#small = Buffer.allocUnsafeSlow(SMALL_CHUNK_BYTES);
+      ctl[CTL_SMALL_POS] = 0;
+      binding.setChunk(0, this.#small);
+    }
+    if ((need & 2) !== 0) {
+      this.#bulk = Buffer.allocUnsafeSlow(BULK_CHUNK_BYTES);
+      ctl[CTL_BULK_POS] = 0;
+      binding.setChunk(1, this.#bulk);
+    }
+    ctl[CTL_NEED_CHUNK] = 0;
+  }
+}
+
+function contextOf(endpoint: Endpoint | undefined): CallbackContext | null {
+  return endpoint instanceof NativeStream && endpoint.sink !== null ? endpoint.sink.context : null;
+}
+
+/**
+ * What has to be added to `performance.now()` to get the addon's clock. The smallest of a few
+ * readings, each too large by the time between its two calls: so timers are never early.
+ */
+function clockOffset(binding: Binding): number {
+  let offset = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 16; i += 1) {
+    const before = performance.now();
+    offset = Math.min(offset, binding.now() - before);
+  }
+  return offset;
+}
