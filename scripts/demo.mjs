@@ -94,12 +94,12 @@ await main(async () => {
   const loops = native ? ['node:net', 'pure', 'native'] : ['node:net', 'pure'];
   const measured = await measureAll(loops, generator);
   printTable(measured);
-  console.log(
-    `\n${CONNECTIONS} connections on loopback, server and load on a core each, ${seconds} s each.\n` +
-      'echo: 64-byte messages, one in flight. lines: SET and GET of a key-value store, 8 in flight.\n' +
-      'The last column compares server CPU time per message; the code of pure and native is the same:\n' +
-      'examples/demo/echo.ts, examples/demo/lines.ts.',
-  );
-  if (!native)
+  console.log(`
+${CONNECTIONS} connections on loopback, server and load on a core each, ${seconds} s each.
+echo: 64-byte messages, one in flight. lines: SET and GET of a key-value store, 8 in flight.
+The last column compares server CPU time per message. pure and native run the same programs,
+examples/demo/echo.ts and examples/demo/lines.ts; node:net runs their twins beside them.`);
+  if (!native) {
     console.log('native() is missing from the table: the addon could not be built here.');
+  }
 });

@@ -9,8 +9,8 @@ const HEAD = `# Errors
 Made by \`node scripts/gen-errors-doc.mjs\` from the table in \`lib/base/errors.ts\`; do not edit.
 
 An error has a class and a \`code\`. Test for the code: messages may change. System errors
-(\`ECONNREFUSED\`, \`EADDRINUSE\` …) have Node's own shape: \`code\`, \`errno\`, \`syscall\`, \`address\`,
-\`port\`. Where an error wraps another, that one is its \`cause\`.
+(\`ECONNREFUSED\`, \`EADDRINUSE\` …) have Node's own shape: \`code\`, \`errno\`, \`syscall\`,
+\`address\`, \`port\`. Where an error wraps another, that one is its \`cause\`.
 
 | Code | Class | Message |
 |-|-|-|

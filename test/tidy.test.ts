@@ -31,16 +31,12 @@ describe('rooms', () => {
     for (const file of libFiles) {
       const room = rooms.find((candidate) => candidate.files.test(file));
       if (!room) wrong.push(`${file}: in no room`);
-      for (const { specifier, target, typeOnly, lazy } of room ? importsOf(file) : []) {
+      for (const { specifier, target, typeOnly } of room ? importsOf(file) : []) {
         const say = (why: string): unknown => wrong.push(`${file} imports ${specifier}: ${why}`);
         if (specifier.startsWith('node:')) {
           if (!typeOnly && room?.node?.test(specifier) === false) say(`not in ${room.name}`);
         } else if (specifier.startsWith('.')) {
-          const allowed =
-            room?.may.test(target) ||
-            sameBackend(file, target) ||
-            ((lazy || typeOnly) && room?.mayLazily?.test(target));
-          if (!allowed) say(`${room?.name} may not`);
+          if (!room?.may.test(target) && !sameBackend(file, target)) say(`${room?.name} may not`);
           if (!specifier.endsWith('.ts')) say('imports carry .ts');
           if (!files.includes(target)) say('no such file');
         } else if (specifier !== 'node-gyp-build') {

@@ -49,32 +49,29 @@ export interface Import {
   readonly target: string;
   /** `import type`, or a type position: erased at run time. */
   readonly typeOnly: boolean;
-  /** `import()`: loaded when that line runs. */
-  readonly lazy: boolean;
 }
 
 interface ModuleUse {
   readonly literal: ts.Node;
   readonly typeOnly: boolean;
-  readonly lazy: boolean;
 }
 
 function moduleOf(node: ts.Node): ModuleUse | null {
   if (ts.isImportDeclaration(node)) {
     const typeOnly = node.importClause?.isTypeOnly ?? false;
-    return { literal: node.moduleSpecifier, typeOnly, lazy: false };
+    return { literal: node.moduleSpecifier, typeOnly };
   }
   if (ts.isExportDeclaration(node) && node.moduleSpecifier) {
-    return { literal: node.moduleSpecifier, typeOnly: node.isTypeOnly, lazy: false };
+    return { literal: node.moduleSpecifier, typeOnly: node.isTypeOnly };
   }
   if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
-    return { literal: node.argument.literal, typeOnly: true, lazy: false };
+    return { literal: node.argument.literal, typeOnly: true };
   }
   if (ts.isCallExpression(node)) {
     const literal = node.arguments[0];
     const isImport = node.expression.kind === ts.SyntaxKind.ImportKeyword;
     const loads = isImport || /^require\w*$/.test(node.expression.getText());
-    return loads && literal ? { literal, typeOnly: false, lazy: true } : null;
+    return loads && literal ? { literal, typeOnly: false } : null;
   }
   return null;
 }
@@ -89,7 +86,7 @@ export function importsOf(file: string): Import[] {
     const target = specifier.startsWith('.')
       ? posix.normalize(posix.join(posix.dirname(file), specifier))
       : specifier;
-    found.push({ specifier, target, typeOnly: use.typeOnly, lazy: use.lazy });
+    found.push({ specifier, target, typeOnly: use.typeOnly });
   });
   return found;
 }
