@@ -36,4 +36,4 @@ const server = globalThis.Bun.listen({
     error() {},
   },
 });
-ready(server.port, globalThis.Bun.gc);
+ready(server.port, () => globalThis.Bun.gc(true));

@@ -215,7 +215,9 @@ void Load::CheckClock() {
 
 void Load::BeginWindow() {
   phase_ = Phase::kMeasuring;
+  wait_at_begin_ns_ = WaitNs(0);
   if (options_.watch_pid != 0) {
+    server_wait_at_begin_ns_ = WaitNs(options_.watch_pid);
     report_.watched = ProcessCpuNs(options_.watch_pid, &server_cpu_at_begin_ns_);
   }
   cpu_at_begin_ns_ = OwnCpuNs();
@@ -228,6 +230,10 @@ void Load::EndWindow() {
   report_.server_cpu_ns = report_.watched ? server_ns - server_cpu_at_begin_ns_ : 0;
   report_.end_ns = phase_ns_ = NowNs();
   report_.load_cpu_ns = OwnCpuNs() - cpu_at_begin_ns_;
+  report_.load_wait_ns = WaitNs(0) - wait_at_begin_ns_;
+  if (report_.watched) {
+    report_.server_wait_ns = WaitNs(options_.watch_pid) - server_wait_at_begin_ns_;
+  }
   phase_ = Phase::kDraining;
 }
 

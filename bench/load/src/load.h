@@ -70,6 +70,8 @@ class Load {
   uint64_t progress_ns_ = 0;
   uint64_t cpu_at_begin_ns_ = 0;
   uint64_t server_cpu_at_begin_ns_ = 0;
+  uint64_t wait_at_begin_ns_ = 0;
+  uint64_t server_wait_at_begin_ns_ = 0;
 };
 
 }  // namespace load

@@ -39,6 +39,17 @@ bool ProcessCpuNs(int pid, uint64_t* ns) {
   return true;
 }
 
+uint64_t WaitNs(int pid) {
+  const std::string who = pid == 0 ? "self" : std::to_string(pid);
+  std::FILE* file = std::fopen(("/proc/" + who + "/schedstat").c_str(), "re");
+  if (file == nullptr) return 0;
+  uint64_t run_ns = 0;
+  uint64_t wait_ns = 0;
+  const int fields = std::fscanf(file, "%" SCNu64 " %" SCNu64, &run_ns, &wait_ns);
+  std::fclose(file);
+  return fields == 2 ? wait_ns : 0;
+}
+
 void Print(const Options& o, const Report& r) {
   const double seconds = static_cast<double>(r.end_ns - r.begin_ns) / 1e9;
   const double rate = seconds > 0 ? static_cast<double>(r.messages) / seconds : 0;
@@ -55,9 +66,11 @@ void Print(const Options& o, const Report& r) {
               Us(h.Percentile(99.9)), Us(h.max()));
   std::printf("\"loadCpuUs\":%.0f,\"loadCpuUsPerMessage\":%.4f,", Us(r.load_cpu_ns),
               Us(r.load_cpu_ns) / count);
+  std::printf("\"loadWaitUs\":%.0f,", Us(r.load_wait_ns));
   if (r.watched) {
     std::printf("\"serverCpuUs\":%.0f,\"serverCpuUsPerMessage\":%.4f,", Us(r.server_cpu_ns),
                 Us(r.server_cpu_ns) / count);
+    std::printf("\"serverWaitUs\":%.0f,", Us(r.server_wait_ns));
   }
   std::printf("\"errors\":%" PRIu64 ",\"errorKinds\":{\"corrupt\":%" PRIu64 ",\"lost\":%" PRIu64,
               r.errors(), r.corrupt, r.lost);
