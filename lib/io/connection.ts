@@ -1,0 +1,282 @@
+/**
+ * A connection: a stream that tasks read, write and close with promises.
+ *
+ * In: a stream handle. Out: `Connection`. Never: an unhandled rejection of a write that nobody
+ * awaits; state per connection that an idle one does not need.
+ *
+ * Below the high-water mark all writes return one shared promise. Above it writers wait, and what
+ * an idle connection lacks (waiters, abort signal) is made in `#rare`.
+ */
+import {
+  BrokenResourceError,
+  bufferFullError,
+  type CancelledError,
+  ClosedResourceError,
+  type Data,
+  type WaitOptions,
+} from '../base/errors.ts';
+import type { SocketAddress } from '../loop/backend.ts';
+import { currentFrame, type Frame } from '../task/frame.ts';
+import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
+import { cancellationPending } from './cancelled.ts';
+import { checkData, joinData } from './data.ts';
+import type { Connection } from './net-types.ts';
+import { ReadingStream } from './reading-stream.ts';
+import { stateAborted, stateClosing, stateLost, stateOpen, unknownAddress } from './stream.ts';
+
+const resolved: Promise<void> = Promise.resolve();
+const ignore = (): void => {};
+
+/** A rejection that may be ignored. */
+function quietReject(promise: Promise<never>): Promise<never> {
+  promise.catch(ignore);
+  return promise;
+}
+
+/** Waits for the end. Cancelled, it gives up flushing, but still waits for the little that is left. */
+class CloseWaiter extends Waiter<void> {
+  readonly #connection: StreamConnection;
+  #cancelled: CancelledError | null = null;
+
+  constructor(connection: StreamConnection) {
+    super('close');
+    this.#connection = connection;
+  }
+
+  override deliver(error: CancelledError): void {
+    this.#cancelled = error;
+    this.#connection.abort();
+  }
+
+  finish(loss: BrokenResourceError | null): void {
+    const error = this.#cancelled ?? loss;
+    if (error === null) this.wake();
+    else this.fail(error);
+  }
+}
+
+/** What only few connections need. */
+class Rare {
+  /** Writers that wait for the buffer to drain, in order. */
+  drains: Waiter<void>[] = [];
+  /** The last of them: its promise is shared by all writes of the same task and scope. */
+  drain: Waiter<void> | null = null;
+  drainPromise: Promise<void> = resolved;
+  drainFrame: Frame | undefined = undefined;
+  /** Waits of `close()`. */
+  closers: CloseWaiter[] = [];
+  controller: AbortController | null = null;
+  abortReason: unknown = undefined;
+}
+
+export class StreamConnection extends ReadingStream implements Connection {
+  #rare: Rare | null = null;
+
+  get open(): boolean {
+    return this.state === stateOpen;
+  }
+
+  get localAddress(): SocketAddress {
+    return this.handle.localAddress() ?? unknownAddress;
+  }
+
+  get remoteAddress(): SocketAddress {
+    return this.handle.remoteAddress() ?? unknownAddress;
+  }
+
+  get signal(): AbortSignal {
+    const rare = this.#getRare();
+    if (rare.controller === null) {
+      rare.controller = new AbortController();
+      if (this.gone || this.state === stateAborted) rare.controller.abort(this.#goneReason());
+    }
+    return rare.controller.signal;
+  }
+
+  write(data: Data, options?: WaitOptions): Promise<void> {
+    let bytes: Data;
+    try {
+      bytes = checkData(data);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (this.state !== stateOpen || this.writeEnded) return this.#refuseWrite();
+    const cancelled = takeCancellation();
+    if (this.overHighWater && this.isFull(bytes)) {
+      if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
+      const { maxBufferedBytes } = this.limits;
+      return quietReject(Promise.reject(bufferFullError(this.writeBufferBytes, maxBufferedBytes)));
+    }
+    const bufferedBytes = this.handle.write(bytes);
+    if (bufferedBytes > this.limits.highWaterBytes) this.#askForDrain(this.limits.lowWaterBytes);
+    if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
+    if (options !== undefined && options.signal?.aborted) {
+      return quietReject(Promise.reject(options.signal.reason));
+    }
+    if (bufferedBytes <= this.limits.highWaterBytes) return resolved;
+    return this.#waitForDrain(options);
+  }
+
+  writeLines(parts: Iterable<Data>, options?: WaitOptions): Promise<void> {
+    let data: Data;
+    try {
+      data = joinData(parts);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.write(data, options);
+  }
+
+  writeEof(options?: WaitOptions): Promise<void> {
+    if (this.state !== stateOpen) return this.#refuseWrite();
+    const cancelled = takeCancellation();
+    if (!this.writeEnded) {
+      this.writeEnded = true;
+      this.handle.shutdown();
+    }
+    if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
+    if (this.handle.bufferedBytes === 0) return resolved;
+    // No more comes, so writers that wait for the low-water mark may as well wait for this.
+    this.overHighWater = false;
+    this.#askForDrain(0);
+    return this.#waitForDrain(options);
+  }
+
+  close(): Promise<void> {
+    if (this.gone) return this.#closeResult();
+    const closers = this.#getRare().closers;
+    const waiter = new CloseWaiter(this);
+    let promise: Promise<void>;
+    if (this.state === stateAborted || cancellationPending()) {
+      // At once. The cancellation stays for the next wait: an error of a clean-up would hide the
+      // one that led to it.
+      this.abort();
+      promise = waiter.begin(null);
+    } else {
+      this.finish();
+      promise = waiter.start();
+    }
+    closers.push(waiter);
+    promise.catch(ignore);
+    return promise;
+  }
+
+  abort(reason?: unknown): void {
+    if (this.gone || this.state === stateAborted) return;
+    this.state = stateAborted;
+    this.handle.abort();
+    const cause = reason === undefined ? undefined : { cause: reason };
+    const error = new BrokenResourceError('The connection was aborted', cause);
+    this.stopReading(error);
+    const rare = this.#rare;
+    if (rare === null) return;
+    rare.abortReason = reason;
+    this.#endDrains(error);
+    rare.controller?.abort(reason ?? error);
+  }
+
+  /** As `close()`, but silent about a loss that came before: the block has met it, or will not. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.gone ? resolved : this.close();
+  }
+
+  /** @internal `close()` for who does not wait. */
+  finish(): void {
+    if (this.state !== stateOpen) return;
+    this.state = stateClosing;
+    this.handle.close();
+    this.stopReading(new ClosedResourceError('The connection was closed'));
+  }
+
+  /** @internal */
+  onDrain(): void {
+    this.overHighWater = false;
+    this.#endDrains(null);
+  }
+
+  protected override settle(loss: BrokenResourceError | null): void {
+    const rare = this.#rare;
+    if (rare === null) return;
+    this.#endDrains(this.#drainError(loss));
+    const closers = rare.closers;
+    rare.closers = [];
+    // Who aborts does not ask whether the bytes arrived.
+    const told = loss === null || this.state === stateAborted ? null : this.tellLoss(loss);
+    for (const closer of closers) closer.finish(told);
+    rare.controller?.abort(this.#goneReason());
+  }
+
+  /** `close()` of a connection that is gone: tells of a loss if nobody was told yet. */
+  #closeResult(): Promise<void> {
+    const loss = this.loss;
+    const untold = loss !== null && !this.lossTold && this.state !== stateAborted;
+    if (this.state === stateLost) this.state = stateClosing;
+    return untold ? quietReject(Promise.reject(this.tellLoss(loss))) : resolved;
+  }
+
+  #refuseWrite(): Promise<never> {
+    const loss = this.loss;
+    if (this.state === stateLost) {
+      const error = loss ?? new BrokenResourceError('The connection was ended by the peer');
+      return quietReject(Promise.reject(error));
+    }
+    const what = this.state === stateOpen ? 'write after writeEof()' : 'The connection was closed';
+    return quietReject(Promise.reject(new ClosedResourceError(what)));
+  }
+
+  #askForDrain(lowBytes: number): void {
+    if (this.overHighWater) return;
+    this.overHighWater = true;
+    this.handle.notifyDrain(lowBytes);
+  }
+
+  #waitForDrain(options: WaitOptions | undefined): Promise<void> {
+    const rare = this.#getRare();
+    const frame = currentFrame();
+    const signal = options?.signal;
+    if (signal === undefined && rare.drain?.active && rare.drainFrame === frame) {
+      return rare.drainPromise;
+    }
+    const waiter = new Waiter<void>('write');
+    const promise = waiter.start(options);
+    promise.catch(ignore);
+    if (!waiter.active) return promise;
+    rare.drains.push(waiter);
+    if (signal === undefined) {
+      rare.drain = waiter;
+      rare.drainPromise = promise;
+      rare.drainFrame = frame;
+    }
+    return promise;
+  }
+
+  #endDrains(error: BrokenResourceError | null): void {
+    const rare = this.#rare;
+    if (rare === null || rare.drains.length === 0) return;
+    const drains = rare.drains;
+    rare.drains = [];
+    rare.drain = null;
+    rare.drainPromise = resolved;
+    rare.drainFrame = undefined;
+    for (const waiter of drains) {
+      if (error === null) waiter.wake();
+      else waiter.fail(error);
+    }
+  }
+
+  /** What writers that still wait are told when the stream is gone. */
+  #drainError(loss: BrokenResourceError | null): BrokenResourceError | null {
+    if (loss !== null) return loss;
+    return this.state === stateClosing ? null : new BrokenResourceError('The connection was lost');
+  }
+
+  #goneReason(): unknown {
+    const reason = this.#rare?.abortReason;
+    return reason ?? this.loss ?? new ClosedResourceError('The connection is closed');
+  }
+
+  #getRare(): Rare {
+    this.#rare ??= new Rare();
+    return this.#rare;
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Checks of bytes that users hand in.
+ *
+ * In: what was given to a write. Out: data that a backend may take. Never: a copy that is not needed.
+ */
+import { Buffer } from 'node:buffer';
+import { argTypeError, type Data } from '../base/errors.ts';
+
+/** Below this every backend copies before it returns, shared memory or not. */
+const shareCheckBytes = 4096;
+
+/**
+ * Returns what to write: `data` itself, or a copy when its memory is shared with other threads,
+ * which could change it while it waits.
+ * @throws TypeError for other types (ERR_INVALID_ARG_TYPE) and for memory that was transferred
+ *   away (ERR_UVIO_BUFFER_DETACHED)
+ */
+export function checkData(data: Data): Data {
+  if (typeof data === 'string') return data;
+  if (!(data instanceof Uint8Array)) throw argTypeError('data', 'a string or a Uint8Array', data);
+  const bytes = data.length;
+  if (bytes === 0) checkAttached(data);
+  else if (bytes >= shareCheckBytes && data.buffer instanceof SharedArrayBuffer) {
+    return Buffer.from(data);
+  }
+  return data;
+}
+
+/** @throws TypeError ERR_UVIO_BUFFER_DETACHED. Only a view of no bytes can be detached. */
+export function checkAttached(data: Uint8Array): void {
+  try {
+    // A view cannot be made of a detached buffer. ArrayBuffer.detached is not on Node 20.
+    new Uint8Array(data.buffer);
+  } catch {
+    const error = new TypeError('The memory of the data was transferred away (detached)');
+    throw Object.assign(error, { code: 'ERR_UVIO_BUFFER_DETACHED' });
+  }
+}
+
+/** One piece of data for all parts. A single part is not copied. */
+export function joinData(parts: Iterable<Data>): Data {
+  if (typeof parts === 'string' || parts instanceof Uint8Array) {
+    throw argTypeError('parts', 'an iterable of strings and Uint8Arrays', parts);
+  }
+  if (parts === null || typeof parts?.[Symbol.iterator] !== 'function') {
+    throw argTypeError('parts', 'an iterable of strings and Uint8Arrays', parts);
+  }
+  const list: Data[] = [];
+  let text = true;
+  for (const part of parts) {
+    list.push(checkData(part));
+    if (typeof part !== 'string') text = false;
+  }
+  if (list.length === 1) return list[0] as Data;
+  if (text) return list.join('');
+  return Buffer.concat(list.map(toBytes));
+}
+
+export function toBytes(data: Data): Uint8Array {
+  return typeof data === 'string' ? Buffer.from(data) : data;
+}
+
+/** The number of bytes that `data` takes on the wire. */
+export function dataBytes(data: Data): number {
+  return typeof data === 'string' ? Buffer.byteLength(data) : data.length;
+}

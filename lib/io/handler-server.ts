@@ -1,0 +1,103 @@
+/**
+ * A server of handlers: one connection and one task each.
+ *
+ * In: a handler function. Out: its tasks. Never: an error of one connection that touches another.
+ */
+import { argTypeError } from '../base/errors.ts';
+import type { StreamHandle } from '../loop/backend.ts';
+import type { EventLoop } from '../loop/event-loop.ts';
+import { FAILED, type Future, RESOLVED } from '../task/future.ts';
+import { type HandlerOwner, startHandlerTask, type Task } from '../task/task.ts';
+import { StreamConnection } from './connection.ts';
+import type { StreamLimits } from './limits.ts';
+import type { ConnectionHandler } from './net-types.ts';
+import { StreamServer } from './server.ts';
+import type { Stream } from './stream.ts';
+
+/** A connection that a handler serves. It stays in the server's list until that has ended, too. */
+class ServedConnection extends StreamConnection {
+  /** @internal */
+  readonly server: HandlerServer;
+  #task: Task | null = null;
+  #served = false;
+
+  constructor(server: HandlerServer, stream: StreamHandle) {
+    super(server.loop, stream, server.limits);
+    this.server = server;
+  }
+
+  start(): void {
+    const { loop, handler } = this.server;
+    // The connection itself is told of the task's end: no map, no closure.
+    const owner = this as unknown as HandlerOwner;
+    const task = startHandlerTask(loop, null, null, handler, this, owner);
+    if (!this.#served) this.#task = task;
+  }
+
+  cancelHandler(): void {
+    if (this.#task !== null) this.#task.cancel('The server was closed');
+    else this.finish();
+  }
+
+  /** Of a task's owner. */
+  onFutureDone(future: Future<unknown>): void {
+    this.#served = true;
+    this.#task = null;
+    if (future.status === RESOLVED) {
+      this.finish();
+    } else {
+      if (future.status === FAILED) this.#report(future as Task);
+      this.abort();
+    }
+    if (this.gone) this.leaveOwner();
+  }
+
+  override leaveOwner(): void {
+    if (this.#served) super.leaveOwner();
+  }
+
+  #report(task: Task): void {
+    const error = task.failure();
+    // A peer that went away is nobody's mistake, and there is nobody left to tell.
+    if (this.isLoss(error)) return;
+    const message = `Exception in the connection handler ${task.name}`;
+    const context = { message, error, task, transport: this };
+    this.loop.callExceptionHandler(context);
+  }
+}
+
+function startConnection(connection: ServedConnection): void {
+  connection.start();
+}
+
+export class HandlerServer extends StreamServer {
+  /** @internal */
+  readonly handler: ConnectionHandler;
+
+  constructor(
+    loop: EventLoop,
+    limits: StreamLimits,
+    maxConnections: number,
+    handler: ConnectionHandler,
+  ) {
+    super(loop, limits, maxConnections);
+    if (typeof handler !== 'function') throw argTypeError('handler', 'a function', handler);
+    this.handler = handler;
+  }
+
+  protected override open(stream: StreamHandle): void {
+    const connection = new ServedConnection(this, stream);
+    stream.sink = connection;
+    this.link(connection);
+    this.context.run(startConnection, connection);
+  }
+
+  protected override endClients(): void {
+    let stream: Stream | null = this.first;
+    while (stream !== null) {
+      const { next }: { next: Stream | null } = stream;
+      (stream as ServedConnection).cancelHandler();
+      stream = next;
+    }
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * Finding and binding the addresses that a server is to listen on.
+ *
+ * In: ListenOptions. Out: open listeners, which do not accept yet. Never: some listeners left open
+ * when another failed.
+ */
+import { argTypeError, type WaitOptions } from '../base/errors.ts';
+import { checkBytes, checkInteger } from '../base/units.ts';
+import type { EventLoop } from '../loop/event-loop.ts';
+import { Waiter } from '../task/waiter.ts';
+import {
+  checkHost,
+  checkPath,
+  checkPort,
+  type FoundAddress,
+  ipFamily,
+  isAbstract,
+} from './addresses.ts';
+import { connectUnix, refuseTls } from './connect.ts';
+import { Listener, type ListenerOwner } from './listener.ts';
+import type { ListenOptions } from './net-types.ts';
+import { inertSink } from './stream.ts';
+import { removeStale, UnixFile } from './unix-file.ts';
+
+const defaultBacklog = 511;
+const maxBacklog = 2 ** 31 - 1;
+/** How often another free port is tried when it is taken on a later host. */
+const portTries = 16;
+
+export interface ListenPlan {
+  /** Empty: all interfaces. */
+  readonly hosts: readonly string[];
+  readonly port: number;
+  readonly backlog: number;
+  readonly reusePort: boolean;
+  readonly noDelay: boolean;
+  readonly maxConnections: number;
+  readonly start: boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
+export function checkListen(options: ListenOptions): ListenPlan {
+  if (typeof options !== 'object' || options === null) {
+    throw argTypeError('options', 'an object', options);
+  }
+  refuseTls(options.tls, 'listen');
+  const { host, maxConnections } = options;
+  const hosts = host === undefined ? [] : typeof host === 'string' ? [host] : [...host];
+  return {
+    hosts: hosts.map((one) => checkHost('host', one)),
+    port: checkPort('port', options.port ?? 0),
+    backlog: checkInteger('backlog', options.backlog ?? defaultBacklog, 1, maxBacklog),
+    reusePort: options.reusePort ?? false,
+    noDelay: options.noDelay ?? true,
+    maxConnections: checkBytes('maxConnections', maxConnections ?? Infinity, 1),
+    start: options.start ?? true,
+    signal: options.signal,
+  };
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException | null)?.code;
+}
+
+/** The machine has no such family, or not that address. */
+function isUnavailable(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL' || code === 'EINVAL';
+}
+
+/** Where to listen, and whether the host was a name, of which not all addresses need to work. */
+interface Place extends FoundAddress {
+  readonly byName: boolean;
+}
+
+class LookupWaiter extends Waiter<readonly FoundAddress[]> {
+  #stop: (() => void) | null = null;
+
+  look(loop: EventLoop, host: string): void {
+    this.#stop = loop.backendHandle.lookup(host, 0, (error, addresses) => {
+      if (error !== null) this.fail(error);
+      else this.wake(addresses);
+    });
+  }
+
+  override onCancel(): void {
+    this.#stop?.();
+  }
+}
+
+async function findPlaces(loop: EventLoop, plan: ListenPlan, wait: WaitOptions): Promise<Place[]> {
+  const places: Place[] = [];
+  for (const host of plan.hosts) {
+    const family = ipFamily(host);
+    if (family !== 0) {
+      places.push({ address: host, family, byName: false });
+      continue;
+    }
+    const waiter = new LookupWaiter('lookup');
+    const promise = waiter.start(wait);
+    if (waiter.active) waiter.look(loop, host);
+    for (const found of await promise) {
+      const known = places.some((place) => place.address === found.address);
+      if (!known) places.push({ ...found, byName: true });
+    }
+  }
+  return places;
+}
+
+/** Listens on all hosts of the plan, with the same port. */
+export async function listenTcp(
+  loop: EventLoop,
+  plan: ListenPlan,
+  owner: ListenerOwner,
+): Promise<Listener[]> {
+  const wait: WaitOptions = { signal: plan.signal };
+  if (plan.hosts.length === 0) return [await listenEverywhere(loop, plan, owner, wait)];
+  const places = await findPlaces(loop, plan, wait);
+  for (let tries = 1; ; tries++) {
+    const opened: Listener[] = [];
+    try {
+      await listenAt(loop, plan, owner, places, opened, wait);
+      return opened;
+    } catch (error) {
+      for (const listener of opened) listener.close();
+      const unlucky = plan.port === 0 && opened.length > 0 && codeOf(error) === 'EADDRINUSE';
+      if (!unlucky || tries === portTries) throw error;
+    }
+  }
+}
+
+async function listenEverywhere(
+  loop: EventLoop,
+  plan: ListenPlan,
+  owner: ListenerOwner,
+  wait: WaitOptions,
+): Promise<Listener> {
+  try {
+    return await listenOne(loop, plan, owner, '::', plan.port, false, wait);
+  } catch (error) {
+    if (!isUnavailable(error)) throw error;
+    return await listenOne(loop, plan, owner, '0.0.0.0', plan.port, false, wait);
+  }
+}
+
+async function listenAt(
+  loop: EventLoop,
+  plan: ListenPlan,
+  owner: ListenerOwner,
+  places: readonly Place[],
+  opened: Listener[],
+  wait: WaitOptions,
+): Promise<void> {
+  // `::` takes IPv4 connections as well, unless IPv4 is listened on for itself.
+  const ipv6Only = places.some((place) => place.family === 4);
+  let unavailable: unknown;
+  for (const place of places) {
+    const port = opened[0]?.address.port ?? plan.port;
+    try {
+      const only = ipv6Only && place.family === 6;
+      opened.push(await listenOne(loop, plan, owner, place.address, port, only, wait));
+    } catch (error) {
+      if (!place.byName || !isUnavailable(error)) throw error;
+      unavailable = error;
+    }
+  }
+  if (opened.length === 0) throw unavailable;
+}
+
+function listenOne(
+  loop: EventLoop,
+  plan: ListenPlan,
+  owner: ListenerOwner,
+  host: string,
+  port: number,
+  ipv6Only: boolean,
+  wait: WaitOptions,
+): Promise<Listener> {
+  const { backlog, reusePort, noDelay } = plan;
+  const options = { host, port, backlog, reusePort, ipv6Only, noDelay, paused: true };
+  const make = loop.backendHandle.listenTcp.bind(loop.backendHandle, options);
+  return new Listener(owner).open(make, wait);
+}
+
+/** @throws Error EADDRINUSE also for a path at which there is a file of another kind. */
+export async function listenUnix(
+  loop: EventLoop,
+  plan: ListenPlan,
+  owner: ListenerOwner,
+  path: string,
+): Promise<Listener[]> {
+  const wait: WaitOptions = { signal: plan.signal };
+  const options = { path: checkPath(path, 'listen'), backlog: plan.backlog, paused: true };
+  const make = loop.backendHandle.listenUnix.bind(loop.backendHandle, options);
+  let listener: Listener;
+  try {
+    listener = await new Listener(owner).open(make, wait);
+  } catch (error) {
+    if (codeOf(error) !== 'EADDRINUSE' || isAbstract(path)) throw error;
+    if (!(await removeStale(path, () => answers(loop, path, wait)))) throw error;
+    listener = await new Listener(owner).open(make, wait);
+  }
+  if (!isAbstract(path)) listener.file = new UnixFile(path);
+  return [listener];
+}
+
+/** Whether a server is behind the path. In doubt there is. */
+async function answers(loop: EventLoop, path: string, wait: WaitOptions): Promise<boolean> {
+  try {
+    await connectUnix(loop, path, wait, (stream) => {
+      stream.sink = inertSink;
+      stream.abort();
+    });
+    return true;
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === 'ECONNREFUSED' || code === 'ENOENT') return false;
+    if (code === 'ABORT_ERR' || wait.signal?.aborted) throw error;
+    return true;
+  }
+}

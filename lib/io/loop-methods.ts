@@ -1,0 +1,100 @@
+/**
+ * The loop's methods for protocols: asyncio's layer below connections.
+ *
+ * In: protocol factories. Out: transports and servers. Never: exports; it adds to EventLoop.
+ */
+import { EventLoop } from '../loop/event-loop.ts';
+import { captureContext } from './callback-context.ts';
+import { connectTcp, connectUnix, type StreamMaker } from './connect.ts';
+import { defaultLimits, makeLimits } from './limits.ts';
+import { checkListen } from './listen.ts';
+import type {
+  ConnectOptions,
+  ListenOptions,
+  Server,
+  UnixConnectOptions,
+  UnixListenOptions,
+} from './net-types.ts';
+import {
+  checkFactory,
+  openTransport,
+  type ProtocolFactory,
+  ProtocolServer,
+} from './protocol-server.ts';
+import type { StreamProtocol, Transport } from './protocols.ts';
+import { serveTcp, serveUnix } from './start-server.ts';
+
+declare module '../loop/event-loop.ts' {
+  interface EventLoop {
+    /**
+     * Connects, then makes the protocol and calls its `connectionMade`. Callbacks run without a
+     * current task, in the caller's context variables. Errors and cancellation as
+     * `openConnection`. (asyncio: loop.create_connection)
+     */
+    createConnection<P extends StreamProtocol>(
+      factory: () => P,
+      options: ConnectOptions,
+    ): Promise<[Transport, P]>;
+    /** One protocol per connection. Errors as `startServer`. (asyncio: loop.create_server) */
+    createServer(factory: () => StreamProtocol, options?: ListenOptions): Promise<Server>;
+    createUnixConnection<P extends StreamProtocol>(
+      factory: () => P,
+      path: string,
+      options?: UnixConnectOptions,
+    ): Promise<[Transport, P]>;
+    createUnixServer(
+      factory: () => StreamProtocol,
+      path: string,
+      options?: UnixListenOptions,
+    ): Promise<Server>;
+  }
+}
+
+function transportMaker<P extends StreamProtocol>(
+  loop: EventLoop,
+  factory: ProtocolFactory<P>,
+  options: ConnectOptions | UnixConnectOptions | undefined,
+): StreamMaker<[Transport, P]> {
+  checkFactory(factory);
+  const limits = options === undefined ? defaultLimits : makeLimits(options);
+  const context = captureContext(loop);
+  return (stream) => openTransport(loop, stream, limits, context, factory);
+}
+
+EventLoop.prototype.createConnection = async function <P extends StreamProtocol>(
+  this: EventLoop,
+  factory: () => P,
+  options: ConnectOptions,
+): Promise<[Transport, P]> {
+  return connectTcp(this, options, transportMaker(this, factory, options ?? undefined));
+};
+
+EventLoop.prototype.createUnixConnection = async function <P extends StreamProtocol>(
+  this: EventLoop,
+  factory: () => P,
+  path: string,
+  options: UnixConnectOptions = {},
+): Promise<[Transport, P]> {
+  return connectUnix(this, path, options, transportMaker(this, factory, options));
+};
+
+EventLoop.prototype.createServer = async function (
+  this: EventLoop,
+  factory: () => StreamProtocol,
+  options: ListenOptions = {},
+): Promise<Server> {
+  const plan = checkListen(options);
+  const limits = makeLimits(options);
+  return serveTcp(new ProtocolServer(this, limits, plan.maxConnections, factory), plan);
+};
+
+EventLoop.prototype.createUnixServer = async function (
+  this: EventLoop,
+  factory: () => StreamProtocol,
+  path: string,
+  options: UnixListenOptions = {},
+): Promise<Server> {
+  const plan = checkListen(options);
+  const limits = makeLimits(options);
+  return serveUnix(new ProtocolServer(this, limits, plan.maxConnections, factory), plan, path);
+};

@@ -1,0 +1,315 @@
+/**
+ * The reading half of a connection.
+ *
+ * In: records of the backend (it is a StreamSink). Out: promises of bytes. Never: a second waiting
+ * reader; a byte lost to a cancelled read; more than one promise for a read.
+ *
+ * A read either is met from the buffer at once, or waits with the one embedded waiter while `want`
+ * says for what. Received data goes straight to a reader that waits for anything, else into the
+ * buffer, where above `limitBytes` the backend is told to pause.
+ */
+import { Buffer } from 'node:buffer';
+import {
+  argTypeError,
+  BrokenResourceError,
+  BusyResourceError,
+  ClosedResourceError,
+  type Data,
+  type WaitOptions,
+} from '../base/errors.ts';
+import { checkBytes, checkInteger } from '../base/units.ts';
+import type { StreamHandle, StreamSink } from '../loop/backend.ts';
+import type { EventLoop } from '../loop/event-loop.ts';
+import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
+import { checkAttached } from './data.ts';
+import { ChunkIterator, LineLoop } from './iterators.ts';
+import type { StreamLimits } from './limits.ts';
+import type { ByteReader } from './net-types.ts';
+import { ReadBuffer } from './read-buffer.ts';
+import { Stream, stateLost, stateOpen } from './stream.ts';
+import {
+  checkSeparators,
+  notYet,
+  type Want,
+  WantAll,
+  WantExactly,
+  WantInto,
+  WantSome,
+  WantUntil,
+  wantAny,
+  wantChunk,
+  wantLine,
+  wantNextLine,
+} from './wants.ts';
+
+/** Stands for the buffer of the many connections that have nothing to be read. Never written. */
+const emptyBuffer: ReadBuffer = new ReadBuffer();
+
+export abstract class ReadingStream extends Stream implements ByteReader, StreamSink {
+  #buffer: ReadBuffer;
+  /** Made by the first read that has to wait. */
+  #reader: Waiter<unknown> | null;
+  /** What the reader waits for. */
+  #want: Want<unknown> | null;
+  /** The peer sent FIN. */
+  #ended: boolean;
+  /** Why the connection was lost; `cause` has the system's error. */
+  #loss: BrokenResourceError | null;
+  /** Somebody was told of the loss. */
+  #lossTold: boolean;
+
+  constructor(loop: EventLoop, handle: StreamHandle, limits: StreamLimits) {
+    // No context: promises carry their own.
+    super(loop, handle, limits, null);
+    this.#buffer = emptyBuffer;
+    this.#reader = null;
+    this.#want = null;
+    this.#ended = false;
+    this.#loss = null;
+    this.#lossTold = false;
+  }
+
+  /** @internal */
+  abstract onDrain(): void;
+  /** @internal The stream is gone: settles what waits, except for the reader. */
+  protected abstract settle(loss: BrokenResourceError | null): void;
+
+  read(maxBytes?: number, options?: WaitOptions): Promise<Buffer | null> {
+    if (maxBytes === undefined || maxBytes === Infinity) return this.#read(wantAny, options);
+    try {
+      return this.#read(new WantSome(checkInteger('maxBytes', maxBytes, 1)), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  readExactly(bytes: number, options?: WaitOptions): Promise<Buffer> {
+    try {
+      const count = checkInteger('bytes', bytes);
+      if (count === 0) return this.#readNothing(Buffer.alloc(0), options);
+      return this.#read(new WantExactly(count), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  readUntil(separator: Data | readonly Data[], options?: WaitOptions): Promise<Buffer> {
+    try {
+      return this.#read(new WantUntil(checkSeparators(separator)), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  readLine(options?: WaitOptions): Promise<string | null> {
+    return this.#read(wantLine, options);
+  }
+
+  readAll(maxBytes: number = Infinity, options?: WaitOptions): Promise<Buffer> {
+    try {
+      return this.#read(new WantAll(checkBytes('maxBytes', maxBytes)), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  readInto(target: Uint8Array, options?: WaitOptions): Promise<number> {
+    try {
+      if (!(target instanceof Uint8Array)) throw argTypeError('target', 'a Uint8Array', target);
+      if (target.length === 0) {
+        checkAttached(target);
+        return this.#readNothing(0, options);
+      }
+      return this.#read(new WantInto(target), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  lines(): AsyncIterable<string> {
+    return new LineLoop(this);
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Buffer, undefined> {
+    return new ChunkIterator(this);
+  }
+
+  /** @internal One step of a `for await` over chunks. */
+  nextChunk(): Promise<IteratorResult<Buffer, undefined>> {
+    return this.#read(wantChunk, undefined);
+  }
+
+  /** @internal One step of a `for await` over lines. */
+  nextLine(): Promise<IteratorResult<string, undefined>> {
+    return this.#read(wantNextLine, undefined);
+  }
+
+  get atEof(): boolean {
+    return this.#ended && this.#buffer.bytes === 0;
+  }
+
+  /** @internal */
+  onData(chunk: Buffer): void {
+    const reader = this.#reader;
+    if (reader?.active && this.#buffer.bytes === 0) {
+      // The short way of nearly all data: nothing is queued and any bytes will do.
+      if (this.#want === wantChunk) {
+        reader.wake({ value: chunk, done: false });
+        return;
+      }
+      if (this.#want === wantAny) {
+        reader.wake(chunk);
+        return;
+      }
+    }
+    if (this.#buffer === emptyBuffer) this.#buffer = new ReadBuffer();
+    this.#buffer.push(chunk);
+    if (reader?.active) this.#tryReader(reader);
+    else this.#pauseAboveLimit();
+  }
+
+  /** @internal Never asked for: data of a connection comes through `onData`. */
+  onAlloc(): Uint8Array {
+    throw new Error('uvio bug: onAlloc of a Connection');
+  }
+
+  /** @internal */
+  onFilled(): void {}
+
+  /** @internal */
+  onEof(): void {
+    this.#ended = true;
+    if (this.#reader?.active) this.#tryReader(this.#reader);
+  }
+
+  /** @internal */
+  onClosed(error: Error | undefined): void {
+    this.gone = true;
+    if (this.state === stateOpen) {
+      this.state = stateLost;
+      if (error === undefined) this.#ended = true;
+    }
+    let loss: BrokenResourceError | null = null;
+    if (error !== undefined) {
+      loss = new BrokenResourceError(`The connection was lost: ${error.message}`, { cause: error });
+    }
+    this.#loss = loss;
+    if (this.#reader?.active) {
+      if (this.#ended || loss === null) this.#tryReader(this.#reader);
+      else this.failReader(this.tellLoss(loss));
+    }
+    this.settle(loss);
+    this.leaveOwner();
+  }
+
+  /** Why a connection that is gone cannot be used. */
+  protected get loss(): BrokenResourceError | null {
+    return this.#loss;
+  }
+
+  protected get lossTold(): boolean {
+    return this.#lossTold;
+  }
+
+  /** @internal Whether `error` says no more than that this connection was lost. */
+  isLoss(error: unknown): boolean {
+    return error === this.#loss && error !== null;
+  }
+
+  protected tellLoss(loss: BrokenResourceError): BrokenResourceError {
+    this.#lossTold = true;
+    return loss;
+  }
+
+  /** Ends a waiting read; from `close` and `abort`, which also drop what nobody can read now. */
+  protected stopReading(error: Error): void {
+    this.failReader(error);
+    this.#buffer = emptyBuffer;
+  }
+
+  protected failReader(error: unknown): void {
+    this.#reader?.fail(error);
+  }
+
+  #read<T>(want: Want<T>, options: WaitOptions | undefined): Promise<T> {
+    const empty = this.#buffer.bytes === 0 && this.state === stateOpen && !this.#ended;
+    if (empty && !this.#reader?.active) return this.#wait(want, options);
+    const refusal = this.#refuseRead(options);
+    if (refusal !== null) return refusal;
+    try {
+      const result = want.take(this.#buffer, this.#ended, this.limits.limitBytes);
+      if (result !== notYet) {
+        this.#resumeBelowLimit();
+        return Promise.resolve(result);
+      }
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    // Only an open stream can still bring what is missing.
+    if (this.#loss !== null) return Promise.reject(this.tellLoss(this.#loss));
+    return this.#wait(want, options);
+  }
+
+  /** A read of no bytes, which any stream that is not closed can give. */
+  #readNothing<T>(nothing: T, options: WaitOptions | undefined): Promise<T> {
+    return this.#refuseRead(options) ?? Promise.resolve(nothing);
+  }
+
+  /** The rejection of a read that cannot even begin, or null. */
+  #refuseRead(options: WaitOptions | undefined): Promise<never> | null {
+    if (this.#reader?.active) {
+      return Promise.reject(new BusyResourceError('Another task reads from this connection'));
+    }
+    const cancelled = takeCancellation();
+    if (cancelled !== null) return cancelledPromise(cancelled);
+    if (options?.signal?.aborted) return Promise.reject(options.signal.reason);
+    if (this.state !== stateOpen && this.state !== stateLost) {
+      return Promise.reject(new ClosedResourceError('The connection was closed'));
+    }
+    return null;
+  }
+
+  #wait<T>(want: Want<T>, options: WaitOptions | undefined): Promise<T> {
+    if (this.#buffer.bytes > 0) this.#want = want.remember?.(this.#buffer) ?? want;
+    else this.#want = want;
+    this.#reader ??= new Waiter<unknown>('read');
+    const promise = this.#reader.start(options) as Promise<T>;
+    if (this.#reader.active && this.readingPaused) this.#resume();
+    return promise;
+  }
+
+  /** More came, or the end: gives the reader its result if that is enough. */
+  #tryReader(reader: Waiter<unknown>): void {
+    const want = this.#want as Want<unknown>;
+    let result: unknown;
+    try {
+      result = want.take(this.#buffer, this.#ended, this.limits.limitBytes);
+    } catch (error) {
+      reader.fail(error);
+      this.#pauseAboveLimit();
+      return;
+    }
+    if (result === notYet) {
+      this.#want = want.remember?.(this.#buffer) ?? want;
+      return;
+    }
+    reader.wake(result);
+    this.#pauseAboveLimit();
+  }
+
+  #pauseAboveLimit(): void {
+    if (this.readingPaused || this.#buffer.bytes <= this.limits.limitBytes) return;
+    if (this.state !== stateOpen) return;
+    this.readingPaused = true;
+    this.handle.pause();
+  }
+
+  #resumeBelowLimit(): void {
+    if (this.readingPaused && this.#buffer.bytes <= this.limits.limitBytes / 2) this.#resume();
+  }
+
+  #resume(): void {
+    this.readingPaused = false;
+    if (this.state === stateOpen) this.handle.resume();
+  }
+}

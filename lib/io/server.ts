@@ -1,0 +1,273 @@
+/**
+ * Servers: listeners, the list of their open streams, and the limit on them.
+ *
+ * In: streams that listeners accepted. Out: one transport or connection for each. Never: what
+ * happens on a stream (see protocol-server.ts and handler-server.ts).
+ */
+import { type CancelledError, ClosedResourceError, type WaitOptions } from '../base/errors.ts';
+import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
+import type { EventLoop } from '../loop/event-loop.ts';
+import { Waiter } from '../task/waiter.ts';
+import { captureContext } from './callback-context.ts';
+import { cancellationPending } from './cancelled.ts';
+import type { StreamLimits } from './limits.ts';
+import type { Listener, ListenerOwner } from './listener.ts';
+import type { Server } from './net-types.ts';
+import { type CallbackContext, inertSink, type Stream, type StreamOwner } from './stream.ts';
+
+/** Accepted above `maxConnections`, in the same batch as the last one: waits unread for its turn. */
+class HeldStream implements StreamSink {
+  readonly context: CallbackContext | null = null;
+  readonly stream: StreamHandle;
+  readonly #server: StreamServer;
+
+  constructor(server: StreamServer, stream: StreamHandle) {
+    this.#server = server;
+    this.stream = stream;
+    stream.sink = this;
+    stream.pause();
+  }
+
+  onData(): void {}
+  onAlloc(hintBytes: number): Uint8Array {
+    return inertSink.onAlloc(hintBytes);
+  }
+  onFilled(): void {}
+  onEof(): void {}
+  onDrain(): void {}
+
+  onClosed(): void {
+    this.#server.heldGone(this);
+  }
+}
+
+/** Waits until all is closed. Cancelled, it hurries that up, and still waits. */
+class DisposeWaiter extends Waiter<void> {
+  readonly #server: StreamServer;
+  #cancelled: CancelledError | null = null;
+
+  constructor(server: StreamServer) {
+    super('close');
+    this.#server = server;
+  }
+
+  override deliver(error: CancelledError): void {
+    this.#cancelled = error;
+    this.#server.abortClients();
+  }
+
+  override wake(): void {
+    if (this.#cancelled === null) super.wake();
+    else this.fail(this.#cancelled);
+  }
+}
+
+export abstract class StreamServer implements Server, StreamOwner, ListenerOwner {
+  readonly loop: EventLoop;
+  /** @internal */
+  readonly limits: StreamLimits;
+  /** @internal That of whoever made the server. */
+  readonly context: CallbackContext;
+  /** @internal Open streams, linked through the streams themselves. */
+  first: Stream | null = null;
+  #connections = 0;
+  readonly #maxConnections: number;
+  #held: HeldStream[] = [];
+  #listeners: readonly Listener[] = [];
+  #openListeners = 0;
+  #started = false;
+  #closed = false;
+  #acceptPaused = false;
+  #addresses: readonly SocketAddress[] = [];
+  #closeWaiters: Waiter<void>[] = [];
+  #serveWaiters: Waiter<never>[] = [];
+
+  constructor(loop: EventLoop, limits: StreamLimits, maxConnections: number) {
+    this.loop = loop;
+    this.limits = limits;
+    this.context = captureContext(loop);
+    this.#maxConnections = maxConnections;
+  }
+
+  /** Makes the transport or connection of a stream, sets it as the sink and starts it. */
+  protected abstract open(stream: StreamHandle): void;
+
+  /** @internal Takes bound listeners over. */
+  attach(listeners: readonly Listener[], addresses: readonly SocketAddress[]): void {
+    this.#listeners = listeners;
+    for (const listener of listeners) listener.attached = true;
+    this.#openListeners = listeners.length;
+    this.#addresses = addresses;
+  }
+
+  get addresses(): readonly SocketAddress[] {
+    return this.#addresses;
+  }
+
+  get port(): number {
+    return this.#addresses[0]?.port ?? 0;
+  }
+
+  get listening(): boolean {
+    return this.#started && !this.#closed;
+  }
+
+  get connections(): number {
+    return this.#connections;
+  }
+
+  async start(): Promise<void> {
+    if (this.#closed) throw new ClosedResourceError('The server was closed');
+    if (this.#started) return;
+    this.#started = true;
+    for (const listener of this.#listeners) listener.resume();
+  }
+
+  async serveForever(): Promise<never> {
+    await this.start();
+    const waiter = new Waiter<never>('serveForever');
+    this.#serveWaiters.push(waiter);
+    try {
+      return await waiter.start();
+    } finally {
+      this.#serveWaiters = this.#serveWaiters.filter((one) => one !== waiter);
+      this.close();
+    }
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const listener of this.#listeners) listener.close();
+    for (const held of this.#held) held.stream.abort();
+    const waiters = this.#serveWaiters;
+    this.#serveWaiters = [];
+    for (const waiter of waiters) waiter.fail(new ClosedResourceError('The server was closed'));
+    this.#checkDone();
+  }
+
+  closeClients(): void {
+    this.#forEach((stream) => stream.finish());
+  }
+
+  abortClients(): void {
+    this.#forEach((stream) => stream.abort());
+  }
+
+  waitClosed(options?: WaitOptions): Promise<void> {
+    const waiter = new Waiter<void>('waitClosed');
+    const promise = waiter.start(options);
+    if (waiter.active) this.#waitWith(waiter);
+    return promise;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    const waiter = new DisposeWaiter(this);
+    this.close();
+    this.endClients();
+    let promise: Promise<void>;
+    if (cancellationPending()) {
+      this.abortClients();
+      promise = waiter.begin(null);
+    } else {
+      promise = waiter.start();
+    }
+    this.#waitWith(waiter);
+    return promise;
+  }
+
+  /** What `await using` does with open connections. */
+  protected endClients(): void {
+    this.closeClients();
+  }
+
+  /** @internal */
+  accept(stream: StreamHandle): void {
+    if (this.#closed) {
+      stream.sink = inertSink;
+      stream.abort();
+      return;
+    }
+    if (this.#connections < this.#maxConnections) this.open(stream);
+    else this.#held.push(new HeldStream(this, stream));
+    if (this.#connections >= this.#maxConnections && !this.#acceptPaused) {
+      this.#acceptPaused = true;
+      for (const listener of this.#listeners) listener.pause();
+    }
+  }
+
+  /** @internal */
+  acceptFailed(error: Error): void {
+    this.loop.callExceptionHandler({ message: 'Accepting a connection failed', error });
+  }
+
+  /** @internal */
+  listenerClosed(): void {
+    this.#openListeners--;
+    this.#checkDone();
+  }
+
+  /** @internal */
+  heldGone(held: HeldStream): void {
+    this.#held = this.#held.filter((one) => one !== held);
+  }
+
+  /** Puts a new stream into the list. */
+  protected link(stream: Stream): void {
+    const { first } = this;
+    stream.owner = this;
+    stream.next = first;
+    if (first !== null) first.previous = stream;
+    this.first = stream;
+    this.#connections++;
+  }
+
+  /** @internal */
+  streamGone(stream: Stream): void {
+    const { previous, next } = stream;
+    if (previous === null) this.first = next;
+    else previous.next = next;
+    if (next !== null) next.previous = previous;
+    stream.previous = null;
+    stream.next = null;
+    this.#connections--;
+    if (this.#acceptPaused) this.#acceptMore();
+    if (this.#connections === 0) this.#checkDone();
+  }
+
+  #acceptMore(): void {
+    if (this.#closed) return;
+    while (this.#connections < this.#maxConnections) {
+      const held = this.#held.shift();
+      if (held === undefined) break;
+      this.open(held.stream);
+      held.stream.resume();
+    }
+    if (this.#connections >= this.#maxConnections) return;
+    this.#acceptPaused = false;
+    if (!this.#started) return;
+    for (const listener of this.#listeners) listener.resume();
+  }
+
+  /** Streams may leave the list meanwhile. */
+  #forEach(visit: (stream: Stream) => void): void {
+    let stream = this.first;
+    while (stream !== null) {
+      const { next } = stream;
+      visit(stream);
+      stream = next;
+    }
+  }
+
+  #waitWith(waiter: Waiter<void>): void {
+    this.#closeWaiters.push(waiter);
+    this.#checkDone();
+  }
+
+  #checkDone(): void {
+    if (!this.#closed || this.#openListeners > 0 || this.#connections > 0) return;
+    const waiters = this.#closeWaiters;
+    this.#closeWaiters = [];
+    for (const waiter of waiters) waiter.wake();
+  }
+}

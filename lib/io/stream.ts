@@ -1,0 +1,139 @@
+/**
+ * What transports and connections have in common: one open stream on this side.
+ *
+ * In: a stream handle of the backend. Out: addresses, options, the list its server keeps.
+ * Never: protocols, promises.
+ */
+import type { Data } from '../base/errors.ts';
+import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
+import type { EventLoop } from '../loop/event-loop.ts';
+import { dataBytes } from './data.ts';
+import type { StreamLimits } from './limits.ts';
+
+/**
+ * The context in which protocol callbacks run. One object is shared by all streams of a server or
+ * connect call, so that a backend can enter it once for a run of records.
+ */
+export interface CallbackContext {
+  run<A>(fn: (arg: A) => void, arg: A): void;
+}
+
+/** A server; told when one of its streams is gone. */
+export interface StreamOwner {
+  streamGone(stream: Stream): void;
+}
+
+/** `close()` was not called and the peer is there. */
+export const stateOpen = 0;
+/** `close()` was called; what is buffered is being flushed. */
+export const stateClosing = 1;
+/** `abort()` was called. */
+export const stateAborted = 2;
+/** Ended by the peer or by an error. */
+export const stateLost = 3;
+
+/** Fields are plain, not private: thousands of these exist, and backends touch them per record. */
+export abstract class Stream {
+  /** Read by the backend's dispatcher. Null: nothing to be entered. */
+  readonly context: CallbackContext | null;
+  readonly loop: EventLoop;
+  readonly handle: StreamHandle;
+  readonly limits: StreamLimits;
+  /** @internal */
+  owner: StreamOwner | null;
+  /** @internal Neighbours in the owner's list. */
+  previous: Stream | null;
+  /** @internal */
+  next: Stream | null;
+  /** @internal One of the states above. */
+  state: number;
+  /** @internal `onClosed` has come. */
+  gone: boolean;
+  /** @internal The user or the read-ahead limit paused reading. */
+  readingPaused: boolean;
+  /** @internal `writeEof()` was called. */
+  writeEnded: boolean;
+  /** @internal The write buffer went above the high-water mark and has not drained yet. */
+  overHighWater: boolean;
+
+  constructor(
+    loop: EventLoop,
+    handle: StreamHandle,
+    limits: StreamLimits,
+    context: CallbackContext | null,
+  ) {
+    this.context = context;
+    this.loop = loop;
+    this.handle = handle;
+    this.limits = limits;
+    this.owner = null;
+    this.previous = null;
+    this.next = null;
+    this.state = stateOpen;
+    this.gone = false;
+    this.readingPaused = false;
+    this.writeEnded = false;
+    this.overHighWater = false;
+  }
+
+  /** @internal Flushes and closes. */
+  abstract finish(): void;
+  abstract abort(reason?: unknown): void;
+
+  get fd(): number | null {
+    return this.gone ? null : this.handle.fd;
+  }
+
+  /** Always null: this version has no TLS yet. */
+  get tls(): null {
+    return null;
+  }
+
+  get writeBufferBytes(): number {
+    return this.gone ? 0 : this.handle.bufferedBytes;
+  }
+
+  /** Nagle's algorithm off (true, the default of uvio) or on. No effect on UNIX sockets. */
+  setNoDelay(enable: boolean = true): void {
+    if (!this.gone) this.handle.setNoDelay(enable);
+  }
+
+  /** @param idleMs milliseconds before the first probe; 0, the default, leaves the system's value. */
+  setKeepAlive(enable: boolean, idleMs: number = 0): void {
+    if (!this.gone) this.handle.setKeepAlive(enable, idleMs);
+  }
+
+  /** @internal True when `data` must be refused: nobody waits for the buffer to drain. */
+  isFull(data: Data): boolean {
+    const { maxBufferedBytes } = this.limits;
+    // A string has at most three bytes for each of its code units.
+    const room = maxBufferedBytes - this.handle.bufferedBytes;
+    return data.length * 3 > room && dataBytes(data) > room;
+  }
+
+  /** @internal Leaves the server's list. */
+  leaveOwner(): void {
+    const { owner } = this;
+    if (owner === null) return;
+    this.owner = null;
+    owner.streamGone(this);
+  }
+}
+
+/** In place of an address that the system cannot tell any more. */
+export const unknownAddress: SocketAddress = Object.freeze({
+  address: '',
+  port: 0,
+  family: 'IPv4',
+});
+
+/** For a stream that is aborted before anybody had it. */
+export const inertSink: StreamSink & { readonly context: CallbackContext | null } = {
+  context: null,
+  onData(): void {},
+  onAlloc: (): Uint8Array => new Uint8Array(1),
+  onFilled(): void {},
+  onEof(): void {},
+  onDrain(): void {},
+  onClosed(): void {},
+};

@@ -1,0 +1,287 @@
+/**
+ * A stream seen through callbacks: drives a Protocol or a BufferedProtocol.
+ *
+ * In: records of the backend (it is a StreamSink). Out: calls of the protocol. Never: a promise, a
+ * closure or any other allocation on the way of received data.
+ */
+import { Buffer } from 'node:buffer';
+import { argTypeError, ClosedResourceError, type Data } from '../base/errors.ts';
+import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
+import type { EventLoop } from '../loop/event-loop.ts';
+import { checkData, joinData } from './data.ts';
+import { checkWaterMarks, type StreamLimits } from './limits.ts';
+import type { BufferedProtocol, Protocol, StreamProtocol, Transport } from './protocols.ts';
+import {
+  type CallbackContext,
+  Stream,
+  stateAborted,
+  stateClosing,
+  stateLost,
+  stateOpen,
+} from './stream.ts';
+
+/** Lent to the backend when a protocol's `getBuffer` failed: its stream is aborted anyway. */
+const scratch: Buffer = Buffer.alloc(1);
+
+/** (asyncio.Transport) */
+export class StreamTransport extends Stream implements Transport, StreamSink {
+  #protocol: StreamProtocol;
+  /** The protocol reads into its own memory. Decided when it is set, not per record. */
+  #buffered: boolean;
+  /** What `onAlloc` gave out, and whose it is. */
+  #lent: Uint8Array | null;
+  #lender: BufferedProtocol | null;
+  #lowWaterBytes: number;
+  #highWaterBytes: number;
+  /** What the protocol threw; `connectionLost` is told. */
+  #fault: Error | undefined;
+
+  constructor(
+    loop: EventLoop,
+    handle: StreamHandle,
+    limits: StreamLimits,
+    context: CallbackContext | null,
+  ) {
+    super(loop, handle, limits, context);
+    this.#protocol = noProtocol;
+    this.#buffered = false;
+    this.#lent = null;
+    this.#lender = null;
+    this.#lowWaterBytes = limits.lowWaterBytes;
+    this.#highWaterBytes = limits.highWaterBytes;
+    this.#fault = undefined;
+  }
+
+  /** The protocol's first callback. @internal */
+  begin(): void {
+    try {
+      this.#protocol.connectionMade?.(this);
+    } catch (error) {
+      this.#fail('connectionMade', error);
+    }
+  }
+
+  get protocol(): StreamProtocol {
+    return this.#protocol;
+  }
+
+  set protocol(protocol: StreamProtocol) {
+    const buffered = checkProtocol(protocol);
+    this.#protocol = protocol;
+    if (buffered === this.#buffered) return;
+    this.#buffered = buffered;
+    if (!this.gone) this.handle.setReadInto(buffered);
+  }
+
+  get closing(): boolean {
+    return this.state !== stateOpen;
+  }
+
+  get localAddress(): SocketAddress | null {
+    return this.handle.localAddress();
+  }
+
+  get remoteAddress(): SocketAddress | null {
+    return this.handle.remoteAddress();
+  }
+
+  get reading(): boolean {
+    return !this.readingPaused && this.state === stateOpen;
+  }
+
+  pauseReading(): void {
+    if (this.readingPaused || this.state !== stateOpen) return;
+    this.readingPaused = true;
+    this.handle.pause();
+  }
+
+  resumeReading(): void {
+    if (!this.readingPaused || this.state !== stateOpen) return;
+    this.readingPaused = false;
+    this.handle.resume();
+  }
+
+  write(data: Data): boolean {
+    const bytes = checkData(data);
+    if (this.writeEnded) throw new ClosedResourceError('write after writeEof()');
+    if (this.state !== stateOpen) return !this.overHighWater;
+    const bufferedBytes = this.handle.write(bytes);
+    if (bufferedBytes <= this.#highWaterBytes) return true;
+    if (!this.overHighWater) this.#pauseWriting();
+    return false;
+  }
+
+  writeLines(parts: Iterable<Data>): boolean {
+    return this.write(joinData(parts));
+  }
+
+  writeEof(): void {
+    if (this.writeEnded || this.state !== stateOpen) return;
+    this.writeEnded = true;
+    this.handle.shutdown();
+  }
+
+  get canWriteEof(): boolean {
+    return true;
+  }
+
+  setWriteBufferLimits(limits: { lowBytes?: number; highBytes?: number }): void {
+    const marks = checkWaterMarks(limits?.lowBytes, limits?.highBytes);
+    this.#lowWaterBytes = marks.lowWaterBytes;
+    this.#highWaterBytes = marks.highWaterBytes;
+    if (this.state !== stateOpen) return;
+    if (this.overHighWater) this.handle.notifyDrain(marks.lowWaterBytes);
+    else if (this.handle.bufferedBytes > marks.highWaterBytes) this.#pauseWriting();
+  }
+
+  close(): void {
+    if (this.state !== stateOpen) return;
+    this.state = stateClosing;
+    this.handle.close();
+  }
+
+  /** @internal */
+  finish(): void {
+    this.close();
+  }
+
+  abort(): void {
+    if (this.state === stateAborted || this.gone) return;
+    this.state = stateAborted;
+    this.handle.abort();
+  }
+
+  /** @internal */
+  onData(chunk: Buffer): void {
+    try {
+      if (this.#buffered) this.#copyToProtocol(chunk);
+      else (this.#protocol as Protocol).dataReceived(chunk);
+    } catch (error) {
+      this.#fail('dataReceived', error);
+    }
+  }
+
+  /** @internal */
+  onAlloc(hintBytes: number): Uint8Array {
+    const protocol = this.#protocol as BufferedProtocol;
+    try {
+      const target = protocol.getBuffer(hintBytes);
+      if (!(target instanceof Uint8Array) || target.length === 0) {
+        throw argTypeError('getBuffer()', 'a Uint8Array of at least one byte', target);
+      }
+      this.#lent = target;
+      this.#lender = protocol;
+      return target;
+    } catch (error) {
+      this.#fail('getBuffer', error);
+      this.#lender = null;
+      return scratch;
+    }
+  }
+
+  /** @internal */
+  onFilled(bytes: number): void {
+    const lent = this.#lent;
+    const lender = this.#lender;
+    this.#lent = null;
+    this.#lender = null;
+    if (lender === this.#protocol && lender !== null) {
+      try {
+        lender.bufferUpdated(bytes);
+      } catch (error) {
+        this.#fail('bufferUpdated', error);
+      }
+    } else if (lent !== null) {
+      // The protocol changed after its buffer was asked for: the bytes are the new one's.
+      this.onData(Buffer.from(lent.subarray(0, bytes)));
+    }
+  }
+
+  /** @internal */
+  onEof(): void {
+    let keepOpen: boolean | void = false;
+    try {
+      keepOpen = this.#protocol.eofReceived?.();
+    } catch (error) {
+      this.#fail('eofReceived', error);
+      return;
+    }
+    if (keepOpen !== true) this.close();
+  }
+
+  /** @internal */
+  onDrain(): void {
+    if (!this.overHighWater) return;
+    this.overHighWater = false;
+    try {
+      this.#protocol.resumeWriting?.();
+    } catch (error) {
+      this.#report('resumeWriting', error);
+    }
+  }
+
+  /** @internal */
+  onClosed(error: Error | undefined): void {
+    if (this.state === stateOpen) this.state = stateLost;
+    this.gone = true;
+    this.leaveOwner();
+    const protocol = this.#protocol;
+    try {
+      protocol.connectionLost?.(this.#fault ?? error);
+    } catch (thrown) {
+      this.#report('connectionLost', thrown);
+    }
+  }
+
+  #pauseWriting(): void {
+    this.overHighWater = true;
+    this.handle.notifyDrain(this.#lowWaterBytes);
+    try {
+      this.#protocol.pauseWriting?.();
+    } catch (error) {
+      this.#report('pauseWriting', error);
+    }
+  }
+
+  /** Bytes came for a protocol that was set after the backend had read them. */
+  #copyToProtocol(chunk: Buffer): void {
+    let rest = chunk;
+    while (rest.length > 0 && this.state === stateOpen) {
+      if (!this.#buffered) {
+        (this.#protocol as Protocol).dataReceived(rest);
+        return;
+      }
+      const protocol = this.#protocol as BufferedProtocol;
+      const target = this.onAlloc(rest.length);
+      if (this.#lender === null) return;
+      const count = Math.min(target.length, rest.length);
+      target.set(rest.subarray(0, count));
+      rest = rest.subarray(count);
+      this.#lent = null;
+      this.#lender = null;
+      protocol.bufferUpdated(count);
+    }
+  }
+
+  /** An error in a callback that received something: the connection cannot go on. (asyncio) */
+  #fail(callback: string, error: unknown): void {
+    this.#fault ??= error instanceof Error ? error : new Error(String(error), { cause: error });
+    this.#report(callback, error);
+    this.abort();
+  }
+
+  #report(callback: string, error: unknown): void {
+    const message = `Exception in protocol.${callback}()`;
+    this.loop.callExceptionHandler({ message, error, transport: this });
+  }
+}
+
+/** Before `begin`. */
+const noProtocol: Protocol = { dataReceived: () => {} };
+
+/** True for a BufferedProtocol, false for a Protocol. @throws TypeError for neither. */
+function checkProtocol(protocol: StreamProtocol): boolean {
+  if (typeof (protocol as BufferedProtocol | null)?.getBuffer === 'function') return true;
+  if (typeof (protocol as Protocol | null)?.dataReceived === 'function') return false;
+  throw argTypeError('protocol', 'an object with dataReceived() or getBuffer()', protocol);
+}
