@@ -17,7 +17,7 @@ function policyProject(policy: 'pure' | 'native'): {
     extends: true,
     test: {
       name: policy,
-      env: { UVIO_TEST_POLICY: policy, UVIO_POLICY: policy },
+      env: { UVIO_TEST_POLICY: policy },
       include: ['test/**/*.test.ts'],
       exclude: plainTests,
     },
