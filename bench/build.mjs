@@ -3,8 +3,8 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 
 const bench = fileURLToPath(new URL('.', import.meta.url));
 export const buildFolder = join(bench, '.build');
@@ -54,7 +54,8 @@ export function ensureBuilt() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { asan: { type: 'boolean' }, peers: { type: 'boolean' } } });
+  const flag = { type: 'boolean' };
+  const { values } = parseArgs({ options: { asan: flag, peers: flag } });
   buildLoad({ asan: values.asan ?? false });
   console.log(values.asan ? 'load (asan): built' : 'load: built');
   if (values.peers) for (const line of buildPeers()) console.log(line);

@@ -93,8 +93,7 @@ async function measureAll(peers, options) {
 }
 
 function summarizePeer(peer, runs) {
-  const of = (name, field) =>
-    runs.filter((run) => run.peer === name).map((run) => run[field]);
+  const of = (name, field) => runs.filter((run) => run.peer === name).map((run) => run[field]);
   const own = of(peer.name, 'bytesPerConnection');
   const reference = of(REFERENCE, 'bytesPerConnection');
   // The rounds of the two stand in the order they were measured in: pair by pair.

@@ -30,7 +30,7 @@ function echoChart(result) {
   const label = result.peers.find((peer) => peer.name === result.reference)?.label;
   return {
     title: 'TCP echo: CPU time of the server per message',
-    subtitle: `µs, less is better; × = times less than ${label}; whiskers: slowest and fastest round`,
+    subtitle: `µs, less is better; ×: times less than ${label}; whiskers: fastest, slowest round`,
     digits: 2,
     panels: result.scenarios.map((scenario) => ({
       title: scenario.title,
@@ -48,7 +48,7 @@ function memoryChart(result) {
   );
   return {
     title: 'Private memory per idle connection',
-    subtitle: 'bytes, less is better; × = times less than node:net',
+    subtitle: 'bytes, less is better; ×: times less than node:net',
     digits: 0,
     panels: [{ title: `${result.connections} connections`, bars: bars.sort(byValue) }],
   };

@@ -62,11 +62,13 @@ function uvioMissing(policy, node) {
   if (!existsSync(join(root, 'dist', 'index.js'))) return 'uvio is not built (npm run build)';
   if (policy !== 'native') return null;
   const check = `import { nativeInfo } from ${JSON.stringify(join(root, 'dist', 'index.js'))};
-    const info = nativeInfo(); if (!info.available) { console.error(info.reason); process.exit(1); }`;
+    const { available, reason } = nativeInfo();
+    if (!available) throw reason;`;
   const args = ['--input-type=module', '--eval', check];
   const result = spawnSync(node, args, { encoding: 'utf8', timeout: 20_000 });
   if (result.status === 0) return null;
-  return `the addon does not load: ${result.stderr.trim().split('\n')[0]}`;
+  const words = result.stderr.split('\n').find((line) => /^(Uncaught|\w*Error)|[a-z] /.test(line));
+  return `the addon does not load: ${words ?? 'node ended by a signal'}`;
 }
 
 function nodePeer(file, args = []) {

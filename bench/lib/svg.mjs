@@ -13,7 +13,10 @@ const CAPTION_COLUMNS = 128;
 
 // GitHub shows a README's SVG as an image: prefers-color-scheme works there, page styles do not.
 const STYLE = `
-text { font: 13px system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif; fill: #1f2328 }
+text {
+  font: 13px system-ui, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif;
+  fill: #1f2328;
+}
 .title { font-size: 17px; font-weight: 600 }
 .panel { font-weight: 600 }
 .soft { fill: #59636e; font-size: 12px }
@@ -52,10 +55,11 @@ function drawBar(bar, y, scale, digits) {
   const width = Math.max(1, bar.value * scale).toFixed(1);
   const heavy = bar.family === 'uvio' ? 'uvio-text' : '';
   const right = left + Math.max(bar.value, bar.high ?? 0) * scale + 8;
-  const words = bar.note ? `${format(bar.value, digits)}  (${bar.note})` : format(bar.value, digits);
+  const words = format(bar.value, digits) + (bar.note ? ` (${bar.note})` : '');
   const parts = [
     text(left - 8, base, bar.label, heavy, 'end'),
-    `<rect x="${left}" y="${y}" width="${width}" height="${BAR_HEIGHT}" rx="2" class="${bar.family}"/>`,
+    `<rect x="${left}" y="${y}" width="${width}" height="${BAR_HEIGHT}" rx="2"`,
+    `  class="${bar.family}"/>`,
   ];
   if (bar.low !== undefined && bar.high > bar.low) {
     const line = `M${at(bar.low)} ${middle}H${at(bar.high)}`;

@@ -57,7 +57,12 @@ const cases = [
   ['a right echo, UNIX socket', right, ['--unix', socketPath], {}],
   ['one bit flipped in the first byte', echoWith(flipByteAt(0)), [], { corrupt: 1 }],
   ['one bit flipped far in', echoWith(flipByteAt(99_999)), ['--size', '1000'], { corrupt: 1 }],
-  ['one bit flipped, connect mode', echoWith(flipByteAt(63)), ['--mode', 'connect'], { corrupt: 1 }],
+  [
+    'one bit flipped, connect mode',
+    echoWith(flipByteAt(63)),
+    ['--mode', 'connect'],
+    { corrupt: 1 },
+  ],
   ['one bit flipped, idle mode', echoWith(flipByteAt(5)), ['--mode', 'idle'], { corrupt: 1 }],
   ['a message is left out', echoWith((d, at) => (at === 6400 ? undefined : d)), [], { stalled: 1 }],
   ['a message is left out of a pipeline', echoWith(dropByte), ['--pipeline', '4'], { corrupt: 1 }],
