@@ -5,6 +5,7 @@
  */
 import { lookup as dnsLookup } from 'node:dns';
 import { performance } from 'node:perf_hooks';
+import { InvalidStateError } from '../../base/errors.ts';
 import type {
   Backend,
   BackendCounters,
@@ -18,17 +19,33 @@ import type {
   ListenTcp,
   ListenUnix,
 } from '../backend.ts';
+import { PureConnect, PureListener, tcpListenOptions, unixListenOptions } from './listener.ts';
+import { Staging } from './staging.ts';
+import type { PureStream } from './stream.ts';
 import { PureTimer } from './timer.ts';
 
 export const createPureBackend: BackendFactory = (host) => new PureBackend(host);
 
-class PureBackend implements Backend {
+export class PureBackend implements Backend {
   readonly name = 'pure' as const;
+  /** @internal */
+  readonly host: BackendHost;
+  /** @internal */
+  readonly staging: Staging = new Staging();
+  /** @internal */
+  readonly streams: Set<PureStream> = new Set();
+  /** @internal */
+  readonly listeners: Set<ListenerHandle> = new Set();
+  /** @internal */
+  readonly connecting: Set<ConnectRequest> = new Set();
   readonly #timer: PureTimer;
   readonly #onTurn: () => void;
   #turnAsked: NodeJS.Immediate | undefined;
+  #closing = false;
+  #closed: (() => void) | undefined;
 
   constructor(host: BackendHost) {
+    this.host = host;
     this.#timer = new PureTimer(() => host.onTimers());
     this.#onTurn = (): void => {
       this.#turnAsked = undefined;
@@ -41,31 +58,32 @@ class PureBackend implements Backend {
   }
 
   requestTurn(): void {
-    this.#turnAsked ??= setImmediate(this.#onTurn);
+    if (!this.#closing) this.#turnAsked ??= setImmediate(this.#onTurn);
   }
 
   armTimer(deadlineMs: number): void {
-    this.#timer.arm(deadlineMs);
+    if (!this.#closing) this.#timer.arm(deadlineMs);
   }
 
   setTimerRef(ref: boolean): void {
     this.#timer.setRef(ref);
   }
 
-  listenTcp(_options: ListenTcp, _sink: ListenerSink): ListenerHandle {
-    throw new Error('soon');
+  listenTcp(options: ListenTcp, sink: ListenerSink): ListenerHandle {
+    const { noDelay, paused } = options;
+    return new PureListener(this, sink, tcpListenOptions(options), noDelay, paused);
   }
 
-  listenUnix(_options: ListenUnix, _sink: ListenerSink): ListenerHandle {
-    throw new Error('soon');
+  listenUnix(options: ListenUnix, sink: ListenerSink): ListenerHandle {
+    return new PureListener(this, sink, unixListenOptions(options), false, options.paused);
   }
 
-  connectTcp(_options: ConnectTcp, _sink: ConnectSink): ConnectRequest {
-    throw new Error('soon');
+  connectTcp(options: ConnectTcp, sink: ConnectSink): ConnectRequest {
+    return new PureConnect(this, sink, options);
   }
 
-  connectUnix(_path: string, _sink: ConnectSink): ConnectRequest {
-    throw new Error('soon');
+  connectUnix(path: string, sink: ConnectSink): ConnectRequest {
+    return new PureConnect(this, sink, path);
   }
 
   lookup(
@@ -74,9 +92,10 @@ class PureBackend implements Backend {
     done: (error: Error | null, addresses: readonly { address: string; family: 4 | 6 }[]) => void,
   ): () => void {
     let cancelled = false;
-    dnsLookup(hostname, { all: true, family }, (error, addresses) => {
+    dnsLookup(hostname, { all: true, family, verbatim: true }, (error, found) => {
       if (cancelled) return;
-      done(error, error === null ? (addresses as { address: string; family: 4 | 6 }[]) : []);
+      const addresses = error === null ? (found as { address: string; family: 4 | 6 }[]) : [];
+      this.callOut(() => done(error, addresses));
     });
     return (): void => {
       cancelled = true;
@@ -84,12 +103,47 @@ class PureBackend implements Backend {
   }
 
   counters(): BackendCounters {
-    return { streams: 0, listeners: 0, connecting: 0, writeBufferBytes: 0 };
+    let writeBufferBytes = 0;
+    for (const stream of this.streams) writeBufferBytes += stream.bufferedBytes;
+    return {
+      streams: this.streams.size,
+      listeners: this.listeners.size,
+      connecting: this.connecting.size,
+      writeBufferBytes,
+    };
   }
 
   close(done: () => void): void {
+    if (this.#closing) throw new InvalidStateError('The backend was closed before');
     this.#timer.arm(Infinity);
     clearImmediate(this.#turnAsked);
-    setImmediate(done);
+    this.#closing = true;
+    for (const request of [...this.connecting]) request.cancel();
+    for (const listener of [...this.listeners]) listener.close();
+    for (const stream of [...this.streams]) stream.abort();
+    this.#closed = done;
+    this.streamGone();
+  }
+
+  /** Something ended: was it the last? @internal */
+  streamGone(): void {
+    if (this.#closed === undefined) return;
+    if (this.streams.size + this.listeners.size + this.connecting.size > 0) return;
+    setImmediate(this.#closed);
+    this.#closed = undefined;
+  }
+
+  /** Calls a sink that is not a stream's; false when it threw. @internal */
+  callOut(call: () => void): boolean {
+    const before = this.host.enter();
+    try {
+      call();
+      return true;
+    } catch (error) {
+      this.host.onError('Exception in an I/O callback', error, undefined);
+      return false;
+    } finally {
+      this.host.leave(before);
+    }
   }
 }

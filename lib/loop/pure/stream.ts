@@ -1,0 +1,325 @@
+/**
+ * One connection over a node:net socket.
+ *
+ * In: calls of io, events of the socket. Out: calls of the sink, in its context. Never: a closure
+ * per connection or per chunk: the event functions below are shared, and find the stream on the
+ * socket.
+ */
+import type { Socket } from 'node:net';
+import type { SocketAddress, StreamHandle, StreamSink } from '../backend.ts';
+import type { PureBackend } from './backend.ts';
+
+const streamKey: unique symbol = Symbol('uvio.stream');
+
+/** A socket that is the carrier of a stream. */
+interface CarrierSocket extends Socket {
+  [streamKey]: PureStream;
+}
+
+const empty = new Uint8Array(0);
+
+export class PureStream implements StreamHandle {
+  sink: StreamSink | null = null;
+  /** @internal */
+  readonly backend: PureBackend;
+  readonly #socket: Socket;
+  /** Path of a UNIX socket: node:net does not tell it. */
+  readonly #unixLocal: string | undefined;
+  readonly #unixRemote: string | undefined;
+  #local: SocketAddress | null = null;
+  #remote: SocketAddress | null = null;
+  #chunk: Buffer | undefined;
+  #error: Error | undefined;
+  #paused = false;
+  #readInto = false;
+  #shutdown = false;
+  #closing = false;
+  /** node:net closes a socket when both directions have ended; `onClosed` waits for `close()`. */
+  #gone = false;
+  #eofHeld = false;
+  #drainLowBytes = -1;
+
+  constructor(backend: PureBackend, socket: Socket, unixLocal?: string, unixRemote?: string) {
+    this.backend = backend;
+    this.#socket = socket;
+    this.#unixLocal = unixLocal;
+    this.#unixRemote = unixRemote;
+    (socket as CarrierSocket)[streamKey] = this;
+    socket.on('error', onError);
+    socket.on('close', onClose);
+    socket.on('end', onEnd);
+    socket.on('data', onData);
+    backend.streams.add(this);
+  }
+
+  get bufferedBytes(): number {
+    return this.#closing ? 0 : this.#socket.writableLength;
+  }
+
+  get fd(): number | null {
+    const { _handle: handle } = this.#socket as unknown as { _handle?: { fd?: number } | null };
+    const fd = handle?.fd;
+    return fd === undefined || fd < 0 ? null : fd;
+  }
+
+  write(data: string | Uint8Array): number {
+    if (this.#closing || this.#shutdown) return 0;
+    const socket = this.#socket;
+    // Node encodes a string at once; bytes it would keep a reference to: see rule 4.
+    if (typeof data === 'string') socket.write(data, 'utf8');
+    else if (socket.writableLength > 0) socket.write(Buffer.from(data));
+    else this.backend.staging.write(socket, data);
+    return socket.writableLength;
+  }
+
+  notifyDrain(lowBytes: number): void {
+    if (this.#closing) return;
+    const asked = this.#drainLowBytes >= 0;
+    this.#drainLowBytes = lowBytes;
+    if (!asked) this.#watchDrain();
+  }
+
+  /** Node tells of progress only through the callback of a write; an empty one sends nothing. */
+  #watchDrain(): void {
+    if (this.#socket.writableLength <= this.#drainLowBytes || this.#shutdown) {
+      process.nextTick(checkDrain, this);
+    } else {
+      this.#socket.write(empty, () => checkDrain(this));
+    }
+  }
+
+  /** @internal */
+  checkDrain(): void {
+    if (this.#closing || this.#drainLowBytes < 0) return;
+    const left = this.#socket.writableLength;
+    if (left > this.#drainLowBytes) {
+      if (this.#shutdown) this.#socket.once('finish', () => checkDrain(this));
+      else this.#watchDrain();
+      return;
+    }
+    this.#drainLowBytes = -1;
+    this.dispatch(deliverDrain);
+  }
+
+  shutdown(): void {
+    if (this.#closing || this.#shutdown) return;
+    this.#shutdown = true;
+    this.#socket.end();
+  }
+
+  close(): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    if (this.#gone) process.nextTick(finish, this);
+    else this.#socket.destroySoon();
+  }
+
+  abort(): void {
+    const first = !this.#closing;
+    this.#closing = true;
+    if (!this.#gone) this.#socket.destroy();
+    else if (first) process.nextTick(finish, this);
+  }
+
+  pause(): void {
+    if (this.#paused || this.#closing) return;
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#paused || this.#closing) return;
+    this.#paused = false;
+    this.#socket.resume();
+    if (this.#eofHeld) process.nextTick(replayEof, this);
+  }
+
+  setReadInto(enable: boolean): void {
+    this.#readInto = enable;
+  }
+
+  setNoDelay(enable: boolean): void {
+    this.#socket.setNoDelay(enable);
+  }
+
+  setKeepAlive(enable: boolean, idleMs: number): void {
+    this.#socket.setKeepAlive(enable, idleMs);
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  localAddress(): SocketAddress | null {
+    if (this.#local === null) {
+      const { localAddress, localPort, localFamily } = this.#socket;
+      this.#local = toAddress(this.#unixLocal, localAddress, localPort, localFamily);
+    }
+    return this.#local;
+  }
+
+  remoteAddress(): SocketAddress | null {
+    if (this.#remote === null) {
+      const { remoteAddress, remotePort, remoteFamily } = this.#socket;
+      this.#remote = toAddress(this.#unixRemote, remoteAddress, remotePort, remoteFamily);
+    }
+    return this.#remote;
+  }
+
+  /** Calls into the sink: as the running loop, in its context, whatever it throws. @internal */
+  dispatch(deliver: (stream: PureStream) => void): void {
+    const sink = this.sink;
+    if (sink === null) return;
+    const { host } = this.backend;
+    const before = host.enter();
+    try {
+      if (sink.context === null) deliver(this);
+      else sink.context.run(deliver, this);
+    } catch (error) {
+      host.onError('Exception in an I/O callback', error, sink);
+    } finally {
+      host.leave(before);
+    }
+  }
+
+  /** @internal */
+  received(chunk: Buffer): void {
+    if (this.#closing) return;
+    if (this.#paused) {
+      this.#socket.unshift(chunk);
+      return;
+    }
+    this.#chunk = chunk;
+    this.dispatch(this.#readInto ? deliverFill : deliverData);
+    this.#chunk = undefined;
+  }
+
+  /** @internal */
+  takeChunk(): Buffer {
+    return this.#chunk as Buffer;
+  }
+
+  /** Copies into the sink's memory, as long as it wants that. @internal */
+  fill(): void {
+    const chunk = this.#chunk as Buffer;
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#closing || this.sink === null) return;
+      if (this.#paused || !this.#readInto) {
+        const rest = chunk.subarray(at);
+        if (this.#paused) this.#socket.unshift(rest);
+        else this.sink.onData(rest);
+        return;
+      }
+      const target = this.sink.onAlloc(chunk.length - at);
+      if (target.length === 0) throw new RangeError('onAlloc gave no room');
+      const bytes = Math.min(target.length, chunk.length - at);
+      target.set(chunk.subarray(at, at + bytes));
+      at += bytes;
+      this.sink.onFilled(bytes);
+    }
+  }
+
+  /** @internal */
+  ended(): void {
+    if (this.#closing) return;
+    this.#eofHeld = this.#paused;
+    if (!this.#paused) this.dispatch(deliverEof);
+  }
+
+  /** @internal */
+  replayEof(): void {
+    if (!this.#eofHeld || this.#paused) return;
+    this.#eofHeld = false;
+    this.ended();
+  }
+
+  /** @internal */
+  failed(error: Error): void {
+    this.#error = error;
+  }
+
+  /** @internal */
+  closed(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    if (this.#closing || this.#error !== undefined) this.finish();
+  }
+
+  /** The last call to the sink. @internal */
+  finish(): void {
+    this.#closing = true;
+    if (!this.backend.streams.delete(this)) return;
+    this.dispatch(deliverClosed);
+    this.sink = null;
+    this.backend.streamGone();
+  }
+
+  /** @internal */
+  get error(): Error | undefined {
+    return this.#error;
+  }
+}
+
+function toAddress(
+  unixPath: string | undefined,
+  address: string | undefined,
+  port: number | undefined,
+  family: string | undefined,
+): SocketAddress | null {
+  if (unixPath !== undefined) return { address: unixPath, port: 0, family: 'unix' };
+  if (address === undefined || port === undefined) return null;
+  return { address, port, family: family === 'IPv6' ? 'IPv6' : 'IPv4' };
+}
+
+function onData(this: Socket, chunk: Buffer): void {
+  (this as CarrierSocket)[streamKey].received(chunk);
+}
+
+function onEnd(this: Socket): void {
+  (this as CarrierSocket)[streamKey].ended();
+}
+
+function onError(this: Socket, error: Error): void {
+  (this as CarrierSocket)[streamKey].failed(error);
+}
+
+function onClose(this: Socket): void {
+  (this as CarrierSocket)[streamKey].closed();
+}
+
+function deliverData(stream: PureStream): void {
+  stream.sink?.onData(stream.takeChunk());
+}
+
+function deliverFill(stream: PureStream): void {
+  stream.fill();
+}
+
+function deliverEof(stream: PureStream): void {
+  stream.sink?.onEof();
+}
+
+function deliverDrain(stream: PureStream): void {
+  stream.sink?.onDrain();
+}
+
+function deliverClosed(stream: PureStream): void {
+  stream.sink?.onClosed(stream.error);
+}
+
+function checkDrain(stream: PureStream): void {
+  stream.checkDrain();
+}
+
+function replayEof(stream: PureStream): void {
+  stream.replayEof();
+}
+
+function finish(stream: PureStream): void {
+  stream.finish();
+}
