@@ -7,7 +7,8 @@
 import { CancelledError } from '../base/errors.ts';
 import type { Frame } from './frame.ts';
 import { frameStorage } from './frame.ts';
-import { rootNode, type ScopeNode } from './scope-node.ts';
+import { loopState } from './loop-state.ts';
+import type { ScopeNode } from './scope-node.ts';
 import type { Waiter } from './waiter.ts';
 
 /** The region whose cancellation made an error; none for the edge kind. */
@@ -76,7 +77,7 @@ export function deliver(waiters: readonly Waiter<unknown>[], error: CancelledErr
 
 /** Nearest region around that is still open. */
 export function openNode(node: ScopeNode): ScopeNode {
-  while (node.left) node = node.parent ?? rootNode(node.loop);
+  while (node.left) node = node.parent ?? loopState(node.loop).root;
   return node;
 }
 
@@ -104,6 +105,14 @@ export function refusal(frame: Frame): CancelledError | null {
     return edge;
   }
   return node.effective;
+}
+
+/** The cancellation in an error of a task, or null: Node's AbortError carries it as its cause. */
+export function asCancellation(error: unknown): CancelledError | null {
+  if (error instanceof CancelledError) return error;
+  if (typeof error !== 'object' || error === null) return null;
+  const { code, cause } = error as { code?: unknown; cause?: unknown };
+  return code === 'ABORT_ERR' && cause instanceof CancelledError ? cause : null;
 }
 
 class LateRejection {

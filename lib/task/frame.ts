@@ -7,7 +7,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { runningLoop } from '../loop/event-loop.ts';
-import { getLoopPolicy } from '../loop/policy.ts';
+import { defaultLoop } from '../loop/policy.ts';
 import type { ScopeNode } from './scope-node.ts';
 import type { Task } from './task.ts';
 
@@ -44,14 +44,6 @@ export const frameStorage: AsyncLocalStorage<Frame | undefined> = new AsyncLocal
 /** Undefined outside of tasks and scopes. */
 export function currentFrame(): Frame | undefined {
   return frameStorage.getStore();
-}
-
-let threadLoop: EventLoop | undefined;
-
-/** The loop of this thread for work outside of any run; made when first needed. */
-export function defaultLoop(): EventLoop {
-  if (threadLoop === undefined || threadLoop.closed) threadLoop = getLoopPolicy().createLoop();
-  return threadLoop;
 }
 
 /** The loop of the current task, else the one that runs callbacks now, else the default loop. */

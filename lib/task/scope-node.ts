@@ -20,9 +20,9 @@ import type { Waiter } from './waiter.ts';
 /** What stands behind a region and wants to know about cancellation. */
 export interface NodeOwner {
   /** The region is now cancelled. Runs after all waits have been told; may call user code. */
-  onNodeCancelled?(error: CancelledError): void;
+  onNodeCancelled?: ((error: CancelledError) => void) | undefined;
   /** A cancellation from outside was held back by this region's shield. */
-  onShielded?(): void;
+  onShielded?: (() => void) | undefined;
 }
 
 /** In `effective` of a region that was left: sends waits the slow way, to the region around. */
@@ -42,6 +42,8 @@ export class ScopeNode extends Frame {
   effective: CancelledError | null;
   shield: boolean;
   left: boolean;
+  /** Aborts with the region; made when first asked for. */
+  controller: AbortController | null;
 
   constructor(
     loop: EventLoop,
@@ -61,6 +63,7 @@ export class ScopeNode extends Frame {
     this.effective = parent === null || shield ? null : parent.effective;
     this.shield = shield;
     this.left = false;
+    this.controller = null;
     if (parent !== null) adopt(parent, this);
   }
 
@@ -178,17 +181,19 @@ function refresh(node: ScopeNode): void {
   else if (wanted === null) clear(node);
 }
 
-/** Marks the subtree as cancelled, then ends its waits, then tells the owners. */
+/** Marks the subtree as cancelled, then ends its waits, then tells owners and signals. */
 function spread(root: ScopeNode, error: CancelledError): void {
   const waiters: Waiter<unknown>[] = [];
   const owners: NodeOwner[] = [];
   const shields: NodeOwner[] = [];
+  const controllers: AbortController[] = [];
   const open: ScopeNode[] = [root];
   for (;;) {
     const node = open.pop();
     if (node === undefined) break;
     node.effective = error;
     collectWaiters(node, waiters);
+    if (node.controller !== null) controllers.push(node.controller);
     if (node.owner?.onNodeCancelled !== undefined) owners.push(node.owner);
     // Pushed from last to first, so that they are visited from first to last.
     const first = node.children;
@@ -207,6 +212,7 @@ function spread(root: ScopeNode, error: CancelledError): void {
   deliver(waiters, error);
   for (const owner of owners) owner.onNodeCancelled?.(error);
   for (const owner of shields) owner.onShielded?.();
+  for (const controller of controllers) controller.abort(error);
 }
 
 /** A cancellation from outside no longer reaches this subtree. */
@@ -246,14 +252,20 @@ function collectWaiters(node: ScopeNode, into: Waiter<unknown>[]): void {
   } while (waiter !== first);
 }
 
-/** The regions of one task that an edge cancellation reaches, and the shields that stop it. */
-export function taskNodes(root: ScopeNode): { nodes: ScopeNode[]; shields: NodeOwner[] } {
+/**
+ * The regions of one task that an edge cancellation reaches, and the shields that stop it.
+ * @param all regions behind shields, too.
+ */
+export function taskNodes(
+  root: ScopeNode,
+  all: boolean,
+): { nodes: ScopeNode[]; shields: NodeOwner[] } {
   const nodes: ScopeNode[] = [root];
   const shields: NodeOwner[] = [];
   for (let i = 0; i < nodes.length; i++) {
     for (const child of childrenOf(nodes[i] as ScopeNode)) {
       if (child.task !== root.task) continue;
-      if (!child.shield) nodes.push(child);
+      if (all || !child.shield) nodes.push(child);
       else if (child.owner?.onShielded !== undefined) shields.push(child.owner);
     }
   }
@@ -265,16 +277,4 @@ export function waitersOf(nodes: readonly ScopeNode[]): Waiter<unknown>[] {
   const found: Waiter<unknown>[] = [];
   for (const node of nodes) collectWaiters(node, found);
   return found;
-}
-
-const roots = new WeakMap<EventLoop, ScopeNode>();
-
-/** The region around all tasks of a loop. It is never cancelled. */
-export function rootNode(loop: EventLoop): ScopeNode {
-  let root = roots.get(loop);
-  if (root === undefined) {
-    root = new ScopeNode(loop, null, null, { vars: null }, false);
-    roots.set(loop, root);
-  }
-  return root;
 }

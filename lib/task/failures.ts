@@ -1,0 +1,54 @@
+/**
+ * Errors of futures and tasks that nobody took.
+ *
+ * In: a failed future. Out: a report to the loop's exception handler when the future is collected or
+ * the run ends. Never: work for futures that succeed.
+ */
+import type { EventLoop } from '../loop/event-loop.ts';
+import { loopState } from './loop-state.ts';
+
+/** Lives on when the future is gone, so it must not refer to it. */
+export class Failure {
+  readonly loop: EventLoop;
+  readonly error: unknown;
+  readonly message: string;
+
+  constructor(loop: EventLoop, error: unknown, message: string) {
+    this.loop = loop;
+    this.error = error;
+    this.message = message;
+  }
+}
+
+const byFuture = new WeakMap<object, Failure>();
+let registry: FinalizationRegistry<Failure> | undefined;
+
+function report(failure: Failure): void {
+  if (!loopState(failure.loop).failures.delete(failure)) return;
+  failure.loop.callExceptionHandler({ message: failure.message, error: failure.error });
+}
+
+/** @param message says whose error it is and where that was created. */
+export function trackFailure(
+  future: object,
+  loop: EventLoop,
+  error: unknown,
+  message: string,
+): void {
+  registry ??= new FinalizationRegistry(report);
+  const failure = new Failure(loop, error, message);
+  byFuture.set(future, failure);
+  loopState(loop).failures.add(failure);
+  registry.register(future, failure);
+}
+
+/** Somebody has seen the error. */
+export function takeFailure(future: object): void {
+  const failure = byFuture.get(future);
+  if (failure !== undefined) loopState(failure.loop).failures.delete(failure);
+}
+
+/** Reports what nobody took by the end of a run. */
+export function reportFailures(loop: EventLoop): void {
+  for (const failure of [...loopState(loop).failures]) report(failure);
+}

@@ -1,0 +1,35 @@
+/**
+ * What the task layer keeps for each loop.
+ *
+ * In: a loop. Out: its root region (which keeps all tasks alive), ids, failures nobody took.
+ * Never: fields on the loop's own object.
+ */
+import type { EventLoop } from '../loop/event-loop.ts';
+import type { Failure } from './failures.ts';
+import { ScopeNode } from './scope-node.ts';
+
+export class LoopState {
+  /** The region around all tasks of a loop. It is never cancelled. */
+  readonly root: ScopeNode;
+  /** Errors that no one has taken yet. */
+  readonly failures: Set<Failure>;
+  /** Ids count per loop, so that two simulated runs name their tasks alike. */
+  lastTaskId: number;
+
+  constructor(loop: EventLoop) {
+    this.root = new ScopeNode(loop, null, null, { vars: null }, false);
+    this.failures = new Set();
+    this.lastTaskId = 0;
+  }
+}
+
+const states = new WeakMap<EventLoop, LoopState>();
+
+export function loopState(loop: EventLoop): LoopState {
+  let state = states.get(loop);
+  if (state === undefined) {
+    state = new LoopState(loop);
+    states.set(loop, state);
+  }
+  return state;
+}

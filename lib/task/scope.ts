@@ -1,0 +1,402 @@
+/**
+ * Cancel scopes, time limits and shields.
+ *
+ * In: functions to run and limits for them. Out: their results; undefined or TimeoutError when the
+ * limit ended them. Never: swallowing a cancellation that is not the scope's own.
+ */
+import {
+  type Awaitable,
+  type CancelledError,
+  InvalidStateError,
+  TimeoutError,
+} from '../base/errors.ts';
+import { checkMs } from '../base/units.ts';
+import { cancelError, edgeShielded, openNode, originOf } from './cancellation.ts';
+import { checkBody, runInNode } from './enter.ts';
+import { currentFrame, currentLoop } from './frame.ts';
+import { loopState } from './loop-state.ts';
+import { type NodeOwner, ScopeNode } from './scope-node.ts';
+import { nodeSignal } from './signal.ts';
+
+export interface CancelScopeOptions {
+  /** On the clock of `currentTime()`. */
+  deadlineMs?: number;
+  /** From the start of `run()`. */
+  timeoutMs?: number;
+  /** Keeps cancellation of outer scopes and of the task away. Default false. */
+  shield?: boolean;
+  /** Cancels the scope when it aborts. */
+  signal?: AbortSignal;
+}
+
+/** @internal A region inside that of the current frame. */
+export function newNode(shield: boolean): ScopeNode {
+  const frame = currentFrame();
+  if (frame !== undefined) {
+    return new ScopeNode(frame.loop, frame.task, openNode(frame.scope), frame.box, shield);
+  }
+  const { root } = loopState(currentLoop());
+  return new ScopeNode(root.loop, null, root, root.box, shield);
+}
+
+/**
+ * A region that can be cancelled as a whole. Cancellation is a state: every wait inside throws
+ * CancelledError until the region is left. `task.cancel()` by contrast throws once.
+ * (trio.CancelScope)
+ */
+export class CancelScope implements NodeOwner {
+  #deadlineMs: number;
+  readonly #timeoutMs: number;
+  #shield: boolean;
+  readonly #abortSignal: AbortSignal | undefined;
+  #node: ScopeNode | null = null;
+  #timer = -1;
+  /** Cancelled before it was entered, and why. */
+  #early: { message: string; reason: unknown } | null = null;
+  #controller: AbortController | null = null;
+  /** `cancelling` of the task when the scope was entered. */
+  #cancelsBefore = 0;
+  #caught = false;
+  /** @internal Told when the scope is cancelled, from inside or outside. */
+  onNodeCancelled: ((error: CancelledError) => void) | undefined = undefined;
+
+  constructor(options: CancelScopeOptions = {}) {
+    const { deadlineMs = Infinity, timeoutMs = Infinity, shield = false, signal } = options;
+    this.#deadlineMs = checkMs('deadlineMs', deadlineMs);
+    this.#timeoutMs = checkMs('timeoutMs', timeoutMs);
+    this.#shield = shield;
+    this.#abortSignal = signal;
+  }
+
+  /** Runs the region once. Undefined when this scope's own cancellation ended it. */
+  async run<T>(fn: (scope: this) => Awaitable<T>): Promise<T | undefined> {
+    checkBody('CancelScope.run', fn);
+    const node = this.enter();
+    try {
+      return await runInNode(node, fn, this);
+    } catch (error) {
+      this.absorb(error);
+      return undefined;
+    } finally {
+      this.leave();
+    }
+  }
+
+  /** Cancels for good. May be called before `run()`, and again, without effect. */
+  cancel(reason?: unknown): void {
+    this.cancelBecause('The scope was cancelled', reason);
+  }
+
+  /** Infinity for none; may be moved at any time. NaN: TypeError. */
+  get deadlineMs(): number {
+    return this.#deadlineMs;
+  }
+
+  set deadlineMs(value: number) {
+    this.#deadlineMs = checkMs('deadlineMs', value);
+    if (this.#node !== null && !this.#node.left) this.#arm();
+  }
+
+  get shield(): boolean {
+    return this.#shield;
+  }
+
+  set shield(value: boolean) {
+    this.#shield = value;
+    const node = this.#node;
+    if (node === null || node.left) return;
+    node.setShield(value);
+    if (!value && !edgeShielded(node)) node.task?.deliverPending();
+  }
+
+  get cancelCalled(): boolean {
+    return this.#early !== null || (this.#node !== null && this.#node.own !== null);
+  }
+
+  /** True after `run()` when this scope's own cancellation ended it. */
+  get cancelledCaught(): boolean {
+    return this.#caught;
+  }
+
+  /** Aborts with the scope. Made when first asked for. */
+  get signal(): AbortSignal {
+    const node = this.#node;
+    if (node === null) {
+      this.#controller ??= new AbortController();
+      const early = this.#early;
+      if (early !== null) this.#controller.abort(cancelError(early.message, early.reason, null, false));
+      return this.#controller.signal;
+    }
+    if (!node.left) return nodeSignal(node);
+    node.controller ??= new AbortController();
+    if (node.own !== null) node.controller.abort(node.own);
+    return node.controller.signal;
+  }
+
+  /** @internal */
+  get ownError(): CancelledError | null {
+    return this.#node?.own ?? null;
+  }
+
+  /** @internal */
+  cancelBecause(message: string, reason: unknown): void {
+    const node = this.#node;
+    if (node === null) {
+      this.#early ??= { message, reason };
+      return;
+    }
+    if (node.left || node.own !== null) return;
+    this.#disarm();
+    node.cancel(cancelError(message, reason, node, node.loop.debug));
+  }
+
+  /** @internal Opens the region in the current frame, without running anything. */
+  enter(): ScopeNode {
+    if (this.#node !== null) throw new InvalidStateError('A cancel scope runs only once');
+    const node = newNode(this.#shield);
+    this.#node = node;
+    node.owner = this;
+    node.controller = this.#controller;
+    this.#cancelsBefore = node.task?.cancelCount ?? 0;
+    if (this.#timeoutMs !== Infinity) {
+      this.#deadlineMs = Math.min(this.#deadlineMs, node.loop.time() + this.#timeoutMs);
+    }
+    const signal = this.#abortSignal;
+    if (this.#early !== null) this.cancelBecause(this.#early.message, this.#early.reason);
+    else if (signal?.aborted) this.#onAbort();
+    else if (this.#deadlineMs !== Infinity) this.#arm();
+    if (!this.cancelCalled) signal?.addEventListener('abort', this.#onAbort, { once: true });
+    return node;
+  }
+
+  /** @internal */
+  leave(): void {
+    this.#disarm();
+    this.#abortSignal?.removeEventListener('abort', this.#onAbort);
+    this.#node?.leave();
+  }
+
+  /** @internal Returns when the error is this scope's own cancellation; else throws what counts. */
+  absorb(error: unknown): void {
+    const node = this.#node as ScopeNode;
+    if (node.own === null || originOf(error) !== node) throw error;
+    const outer = this.outerError();
+    if (outer !== null) throw outer;
+    this.#caught = true;
+  }
+
+  /** @internal A cancellation from outside, which comes before this scope's own. */
+  outerError(): CancelledError | null {
+    const node = this.#node as ScopeNode;
+    if (node.shield || node.parent === null) return null;
+    const around = openNode(node.parent);
+    const task = node.task;
+    if (task !== null && task.cancelCount > this.#cancelsBefore && !edgeShielded(around)) {
+      const edge = task.pendingCancel ?? task.lastCancel;
+      task.pendingCancel = null;
+      if (edge !== null) return edge;
+    }
+    return around.effective;
+  }
+
+  /** @internal The deadline has come. */
+  onTimer(): void {
+    this.#timer = -1;
+    this.cancelBecause('The deadline of the scope passed', undefined);
+  }
+
+  readonly #onAbort = (): void => {
+    this.cancelBecause('The signal of the scope aborted', this.#abortSignal?.reason);
+  };
+
+  #arm(): void {
+    this.#disarm();
+    const node = this.#node as ScopeNode;
+    if (node.own !== null || this.#deadlineMs === Infinity) return;
+    if (this.#deadlineMs <= node.loop.time()) this.onTimer();
+    else this.#timer = node.loop.armTimer(this.#deadlineMs, this);
+  }
+
+  #disarm(): void {
+    if (this.#timer !== -1) this.#node?.loop.cancelTimer(this.#timer);
+    this.#timer = -1;
+  }
+}
+
+/** The time limit of a running `timeout()` region. */
+export interface Timeout {
+  /** Null for none. */
+  readonly deadlineMs: number | null;
+  /** InvalidStateError once expired or ended. */
+  reschedule(deadlineMs: number | null): void;
+  readonly expired: boolean;
+}
+
+class TimeoutHandle implements Timeout {
+  readonly #scope: CancelScope;
+  ended = false;
+
+  constructor(scope: CancelScope) {
+    this.#scope = scope;
+  }
+
+  get deadlineMs(): number | null {
+    return this.#scope.deadlineMs === Infinity ? null : this.#scope.deadlineMs;
+  }
+
+  get expired(): boolean {
+    return this.#scope.cancelCalled;
+  }
+
+  reschedule(deadlineMs: number | null): void {
+    if (this.expired) throw new InvalidStateError('The time limit has expired');
+    if (this.ended) throw new InvalidStateError('The region of the time limit has ended');
+    this.#scope.deadlineMs = deadlineMs ?? Infinity;
+  }
+}
+
+async function limited<T>(
+  scope: CancelScope,
+  limit: string,
+  fn: (timeout: Timeout) => Awaitable<T>,
+): Promise<T> {
+  const handle = new TimeoutHandle(scope);
+  const node = scope.enter();
+  try {
+    return await runInNode(node, fn, handle);
+  } catch (error) {
+    scope.absorb(error);
+    throw new TimeoutError(`The time limit ${limit}passed`, { cause: scope.ownError });
+  } finally {
+    handle.ended = true;
+    scope.leave();
+  }
+}
+
+/**
+ * Runs `fn` for at most `ms` milliseconds (null: no limit), then cancels it, waits for its end and
+ * throws TimeoutError. NaN: TypeError. (asyncio.timeout, trio.fail_after, curio.timeout_after)
+ */
+export async function timeout<T>(
+  ms: number | null,
+  fn: (timeout: Timeout) => Awaitable<T>,
+  options: { shield?: boolean } = {},
+): Promise<T> {
+  checkBody('timeout', fn);
+  const timeoutMs = ms === null ? Infinity : checkMs('ms', ms);
+  const scope = new CancelScope({ timeoutMs, shield: options.shield ?? false });
+  return await limited(scope, `of ${ms} ms `, fn);
+}
+
+/**
+ * The same with a point in time. (asyncio.timeout_at, trio.fail_at)
+ * @param deadlineMs on the clock of `currentTime()`.
+ */
+export async function timeoutAt<T>(
+  deadlineMs: number | null,
+  fn: (timeout: Timeout) => Awaitable<T>,
+  options: { shield?: boolean } = {},
+): Promise<T> {
+  checkBody('timeoutAt', fn);
+  const atMs = deadlineMs === null ? Infinity : checkMs('deadlineMs', deadlineMs);
+  const scope = new CancelScope({ deadlineMs: atMs, shield: options.shield ?? false });
+  return await limited(scope, '', fn);
+}
+
+/**
+ * As `timeout()`, but gives undefined instead of throwing. (trio.move_on_after,
+ * curio.ignore_after) @param ms milliseconds; NaN: TypeError.
+ */
+export async function moveOnAfter<T>(
+  ms: number,
+  fn: (scope: CancelScope) => Awaitable<T>,
+  options: { shield?: boolean } = {},
+): Promise<T | undefined> {
+  checkBody('moveOnAfter', fn);
+  checkMs('ms', ms);
+  return await new CancelScope({ timeoutMs: ms, shield: options.shield ?? false }).run(fn);
+}
+
+/** (trio.move_on_at) @param deadlineMs on the clock of `currentTime()`. */
+export async function moveOnAt<T>(
+  deadlineMs: number,
+  fn: (scope: CancelScope) => Awaitable<T>,
+  options: { shield?: boolean } = {},
+): Promise<T | undefined> {
+  checkBody('moveOnAt', fn);
+  checkMs('deadlineMs', deadlineMs);
+  return await new CancelScope({ deadlineMs, shield: options.shield ?? false }).run(fn);
+}
+
+/**
+ * The first deadline that can cancel the task; Infinity: none; -Infinity: already cancelled.
+ * (trio.current_effective_deadline)
+ */
+export function currentEffectiveDeadline(): number {
+  const frame = currentFrame();
+  if (frame === undefined) return Infinity;
+  let node: ScopeNode | null = openNode(frame.scope);
+  if (node.effective !== null) return Number.NEGATIVE_INFINITY;
+  if (frame.task?.pendingCancel && !edgeShielded(node)) return Number.NEGATIVE_INFINITY;
+  let first = Infinity;
+  while (node !== null) {
+    if (node.owner instanceof CancelScope) first = Math.min(first, node.owner.deadlineMs);
+    if (node.shield) break;
+    node = node.parent;
+  }
+  return first;
+}
+
+/** Lifts a shield some time after a cancellation came. */
+class Grace implements NodeOwner {
+  readonly #node: ScopeNode;
+  readonly #graceMs: number;
+  #timer = -1;
+
+  constructor(node: ScopeNode, graceMs: number) {
+    this.#node = node;
+    this.#graceMs = graceMs;
+  }
+
+  onShielded(): void {
+    const { loop } = this.#node;
+    if (this.#timer !== -1 || this.#graceMs === Infinity) return;
+    this.#timer = loop.armTimer(loop.time() + this.#graceMs, this);
+  }
+
+  onTimer(): void {
+    const node = this.#node;
+    this.#timer = -1;
+    node.setShield(false);
+    if (!edgeShielded(node)) node.task?.deliverPending();
+  }
+
+  stop(): void {
+    if (this.#timer !== -1) this.#node.loop.cancelTimer(this.#timer);
+    this.#timer = -1;
+  }
+}
+
+/**
+ * Holds cancellation back while `fn` runs; it is delivered afterwards. With `graceMs`, at most that
+ * long after the cancellation came. (curio.disable_cancellation, trio CancelScope(shield=True))
+ */
+export async function shielded<T>(
+  fn: () => Awaitable<T>,
+  options: { graceMs?: number } = {},
+): Promise<T> {
+  checkBody('shielded', fn);
+  const graceMs = checkMs('graceMs', options.graceMs ?? Infinity);
+  const node = newNode(true);
+  const grace = new Grace(node, graceMs);
+  node.owner = grace;
+  const around = node.parent;
+  const pending = node.task?.pendingCancel ?? null;
+  if ((around !== null && around.effective !== null) || pending !== null) grace.onShielded();
+  try {
+    return await runInNode(node, fn, undefined);
+  } finally {
+    grace.stop();
+    node.leave();
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Waiting for time, and the clock.
+ *
+ * In: milliseconds. Out: promises that end on the loop's timers or ready queue. Never: early.
+ */
+import { argTypeError, type WaitOptions } from '../base/errors.ts';
+import type { EventLoop } from '../loop/event-loop.ts';
+import { currentLoop } from './frame.ts';
+import { takeCancellation, Waiter } from './waiter.ts';
+
+class SleepWaiter<T> extends Waiter<T> {
+  readonly loop: EventLoop;
+  readonly value: T;
+  timer: number;
+
+  constructor(loop: EventLoop, value: T) {
+    super('sleep');
+    this.loop = loop;
+    this.value = value;
+    this.timer = -1;
+  }
+
+  onTimer(): void {
+    this.timer = -1;
+    this.wake(this.value);
+  }
+
+  runJob(): void {
+    this.wake(this.value);
+  }
+
+  override onCancel(): void {
+    if (this.timer !== -1) this.loop.cancelTimer(this.timer);
+    this.timer = -1;
+  }
+}
+
+function notMs(name: string, value: unknown): Promise<never> {
+  return Promise.reject(argTypeError(name, 'a number of milliseconds', value));
+}
+
+let warned = false;
+
+function warnFraction(ms: number): void {
+  if (warned) return;
+  warned = true;
+  const text = `sleep(${ms}) waits for less than a millisecond: uvio counts milliseconds`;
+  process.emitWarning(text, { code: 'UVIO_MILLISECONDS' });
+}
+
+/**
+ * Waits; `sleep(0)` lets every ready task and I/O event go first. Cancellable. (asyncio.sleep)
+ * @param ms milliseconds; NaN or no number: rejects with TypeError.
+ */
+export function sleep<T = void>(ms: number, value?: T, options?: WaitOptions): Promise<T> {
+  // NaN is the only number that differs from itself.
+  if (typeof ms !== 'number' || ms !== ms) return notMs('ms', ms);
+  const loop = currentLoop();
+  const waiter = new SleepWaiter<T>(loop, value as T);
+  const promise = waiter.start(options);
+  if (!waiter.active) return promise;
+  if (ms <= 0) {
+    loop.enqueue(waiter);
+  } else {
+    if (ms < 1 && loop.debug) warnFraction(ms);
+    if (ms !== Infinity) waiter.timer = loop.armTimer(loop.time() + ms, waiter);
+  }
+  return promise;
+}
+
+/** @param deadlineMs on the clock of `currentTime()`. Cancellable. (trio.sleep_until) */
+export function sleepUntil(deadlineMs: number, options?: WaitOptions): Promise<void> {
+  if (typeof deadlineMs !== 'number' || deadlineMs !== deadlineMs) {
+    return notMs('deadlineMs', deadlineMs);
+  }
+  const loop = currentLoop();
+  const waiter = new SleepWaiter<void>(loop, undefined);
+  const promise = waiter.start(options);
+  if (!waiter.active) return promise;
+  if (deadlineMs <= loop.time()) loop.enqueue(waiter);
+  else if (deadlineMs !== Infinity) waiter.timer = loop.armTimer(deadlineMs, waiter);
+  return promise;
+}
+
+/** Until cancelled. (trio.sleep_forever) */
+export function sleepForever(options?: WaitOptions): Promise<never> {
+  return new Waiter<never>('sleepForever').start(options);
+}
+
+/**
+ * Monotonic milliseconds of the loop's clock: `performance.now()`, or virtual time in tests.
+ * (asyncio loop.time, trio.current_time)
+ */
+export function currentTime(): number {
+  return currentLoop().time();
+}
+
+/** A wait that is always ready: lets others run and delivers a cancellation. (trio.checkpoint) */
+export function checkpoint(): Promise<void> {
+  return sleep(0);
+}
+
+/** Throws CancelledError now if the current task or a scope around it is cancelled. */
+export function throwIfCancelled(): void {
+  const error = takeCancellation();
+  if (error !== null) throw error;
+}

@@ -1,0 +1,473 @@
+/**
+ * A function that uvio runs and owns.
+ *
+ * In: functions, through createTask and task groups. Out: their results; cancellation into them.
+ * Never: promises as input (they run already and cannot be owned).
+ */
+import { AsyncResource } from 'node:async_hooks';
+import {
+  type Awaitable,
+  CancelledError,
+  InvalidStateError,
+  type WaitOptions,
+} from '../base/errors.ts';
+import type { EventLoop } from '../loop/event-loop.ts';
+import { asCancellation, cancelError, deliver } from './cancellation.ts';
+import { Context, topVars } from './context.ts';
+import { currentFrame, currentLoop, frameStorage, type Vars, type VarsBox } from './frame.ts';
+import {
+  CANCELLED,
+  FAILED,
+  Future,
+  type FutureObserver,
+  type FutureStatus,
+  FutureWaiter,
+  PENDING,
+  RESOLVED,
+} from './future.ts';
+import { loopState } from './loop-state.ts';
+import { awaitInNode, isThenable } from './enter.ts';
+import { childrenOf, ScopeNode, taskNodes, waitersOf } from './scope-node.ts';
+import { taskSignal } from './signal.ts';
+import type { TaskGroup } from './group.ts';
+
+/** A function that uvio starts itself, so that it owns and can cancel the work. */
+export type Coro<T = unknown, A extends unknown[] = []> = (...args: A) => Awaitable<T>;
+
+export interface TaskOptions {
+  name?: string;
+  context?: Context;
+  /** Run up to the first wait before the call returns (asyncio: eager_start). Default false. */
+  eagerStart?: boolean;
+  /** Does not count as an error when still running at the end of the run (curio: daemon). */
+  daemon?: boolean;
+}
+
+/** @internal Who is told last about a task's end, and takes its error: a group, a server. */
+export interface TaskOwner extends FutureObserver {
+  readonly group?: TaskGroup;
+}
+
+/** @internal */
+export type AnyCoro = (...args: unknown[]) => Awaitable<unknown>;
+
+/** Destroy hooks would cost a finalizer per task. */
+const withoutDestroy = { requireManualDestroy: true };
+
+/**
+ * A running function. `await task` gives its result, so a Task cannot pass through an async
+ * return or a promise without being unwrapped. Cancelling a task that awaits it cancels it too;
+ * `join()` and `shield()` do not.
+ */
+export class Task<T = unknown> extends Future<T> implements VarsBox {
+  readonly id: number;
+  /** @internal */
+  givenName: string | null;
+  /** @internal The region of the whole task. */
+  readonly root: ScopeNode;
+  /** @internal */
+  owner: TaskOwner | null;
+  /** @internal */
+  creator: Task | null;
+  /** @internal An edge cancellation that no wait has taken yet. */
+  pendingCancel: CancelledError | null;
+  /** @internal The latest edge cancellation. */
+  lastCancel: CancelledError | null;
+  /** @internal */
+  cancelCount: number;
+  /** @internal A wait was refused before: from now on through the ready queue. */
+  refused: boolean;
+  /** @internal Null once started. */
+  fn: AnyCoro | null;
+  /** @internal */
+  args: unknown[] | null;
+  /** @internal The creator's async context, until the start. */
+  resource: AsyncResource | null;
+  /** @internal */
+  vars: Vars | null;
+  /** @internal Where it was created, in debug mode. */
+  stack: string | null;
+
+  private constructor(
+    loop: EventLoop,
+    parentNode: ScopeNode | null,
+    box: VarsBox | null,
+    fn: AnyCoro,
+    args: unknown[],
+  ) {
+    super({ loop });
+    const state = loopState(loop);
+    const node = parentNode ?? state.root;
+    this.id = ++state.lastTaskId;
+    this.givenName = null;
+    this.root = new ScopeNode(loop, this as Task, node, box ?? this, false);
+    this.owner = null;
+    this.creator = null;
+    this.pendingCancel = null;
+    this.lastCancel = null;
+    this.cancelCount = 0;
+    this.refused = false;
+    this.fn = fn;
+    this.args = args;
+    this.resource = null;
+    this.vars = null;
+    this.stack = null;
+    loop.liveTasks++;
+  }
+
+  /** @internal */
+  static make<T>(
+    loop: EventLoop,
+    parentNode: ScopeNode | null,
+    box: VarsBox | null,
+    fn: AnyCoro,
+    args: unknown[],
+  ): Task<T> {
+    return new Task<T>(loop, parentNode, box, fn, args);
+  }
+
+  get name(): string {
+    return this.givenName ?? `Task-${this.id}`;
+  }
+
+  set name(value: string) {
+    this.givenName = value;
+  }
+
+  get state(): 'pending' | 'running' | 'waiting' | 'done' {
+    if (this.status !== PENDING) return 'done';
+    if (this.fn !== null) return 'pending';
+    if (currentFrame()?.task === (this as Task)) return 'running';
+    return waitersOf(taskNodes(this.root, true).nodes).length > 0 ? 'waiting' : 'running';
+  }
+
+  /** The group or task that started it. Null once the task is done. */
+  get parent(): TaskGroup | Task | null {
+    return this.owner?.group ?? this.creator;
+  }
+
+  /** Aborts when the task is cancelled. Made when first asked for. */
+  get signal(): AbortSignal {
+    return taskSignal(this as Task);
+  }
+
+  get context(): Context {
+    return Context.of(this.root.box);
+  }
+
+  /** Cancel requests not yet taken back. */
+  get cancelling(): number {
+    return this.cancelCount;
+  }
+
+  /** InvalidStateError: a task's result is what its function returns. */
+  override setResult(_value: T): void {
+    throw new InvalidStateError('The result of a task cannot be set');
+  }
+
+  /** InvalidStateError: a task's error is what its function throws. */
+  override setException(_error: unknown): void {
+    throw new InvalidStateError('The error of a task cannot be set');
+  }
+
+  /** @internal */
+  override cancelWith(error: CancelledError): boolean {
+    if (this.status !== PENDING) return false;
+    this.cancelCount++;
+    this.lastCancel = error;
+    if (this.fn !== null) {
+      this.pendingCancel ??= error;
+      // A task that waits for its group's limit ends without its turn.
+      this.loop.enqueue(this);
+      return true;
+    }
+    this.pendingCancel ??= error;
+    this.deliverPending();
+    return true;
+  }
+
+  /** @internal Gives an edge cancellation to the waits that no shield protects. */
+  deliverPending(): void {
+    const error = this.pendingCancel;
+    if (error === null) return;
+    const { nodes, shields } = taskNodes(this.root, false);
+    const waiters = waitersOf(nodes);
+    if (waiters.length > 0) {
+      this.pendingCancel = null;
+      deliver(waiters, error);
+    }
+    for (const owner of shields) owner.onShielded?.();
+    for (const node of nodes) node.controller?.abort(error);
+  }
+
+  /** Takes one cancel request back; returns what is left. */
+  uncancel(): number {
+    if (this.cancelCount > 0) this.cancelCount--;
+    // As asyncio since 3.13: with the last request a cancellation not yet delivered goes, too.
+    if (this.cancelCount === 0) this.pendingCancel = null;
+    return this.cancelCount;
+  }
+
+  /** Waits for the result; the task goes on when the waiter is cancelled (curio: join). */
+  join(options?: WaitOptions): Promise<T> {
+    return this.joined(options);
+  }
+
+  /** Waits for the end; never throws the task's own error. */
+  wait(options?: WaitOptions): Promise<void> {
+    if (this.status !== PENDING) {
+      this.failure();
+      return Promise.resolve();
+    }
+    if (currentFrame()?.task === (this as Task)) {
+      return Promise.reject(new InvalidStateError(`${this.describe()} waits for itself`));
+    }
+    return new EndWaiter(this as Future).start(options);
+  }
+
+  /** Cancels and waits for the end. Rethrows nothing but errors other than the cancellation. */
+  async cancelAndWait(reason?: unknown): Promise<void> {
+    this.cancel(reason);
+    await this.wait();
+    if (this.status === FAILED) throw this.outcome;
+  }
+
+  /** Where the task was created, and in debug mode what it waits for. */
+  getStack(): string {
+    const lines = [`${this.describe()} (${this.state})`];
+    if (this.status === PENDING && this.loop.debug) {
+      for (const waiter of waitersOf(taskNodes(this.root, true).nodes)) {
+        lines.push(`    waits for ${waiter.label}`);
+      }
+    }
+    if (this.stack !== null) lines.push('  created', this.stack);
+    return lines.join('\n');
+  }
+
+  /** @internal From the ready queue. */
+  runJob(): void {
+    if (this.fn === null || this.status !== PENDING) return;
+    if (this.pendingCancel !== null) {
+      this.fn = null;
+      this.end(CANCELLED, this.pendingCancel);
+    } else {
+      this.begin();
+    }
+  }
+
+  /** @internal */
+  begin(): void {
+    const fn = this.fn as AnyCoro;
+    const args = this.args as unknown[];
+    const resource = this.resource;
+    this.fn = null;
+    this.args = null;
+    this.resource = null;
+    let result: unknown;
+    try {
+      result =
+        resource === null
+          ? frameStorage.run(this.root, fn, ...args)
+          : resource.runInAsyncScope(startInFrame, null, this.root, fn, args);
+    } catch (error) {
+      this.endWithError(error);
+      return;
+    }
+    this.#follow(result);
+  }
+
+  #follow(result: unknown): void {
+    if (result instanceof Promise) {
+      result.then(
+        (value) => this.end(RESOLVED, value),
+        (error) => this.endWithError(error),
+      );
+    } else if (isThenable(result)) {
+      // Awaited inside the task, so that its cancellation reaches a future that it returns.
+      this.#follow(awaitInNode(this.root, result));
+    } else {
+      this.end(RESOLVED, result);
+    }
+  }
+
+  /** @internal */
+  endWithError(error: unknown): void {
+    const cancelled = asCancellation(error);
+    if (cancelled !== null) this.end(CANCELLED, cancelled);
+    else this.end(FAILED, error);
+  }
+
+  /** @internal */
+  end(status: FutureStatus, outcome: unknown): void {
+    const owner = this.owner;
+    this.loop.liveTasks--;
+    this.root.leave();
+    this.pendingCancel = null;
+    this.args = null;
+    this.resource = null;
+    this.owner = null;
+    this.settle(status, outcome, owner !== null);
+    owner?.onFutureDone(this as Future<unknown>);
+    // A chain of tasks that each start the next one must not keep all of them.
+    this.creator = null;
+  }
+
+  /** @internal */
+  override describe(): string {
+    return `Task '${this.name}'`;
+  }
+
+  /** @internal */
+  override failureMessage(): string {
+    const where = this.stack === null ? '' : `\nCreated\n${this.stack}`;
+    return `${this.describe()} failed and nobody took its error${where}`;
+  }
+}
+
+function startInFrame(root: ScopeNode, fn: AnyCoro, args: unknown[]): unknown {
+  return frameStorage.run(root, fn, ...args);
+}
+
+/** Waits for the end of a task, whatever it is. */
+class EndWaiter extends FutureWaiter<void> {
+  constructor(task: Future) {
+    super('wait', task as Future<never>);
+  }
+
+  override onFutureDone(): void {
+    this.wake();
+  }
+}
+
+/** @internal Splits `(options, fn, ...args)` and `(fn, ...args)`. */
+export function readSpawnArgs(
+  caller: string,
+  first: unknown,
+  rest: unknown[],
+): { options: TaskOptions | null; fn: AnyCoro; args: unknown[] } {
+  if (typeof first === 'function') return { options: null, fn: first as AnyCoro, args: rest };
+  const [fn, ...args] = rest;
+  const options = first as TaskOptions | null;
+  if (typeof options === 'object' && options !== null && typeof fn === 'function') {
+    return { options, fn: fn as AnyCoro, args };
+  }
+  if (isThenable(first) || isThenable(fn)) {
+    throw new TypeError(
+      `${caller}() takes a function, not a promise, which runs already and cannot be cancelled: ` +
+        `write ${caller}(f, x) instead of ${caller}(f(x))`,
+    );
+  }
+  throw new TypeError(`${caller}() takes a function and its arguments`);
+}
+
+/** @internal Makes a task of the current frame and has it started; groups pass their region. */
+export function spawnTask<T>(
+  loop: EventLoop,
+  parentNode: ScopeNode | null,
+  owner: TaskOwner | null,
+  options: TaskOptions | null,
+  fn: AnyCoro,
+  args: unknown[],
+): Task<T> {
+  const task = makeTask<T>(loop, parentNode, owner, options, fn, args);
+  if (options?.eagerStart === true) task.begin();
+  else loop.enqueue(task);
+  return task;
+}
+
+/** @internal */
+export function makeTask<T>(
+  loop: EventLoop,
+  parentNode: ScopeNode | null,
+  owner: TaskOwner | null,
+  options: TaskOptions | null,
+  fn: AnyCoro,
+  args: unknown[],
+): Task<T> {
+  const frame = currentFrame();
+  const context = options?.context;
+  const task = Task.make<T>(loop, parentNode, context?.box ?? null, fn, args);
+  task.owner = owner;
+  task.vars = frame === undefined ? topVars() : frame.box.vars;
+  if (owner === null && frame !== undefined) task.creator = frame.task;
+  if (options?.name !== undefined) task.givenName = options.name;
+  if (context?.resource) task.resource = context.resource;
+  else if (options?.eagerStart !== true) task.resource = new AsyncResource('UVIO', withoutDestroy);
+  if (loop.debug) task.stack = creationStack();
+  return task;
+}
+
+function creationStack(): string {
+  const stack = new Error().stack ?? '';
+  // Without the message and the functions of this file.
+  return stack.split('\n').slice(4).join('\n');
+}
+
+/**
+ * Starts `fn` as a task; it first runs after the current step, in order of creation. The loop
+ * keeps it alive. An error nobody takes goes to the loop's exception handler.
+ * A promise instead of a function: TypeError. (asyncio.create_task)
+ */
+export function createTask<T, A extends unknown[]>(fn: Coro<T, A>, ...args: A): Task<T>;
+export function createTask<T, A extends unknown[]>(
+  options: TaskOptions,
+  fn: Coro<T, A>,
+  ...args: A
+): Task<T>;
+export function createTask(first: unknown, ...rest: unknown[]): Task {
+  const { options, fn, args } = readSpawnArgs('createTask', first, rest);
+  return spawnTask(currentLoop(), null, null, options, fn, args);
+}
+
+/** The same function as createTask: curio's word. Returns the task at once, not a promise. */
+export const spawn: typeof createTask = createTask;
+
+/** Null in callbacks and outside of tasks. (asyncio.current_task) */
+export function currentTask(): Task | null {
+  return currentFrame()?.task ?? null;
+}
+
+/** Tasks that are not done. (asyncio.all_tasks) */
+export function allTasks(loop: EventLoop = currentLoop()): Set<Task> {
+  const tasks: Task[] = [];
+  const open: ScopeNode[] = [loopState(loop).root];
+  for (;;) {
+    const node = open.pop();
+    if (node === undefined) break;
+    if (node.task !== null && node.task.root === node) tasks.push(node.task);
+    for (const child of childrenOf(node)) open.push(child);
+  }
+  return new Set(tasks.sort((a, b) => a.id - b.id));
+}
+
+/**
+ * @internal For servers: one task per connection, started at once, with nothing kept that a task of
+ * the user's needs. `owner` is shared by all; it takes the errors.
+ */
+export function startHandlerTask<A>(
+  loop: EventLoop,
+  parentNode: ScopeNode | null,
+  name: string | null,
+  fn: (arg: A) => Awaitable<unknown>,
+  arg: A,
+  onDone: HandlerOwner,
+): Task {
+  const task = Task.make(loop, parentNode, null, fn as AnyCoro, [arg]);
+  task.givenName = name;
+  task.owner = onDone;
+  task.begin();
+  return task;
+}
+
+/** @internal Made once per server. */
+export class HandlerOwner implements TaskOwner {
+  readonly #onDone: (task: Task) => void;
+
+  constructor(onDone: (task: Task) => void) {
+    this.#onDone = onDone;
+  }
+
+  onFutureDone(task: Future<unknown>): void {
+    this.#onDone(task as Task);
+  }
+}
