@@ -162,6 +162,7 @@ class Hub final : public EngineHost {
   int64_t total_queued_ = 0;
   int in_count_ = 0;
   int starved_ = 0;
+  size_t bulk_bytes_ = 0;  // read in this round
   Chunk chunk_[2];
 
   uv_prepare_t prepare_;

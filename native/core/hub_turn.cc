@@ -130,12 +130,13 @@ void Hub::ReadAll() {
   chunk_[1] = host_->GetChunk(true);
   List left = ready_;
   ready_ = List{};
+  bulk_bytes_ = 0;
   Endpoint* next;
   for (Endpoint* endpoint = left.head; endpoint != nullptr; endpoint = next) {
     next = endpoint->next_ready;
     endpoint->flags &= static_cast<uint16_t>(~kFlagReady);
     if (endpoint->state != State::kOpen || !endpoint->Has(kFlagReading)) continue;
-    if (in_count_ >= kMaxInRecords) {
+    if (in_count_ >= kMaxInRecords || bulk_bytes_ >= kMaxBulkBytesPerRound) {
       PushReady(endpoint);
     } else if (endpoint->kind == Kind::kListener) {
       Accept(endpoint);
@@ -169,6 +170,7 @@ bool Hub::ReadOne(Endpoint* endpoint) {
   if (got > 0) {
     Put(endpoint->id, bulk ? kRecBulk : kRecData, *pos, static_cast<int32_t>(got));
     *pos += static_cast<int32_t>(got);
+    if (static_cast<size_t>(got) >= kBulkEnterBytes) bulk_bytes_ += static_cast<size_t>(got);
     const bool large = static_cast<size_t>(got) >= kBulkEnterBytes ||
                        (!bulk && static_cast<size_t>(got) == capacity);
     if (large != bulk) endpoint->flags ^= kFlagBulk;

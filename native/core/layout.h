@@ -66,8 +66,11 @@ constexpr size_t kMinSmallSpace = 8 << 10;
 constexpr size_t kMinBulkSpace = 64 << 10;
 constexpr size_t kBulkEnterBytes = 16 << 10;  // a read of that much turns bulk reading on
 
+// After that many bytes JavaScript gets them, so that what it writes comes from a warm cache.
+constexpr size_t kMaxBulkBytesPerRound = 128 << 10;
+
 constexpr int kMaxAcceptsPerTurn = 64;
-constexpr int kMaxRoundsPerTurn = 8;
+constexpr int kMaxRoundsPerTurn = 16;
 constexpr int64_t kMaxQueueBytes = int64_t{1} << 30;  // per stream; above it the stream fails
 constexpr uint64_t kAcceptRetryMs = 100;
 constexpr uint64_t kAcceptReportNs = 1000000000ull;
