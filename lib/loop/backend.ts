@@ -69,7 +69,11 @@ export interface StreamHandle {
   /** Bytes taken by `write` that the kernel has not taken yet. */
   readonly bufferedBytes: number;
   readonly fd: number | null;
-  /** Takes all of it; returns `bufferedBytes` after it. Dropped (returns 0) once closing. */
+  /**
+   * Takes all of it; returns how much is buffered now, at most. What waits for the flush at the end
+   * of the turn counts: `bufferedBytes` flushes first and tells the kernel's truth. Dropped
+   * (returns 0) once closing.
+   */
   write(data: string | Uint8Array): number;
   /** One `onDrain` when at most `lowBytes` are buffered; never from inside this call. */
   notifyDrain(lowBytes: number): void;

@@ -5,6 +5,7 @@
  * from inside a call.
  */
 import { lookup } from 'node:dns';
+import { statSync, unlinkSync } from 'node:fs';
 import { systemError, systemErrorByCode } from '../../base/errors.ts';
 import type {
   Backend,
@@ -46,6 +47,20 @@ export function nativeInfo(): NativeInfo {
 /** The caller has asked `nativeInfo()` before. */
 export function createNativeBackend(options: NativeBackendOptions = {}): BackendFactory {
   return (host) => new NativeBackend(getHub(), host, options.spinMicros ?? 0);
+}
+
+/** Unlinks the file that a UNIX socket was bound to, unless somebody has put another there. */
+function fileRemover(path: string): () => void {
+  const bound = statSync(path, { throwIfNoEntry: false });
+  return () => {
+    const now = statSync(path, { throwIfNoEntry: false });
+    if (bound === undefined || now?.ino !== bound.ino || now.dev !== bound.dev) return;
+    try {
+      unlinkSync(path);
+    } catch {
+      // Removed meanwhile, or the directory became read-only: the socket is closed all the same.
+    }
+  };
 }
 
 function runTurn(backend: NativeBackend): void {
@@ -110,7 +125,9 @@ export class NativeBackend implements Backend {
   listenUnix(options: ListenUnix, sink: ListenerSink): ListenerHandle {
     const { path, backlog, paused } = options;
     const id = this.hub.binding.listenUnix(path, backlog, paused ? LISTEN_PAUSED : 0);
-    return this.#listening(id, sink, paused, path, undefined);
+    const listener = this.#listening(id, sink, paused, path, undefined);
+    if (id >= 0 && !path.startsWith('\0')) listener.onClose = fileRemover(path);
+    return listener;
   }
 
   #listening(
@@ -119,7 +136,7 @@ export class NativeBackend implements Backend {
     paused: boolean,
     host: string,
     port: number | undefined,
-  ): ListenerHandle {
+  ): NativeListener {
     // A closed listener's calls all answer EBADF, which they ignore: it stands in for a failed one.
     const listener = new NativeListener(this, id, sink, paused);
     if (id < 0) {
@@ -207,7 +224,7 @@ export class NativeBackend implements Backend {
         streams += 1;
         writeBufferBytes += this.hub.queued[endpoint.id & this.hub.slotMask] as number;
       } else if (endpoint instanceof NativeListener) listeners += 1;
-      else connecting += 1;
+      else if (endpoint.pending) connecting += 1;
     }
     return { streams, listeners, connecting, writeBufferBytes };
   }

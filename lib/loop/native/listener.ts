@@ -21,6 +21,8 @@ export class NativeListener implements ListenerHandle {
   #closed = false;
   /** Accepted in the batch in which `pause()` came. */
   #held: number[] = [];
+  /** Removes the file of a UNIX socket. */
+  onClose: (() => void) | null = null;
 
   constructor(backend: NativeBackend, id: number, sink: ListenerSink, paused: boolean) {
     this.backend = backend;
@@ -63,6 +65,7 @@ export class NativeListener implements ListenerHandle {
     for (const id of this.#held) binding.abort(id);
     this.#held = [];
     binding.close(this.id);
+    this.onClose?.();
   }
 
   /** @internal */
@@ -126,6 +129,11 @@ export class NativeConnect implements ConnectRequest {
     this.#target = target;
     this.#host = host;
     this.#port = port;
+  }
+
+  /** Not cancelled, not settled. */
+  get pending(): boolean {
+    return this.#target !== null;
   }
 
   cancel(): void {
