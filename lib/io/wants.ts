@@ -7,7 +7,7 @@
  */
 import type { Buffer } from 'node:buffer';
 import { argTypeError, type Data, IncompleteReadError, LimitOverrunError } from '../base/errors.ts';
-import { checkData, toBytes } from './data.ts';
+import { checkAttached, checkData, toBytes } from './data.ts';
 import type { ReadBuffer } from './read-buffer.ts';
 
 /** More bytes, or the end, must come first. */
@@ -90,8 +90,10 @@ export class WantInto implements Want<number> {
   }
 
   take(buffer: ReadBuffer, ended: boolean): number | typeof notYet {
-    if (buffer.bytes > 0 || ended) return buffer.takeInto(this.#target);
-    return notYet;
+    if (buffer.bytes === 0) return ended ? 0 : notYet;
+    // It was longer when the read began.
+    if (this.#target.length === 0) checkAttached(this.#target);
+    return buffer.takeInto(this.#target);
   }
 }
 

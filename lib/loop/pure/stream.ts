@@ -90,7 +90,8 @@ export class PureStream implements StreamHandle {
 
   /** @internal */
   checkDrain(): void {
-    if (this.#closing || this.#drainLowBytes < 0) return;
+    // A write that failed is done, too, but nothing was drained: `onClosed` follows.
+    if (this.#closing || this.#drainLowBytes < 0 || this.#socket.errored !== null) return;
     const left = this.#socket.writableLength;
     if (left > this.#drainLowBytes) {
       if (this.#shutdown) this.#socket.once('finish', () => checkDrain(this));
