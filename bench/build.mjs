@@ -1,7 +1,7 @@
 // Builds what the benchmarks need into bench/.build: the load generator, and with `--peers` the
 // peers in C and Go whose compilers are here. `--asan` builds the load generator with sanitizers.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -11,6 +11,7 @@ export const buildFolder = join(bench, '.build');
 export const loadBinary = join(buildFolder, 'load', 'load');
 export const loadAsanBinary = join(buildFolder, 'load-asan', 'load');
 export const libuvBinary = join(buildFolder, 'peers', 'libuv-echo');
+export const epollBinary = join(buildFolder, 'peers', 'epoll-echo');
 export const goBinary = join(buildFolder, 'peers', 'go-echo');
 
 function run(command, args) {
@@ -38,19 +39,23 @@ export function buildLoad({ asan = false } = {}) {
 /** Compiles the peers in C and Go; returns one line about each. */
 export function buildPeers() {
   mkdirSync(join(buildFolder, 'peers'), { recursive: true });
-  const cc = process.env.CC ?? 'cc';
-  const source = join(bench, 'peers', 'c-libuv', 'echo.c');
-  const c = run(cc, ['-O3', '-Wall', '-Wextra', '-o', libuvBinary, source, '-luv']);
+  const compile = (binary, folder, ...libraries) => {
+    const source = join(bench, 'peers', folder, 'echo.c');
+    const flags = ['-O3', '-Wall', '-Wextra', '-o', binary, source];
+    return run(process.env.CC ?? 'cc', [...flags, ...libraries]);
+  };
+  const epoll = compile(epollBinary, 'c-epoll');
+  const libuv = compile(libuvBinary, 'c-libuv', '-luv');
   const go = run('go', ['build', '-o', goBinary, join(bench, 'peers', 'go', 'echo.go')]);
   const line = (name, result) =>
     `${name}: ${result.ok ? 'built' : `not built (${result.why.split('\n')[0]})`}`;
-  return [line('libuv', c), line('go', go)];
+  return [line('epoll', epoll), line('libuv', libuv), line('go', go)];
 }
 
-/** Brings the load generator up to date, and builds the peers that were never built. */
+/** Brings everything up to date; a peer that cannot be built is skipped later, with a word. */
 export function ensureBuilt() {
   buildLoad();
-  if (!existsSync(libuvBinary) || !existsSync(goBinary)) buildPeers();
+  buildPeers();
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

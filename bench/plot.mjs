@@ -59,7 +59,9 @@ const charts = { echo: echoChart, memory: memoryChart, bars: (result) => result 
 
 function caption(result) {
   const peers = result.peers ?? [];
-  const versions = [...new Set([`Node ${result.node}`, ...peers.map((peer) => peer.version)])];
+  const versions = [
+    ...new Set([`Node ${result.node}`, ...peers.map((peer) => peer.version)]),
+  ].filter(Boolean);
   const rounds = result.rounds === undefined ? '' : `median of ${result.rounds} rounds, `;
   const cpu = `${result.machine.cores} cores (${result.machine.cpu})`;
   return [

@@ -97,6 +97,13 @@ async function measure(peer, scenario, options, cores) {
   }
 }
 
+/** What of a report is not in the scenario already. */
+function keep(report) {
+  const { mode, connections, sizeBytes, pipeline, errors, errorKinds, firstError, ...rest } =
+    report;
+  return rest;
+}
+
 /** Everything in turn. A server that fails is left out from there on, and said at the end. */
 async function measureAll(peers, options) {
   const cores = chooseCores();
@@ -112,7 +119,7 @@ async function measureAll(peers, options) {
         if (!failures.has(key)) {
           try {
             const report = await measure(peer, scenario, options, cores);
-            runs.push({ scenario: scenario.name, peer: peer.name, round, ...report });
+            runs.push({ scenario: scenario.name, peer: peer.name, round, ...keep(report) });
             figure = `${report.serverCpuUsPerMessage.toFixed(2)} us`;
             figure += `, ${short(report.messagesPerSecond)}/s`;
           } catch (error) {

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { goBinary, libuvBinary } from '../build.mjs';
+import { epollBinary, goBinary, libuvBinary } from '../build.mjs';
 
 const bench = fileURLToPath(new URL('..', import.meta.url));
 const root = join(bench, '..');
@@ -113,6 +113,11 @@ function libuvPeer() {
   return { command: libuvBinary, args: [], version: `libuv ${version}`.trim() };
 }
 
+function epollPeer() {
+  const missing = 'there was no C compiler when the peers were built';
+  return existsSync(epollBinary) ? { command: epollBinary, args: [] } : { missing };
+}
+
 function bunPeer() {
   const bun = findBun();
   return bun.missing ? bun : { ...bun, args: [script('bun.mjs')] };
@@ -136,6 +141,7 @@ const table = {
   ],
   'uvio-pure': ['uvio pure, Protocol', 'uvio', uvioPeer('uvio-protocol.mjs', 'pure')],
   'uvio-pure-streams': ['uvio pure, streams', 'uvio', uvioPeer('uvio-streams.mjs', 'pure')],
+  epoll: ['epoll in C', 'other', epollPeer],
   libuv: ['libuv in C', 'other', libuvPeer],
   bun: ['Bun.listen', 'other', bunPeer],
   go: ['Go net', 'other', goPeer],

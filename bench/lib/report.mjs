@@ -52,10 +52,20 @@ export function ratioText(ratio) {
   return `${mark}${digits(ratio.median)}x [${digits(ratio.low)}-${digits(ratio.high)}]`;
 }
 
+/** JSON with a line per field, and a line per element of the fields that are arrays. */
+function toText(result) {
+  const lines = Object.entries(result).map(([key, value]) => {
+    const isList = Array.isArray(value) && value.length > 0;
+    const items = isList ? value.map((item) => `  ${JSON.stringify(item)}`).join(',\n') : '';
+    return ` ${JSON.stringify(key)}: ${isList ? `[\n${items}\n ]` : JSON.stringify(value)}`;
+  });
+  return `{\n${lines.join(',\n')}\n}\n`;
+}
+
 /** Writes bench/results/NAME.json. */
 export function save(name, result) {
   mkdirSync(resultsFolder, { recursive: true });
   const path = join(resultsFolder, `${name}.json`);
-  writeFileSync(path, `${JSON.stringify(result, null, 1)}\n`);
+  writeFileSync(path, toText(result));
   console.log(`\nwritten: ${relative(process.cwd(), path)}`);
 }
