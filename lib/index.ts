@@ -1,0 +1,127 @@
+/**
+ * `uvio`: the core. Durations and deadlines are in milliseconds; deadlines are on the clock of
+ * `performance.now()`. Everything may be used outside `run()` too: it then works on the thread's
+ * default loop, with no parent task that could cancel it.
+ *
+ * In: the rooms. Out: their public names. Never: anything else; nothing happens at import.
+ */
+import './task/loop-methods.ts';
+import './io/loop-methods.ts';
+
+export {
+  type Awaitable,
+  BrokenBarrierError,
+  BrokenResourceError,
+  BusyResourceError,
+  CancelledError,
+  ClosedResourceError,
+  type Data,
+  EndOfChannel,
+  ExceptionGroup,
+  IncompleteReadError,
+  InvalidStateError,
+  isCancelled,
+  LimitOverrunError,
+  QueueEmpty,
+  QueueFull,
+  QueueShutDown,
+  TimeoutError,
+  type WaitOptions,
+  WouldBlock,
+} from './base/errors.ts';
+export { openConnection, openUnixConnection } from './io/connect.ts';
+export type {
+  ByteReader,
+  ByteWriter,
+  Connection,
+  ConnectionHandler,
+  ConnectOptions,
+  ListenOptions,
+  Server,
+  SocketAddress,
+  StreamOptions,
+  UnixConnectOptions,
+  UnixListenOptions,
+} from './io/net-types.ts';
+export type {
+  BaseProtocol,
+  BaseTransport,
+  BufferedProtocol,
+  Protocol,
+  ReadTransport,
+  StreamProtocol,
+  Transport,
+  WriteTransport,
+} from './io/protocols.ts';
+export { startServer, startUnixServer } from './io/start-server.ts';
+export type {
+  EventLoop as Loop,
+  ExceptionContext,
+  Handle,
+  Instrument,
+  LoopMetrics,
+  TimerHandle,
+} from './loop/event-loop.ts';
+export {
+  getLoopPolicy,
+  type LoopPolicy,
+  type NativeInfo,
+  type NativeOptions,
+  native,
+  nativeInfo,
+  pure,
+  setLoopPolicy,
+} from './loop/policy.ts';
+export {
+  asCompleted,
+  ensureFuture,
+  type GatherOptions,
+  gather,
+  map,
+  race,
+  type Source,
+  type SourceResult,
+  shield,
+  type WaitResult,
+  wait,
+  waitFor,
+} from './task/combinators.ts';
+export { Context, ContextVar, copyContext } from './task/context.ts';
+export { Future, isFuture } from './task/future.ts';
+export {
+  openNursery,
+  TaskGroup,
+  type TaskGroupOptions,
+  type TaskStatus,
+  taskGroup,
+} from './task/group.ts';
+export { getEventLoop, getRunningLoop, Runner, type RunOptions, run } from './task/run.ts';
+export {
+  CancelScope,
+  type CancelScopeOptions,
+  currentEffectiveDeadline,
+  moveOnAfter,
+  moveOnAt,
+  shielded,
+  type Timeout,
+  timeout,
+  timeoutAt,
+} from './task/scope.ts';
+export { abortable, currentSignal } from './task/signal.ts';
+export {
+  checkpoint,
+  currentTime,
+  sleep,
+  sleepForever,
+  sleepUntil,
+  throwIfCancelled,
+} from './task/sleep.ts';
+export {
+  allTasks,
+  type Coro,
+  createTask,
+  currentTask,
+  spawn,
+  Task,
+  type TaskOptions,
+} from './task/task.ts';
