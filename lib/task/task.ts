@@ -455,6 +455,8 @@ export function startHandlerTask<A>(
   const task = Task.make(loop, parentNode, null, fn as AnyCoro, [arg]);
   task.givenName = name;
   task.owner = onDone;
+  // The server enters the context of whoever made it before.
+  task.vars = currentFrame()?.box.vars ?? topVars();
   task.begin();
   return task;
 }
