@@ -10,8 +10,11 @@
 
 namespace uvio {
 
-Hub::Hub(uv_loop_t* loop, HubHost* host)
-    : loop_(loop), host_(host), uv_engine_(loop), engine_(&uv_engine_) {}
+Hub::Hub(uv_loop_t* loop, HubHost* host, Engine* engine)
+    : loop_(loop),
+      host_(host),
+      uv_engine_(loop),
+      engine_(engine != nullptr ? engine : &uv_engine_) {}
 
 Hub::~Hub() {
   for (Endpoint* page : pages_) delete[] page;

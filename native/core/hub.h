@@ -44,7 +44,8 @@ struct ListenOptions {
 // emit records, enter JavaScript once, flush what it wrote).
 class Hub final : public EngineHost {
  public:
-  Hub(uv_loop_t* loop, HubHost* host);
+  // Another engine than libuv's is borrowed (tests).
+  Hub(uv_loop_t* loop, HubHost* host, Engine* engine = nullptr);
   ~Hub();
   int Open();
   void Map(uint8_t* shared, double clock_offset_ms);

@@ -10,7 +10,7 @@ namespace uvio {
 
 // One uv_poll_t for each descriptor, system calls of our own. uv_tcp_t is not used: its accept
 // closes the whole backlog on EMFILE, and its reads want memory before there is anything to read.
-class UvEngine final : public Engine {
+class UvEngine : public Engine {
  public:
   explicit UvEngine(uv_loop_t* loop) : loop_(loop) {}
   const char* name() const override { return "uv"; }

@@ -1,0 +1,329 @@
+// The hub on a bare libuv loop: the part of JavaScript is played by a host that echoes. Faults are
+// put between the hub and the kernel at every nth call.
+#include "core/hub.h"
+
+#include <errno.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "core/socket.h"
+
+using namespace uvio;
+
+namespace {
+
+struct FaultEngine final : UvEngine {
+  using UvEngine::UvEngine;
+  int every = 0;          // each nth Send takes one byte or nothing
+  int receive_fails_at = 0;
+  int sends = 0;
+  int receives = 0;
+  int vectors = 0;
+
+  int64_t Send(Endpoint* endpoint, const iovec* parts, int count) override {
+    sends++;
+    vectors += count;
+    if (every > 0 && sends % every == 0) {
+      if (sends % 2 == 0) return -EAGAIN;
+      const iovec one{parts[0].iov_base, 1};
+      return UvEngine::Send(endpoint, &one, 1);
+    }
+    return UvEngine::Send(endpoint, parts, count);
+  }
+  int64_t Receive(Endpoint* endpoint, void* into, size_t capacity) override {
+    receives++;
+    if (receive_fails_at > 0 && receives == receive_fails_at) return -ECONNRESET;
+    return UvEngine::Receive(endpoint, into, capacity);
+  }
+};
+
+struct Event {
+  uint32_t id;
+  int kind;
+  int a, b;
+};
+
+struct Host final : HubHost {
+  uv_loop_t loop;
+  FaultEngine engine;
+  std::unique_ptr<Hub> hub;
+  std::vector<uint8_t> shared, small, bulk;
+  std::vector<Event> events;  // without data records
+  std::vector<std::pair<uint32_t, std::string>> data;
+  bool echo = true;
+  bool disposed = false;
+
+  Host() : engine(&loop), shared(kSharedBytes), small(64 << 10), bulk(512 << 10) {
+    uv_loop_init(&loop);
+    hub = std::make_unique<Hub>(&loop, this, &engine);
+    CHECK_EQ(hub->Open(), 0);
+    hub->Map(shared.data(), 0);
+  }
+  ~Host() {
+    hub->Dispose();
+    uv_run(&loop, UV_RUN_DEFAULT);
+    CHECK(disposed);
+    CHECK_EQ(uv_loop_close(&loop), 0);
+  }
+  int32_t* ctl() { return reinterpret_cast<int32_t*>(shared.data()); }
+  int Port(int listener) {
+    std::string text;
+    CHECK_EQ(hub->AddressOf(static_cast<uint32_t>(listener), false, &text), 0);
+    return ctl()[kCtlAddrPort];
+  }
+  // What JavaScript does: copy into the slab, append a record.
+  void Put(uint32_t id, const std::string& text) {
+    int32_t* out = reinterpret_cast<int32_t*>(shared.data() + kOutOffset);
+    int32_t& count = ctl()[kCtlOutCount];
+    int32_t& pos = ctl()[kCtlOutPos];
+    memcpy(shared.data() + kSlabOffset + pos, text.data(), text.size());
+    out[count * 3] = static_cast<int32_t>(id);
+    out[count * 3 + 1] = pos;
+    out[count * 3 + 2] = static_cast<int32_t>(text.size());
+    pos += static_cast<int32_t>(text.size());
+    count++;
+  }
+  void Enter(int records) override {
+    const int32_t* in = reinterpret_cast<const int32_t*>(shared.data() + kInOffset);
+    for (int i = 0; i < records; i++, in += 4) {
+      const auto id = static_cast<uint32_t>(in[0]);
+      if (in[1] != kRecData && in[1] != kRecBulk) {
+        events.push_back({id, in[1], in[2], in[3]});
+        continue;
+      }
+      const auto& chunk = in[1] == kRecData ? small : bulk;
+      std::string text(reinterpret_cast<const char*>(chunk.data()) + in[2],
+                       static_cast<size_t>(in[3]));
+      if (echo) {
+        hub->Write(id, reinterpret_cast<const uint8_t*>(text.data()), text.size());
+      }
+      data.emplace_back(id, std::move(text));
+    }
+    if (ctl()[kCtlNeedChunk] & 1) ctl()[kCtlSmallPos] = 0;
+    if (ctl()[kCtlNeedChunk] & 2) ctl()[kCtlBulkPos] = 0;
+    ctl()[kCtlNeedChunk] = 0;
+  }
+  Chunk GetChunk(bool is_bulk) override {
+    auto& chunk = is_bulk ? bulk : small;
+    return {chunk.data(), chunk.size()};
+  }
+  void OnDisposed() override { disposed = true; }
+
+  int Count(int kind) const {
+    int count = 0;
+    for (const Event& event : events) count += event.kind == kind;
+    return count;
+  }
+  template <typename Done>
+  bool RunUntil(Done done) {
+    for (int i = 0; i < 20000; i++) {
+      if (done()) return true;
+      uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    return false;
+  }
+};
+
+// A plain blocking client on the same thread: small messages fit the socket buffers.
+int Client(int port) {
+  Address address;
+  ParseIp("127.0.0.1", port, &address);
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  connect(fd, &address.addr.any, address.len);
+  return fd;
+}
+
+std::string Take(int fd) {
+  char buffer[65536];
+  const ssize_t got = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+  return got > 0 ? std::string(buffer, static_cast<size_t>(got)) : "";
+}
+
+TEST(echoes_with_a_fault_at_every_nth_send) {
+  for (int every = 1; every <= 5; every++) {
+    Host host;
+    host.engine.every = every == 1 ? 3 : every;
+    const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+    CHECK(listener >= 0);
+    const int fd = Client(host.Port(listener));
+    std::string sent, got;
+    for (int i = 0; i < 50; i++) {
+      const std::string text = "message " + std::to_string(i) + ";";
+      sent += text;
+      CHECK(host.RunUntil([&] {
+        return send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
+      }));
+      host.RunUntil([&] { return (got += Take(fd)).size() >= sent.size(); });
+    }
+    CHECK(got == sent);
+    CHECK_EQ(host.ctl()[kCtlQueued], 0);
+    close(fd);
+  }
+}
+
+TEST(records_of_one_stream_leave_in_one_vector_and_in_order) {
+  Host host;
+  host.echo = false;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+  const int a = Client(host.Port(listener));
+  const int b = Client(host.Port(listener));
+  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 2; }));
+  const auto first = static_cast<uint32_t>(host.events[0].a);
+  const auto second = static_cast<uint32_t>(host.events[1].a);
+  host.engine.sends = host.engine.vectors = 0;
+  for (int i = 0; i < 3; i++) {
+    host.Put(first, "a" + std::to_string(i));
+    host.Put(second, "b" + std::to_string(i));
+  }
+  const int32_t epoch = host.ctl()[kCtlFlushEpoch];
+  host.hub->Flush();
+  CHECK_EQ(host.engine.sends, 2);
+  CHECK_EQ(host.engine.vectors, 6);
+  CHECK_EQ(host.ctl()[kCtlFlushEpoch], epoch + 1);
+  std::string got_a, got_b;
+  CHECK(host.RunUntil([&] { return (got_a += Take(a)).size() + (got_b += Take(b)).size() >= 12; }));
+  CHECK(got_a == "a0a1a2");
+  CHECK(got_b == "b0b1b2");
+  close(a);
+  close(b);
+}
+
+TEST(a_failed_read_closes_that_stream_only) {
+  Host host;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+  const int a = Client(host.Port(listener));
+  const int b = Client(host.Port(listener));
+  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 2; }));
+  host.engine.receive_fails_at = host.engine.receives + 1;
+  send(a, "x", 1, 0);
+  CHECK(host.RunUntil([&] { return host.Count(kRecClosed) == 1; }));
+  const Event closed = host.events.back();
+  CHECK_EQ(closed.a, ECONNRESET);
+  CHECK_EQ(closed.b, static_cast<int>(kSysRead));
+  CHECK_EQ(host.hub->Write(closed.id, reinterpret_cast<const uint8_t*>("y"), 1), -EBADF);
+  send(b, "still here", 10, 0);
+  std::string got;
+  CHECK(host.RunUntil([&] { return (got += Take(b)).size() == 10; }));
+  CHECK_EQ(host.Count(kRecClosed), 1);
+  close(a);
+  close(b);
+}
+
+TEST(ids_are_not_reused_while_stale_ones_may_be_around) {
+  Host host;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+  std::vector<uint32_t> seen;
+  for (int i = 0; i < 300; i++) {
+    const int fd = Client(host.Port(listener));
+    CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == i + 1; }));
+    uint32_t id = 0;
+    for (const Event& event : host.events) {
+      if (event.kind == kRecAccept) id = static_cast<uint32_t>(event.a);
+    }
+    for (const uint32_t other : seen) CHECK(other != id);
+    seen.push_back(id);
+    host.hub->Abort(id);
+    CHECK(host.RunUntil([&] { return host.Count(kRecClosed) == i + 1; }));
+    CHECK_EQ(host.hub->Abort(id), -EBADF);
+    close(fd);
+  }
+  CHECK(host.RunUntil([&] { return host.ctl()[kCtlStreams] == 0; }));
+}
+
+TEST(emfile_keeps_the_backlog) {
+  Host host;
+  host.echo = false;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+  std::vector<int> clients;
+  for (int i = 0; i < 40; i++) clients.push_back(Client(host.Port(listener)));
+  rlimit before;
+  getrlimit(RLIMIT_NOFILE, &before);
+  const int next = dup(0);
+  close(next);
+  const rlimit tight{static_cast<rlim_t>(next + 10), before.rlim_max};
+  setrlimit(RLIMIT_NOFILE, &tight);
+  CHECK(host.RunUntil([&] { return host.Count(kRecAcceptError) == 1; }));
+  for (int i = 0; i < 200; i++) uv_run(&host.loop, UV_RUN_NOWAIT);
+  const int accepted = host.Count(kRecAccept);
+  CHECK(accepted >= 1 && accepted <= 10);
+  CHECK_EQ(host.Count(kRecAcceptError), 1);  // once a second at most
+  // One closes: one more is served at once, not after the retry timer.
+  host.hub->Abort(static_cast<uint32_t>(host.events[0].a));
+  for (int i = 0; i < 20; i++) uv_run(&host.loop, UV_RUN_NOWAIT);
+  CHECK_EQ(host.Count(kRecAccept), accepted + 1);
+  setrlimit(RLIMIT_NOFILE, &before);
+  for (int i = 0; i < 60 && host.Count(kRecAccept) < 40; i++) uv_run(&host.loop, UV_RUN_ONCE);
+  CHECK_EQ(host.Count(kRecAccept), 40);
+  for (const int fd : clients) close(fd);
+}
+
+TEST(closing_waits_for_the_queue_and_aborting_does_not) {
+  for (const bool abort : {false, true}) {
+    Host host;
+    host.echo = false;
+    const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+    const int fd = Client(host.Port(listener));
+    CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
+    const auto id = static_cast<uint32_t>(host.events[0].a);
+    std::string big(16 << 20, 'z');
+    CHECK(host.hub->Write(id, reinterpret_cast<const uint8_t*>(big.data()), big.size()) > 0);
+    CHECK_EQ(abort ? host.hub->Abort(id) : host.hub->Close(id), 0);
+    size_t got = 0;
+    host.RunUntil([&] {
+      const size_t more = Take(fd).size();
+      got += more;
+      return host.Count(kRecClosed) == 1 && more == 0;
+    });
+    CHECK_EQ(host.Count(kRecClosed), 1);
+    CHECK(abort ? got < big.size() : got == big.size());
+    CHECK_EQ(host.events.back().a, 0);
+    close(fd);
+  }
+}
+
+TEST(drain_is_told_once_at_the_low_water_mark) {
+  Host host;
+  host.echo = false;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+  const int fd = Client(host.Port(listener));
+  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
+  const auto id = static_cast<uint32_t>(host.events[0].a);
+  std::string big(8 << 20, 'z');
+  host.hub->Write(id, reinterpret_cast<const uint8_t*>(big.data()), big.size());
+  host.hub->NotifyDrain(id, 1000);
+  CHECK_EQ(host.Count(kRecDrain), 0);
+  size_t got = 0;
+  CHECK(host.RunUntil([&] { return (got += Take(fd).size()) == big.size(); }));
+  CHECK(host.RunUntil([&] { return host.Count(kRecDrain) == 1; }));
+  for (int i = 0; i < 20; i++) uv_run(&host.loop, UV_RUN_NOWAIT);
+  CHECK_EQ(host.Count(kRecDrain), 1);
+  close(fd);
+}
+
+TEST(connecting_to_nobody_tells_the_error_and_frees_the_slot) {
+  Host host;
+  const int id = host.hub->ConnectTcp("127.0.0.1", 1, "", 0, true);
+  CHECK(id >= 0);
+  CHECK(host.RunUntil([&] { return host.Count(kRecConnect) == 1; }));
+  CHECK_EQ(host.events[0].a, ECONNREFUSED);
+  CHECK(host.RunUntil([&] { return host.ctl()[kCtlStreams] == 0; }));
+  CHECK_EQ(host.ctl()[kCtlConnecting], 0);
+}
+
+TEST(disposing_with_everything_open) {
+  Host host;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+  const int fd = Client(host.Port(listener));
+  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
+  host.hub->ConnectTcp("127.0.0.1", host.Port(listener), "", 0, true);
+  close(fd);
+}
+
+}  // namespace
