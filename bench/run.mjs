@@ -199,7 +199,7 @@ function sayWhatWasDisturbed(runs) {
   const count = runs.filter((run) => run.disturbed).length;
   if (count === 0) return;
   console.log(`disturbed: in ${count} of ${runs.length} runs server or load waited for its core`);
-  console.log(`for more than ${DISTURBED_SHARE * 100} % of the time; msg/s of those mean little.`);
+  console.log(`for more than ${DISTURBED_SHARE * 100} % of the time; those mean little.`);
 }
 
 const options = readOptions();
