@@ -1,12 +1,29 @@
 // One echo program. UVIO_POLICY=pure or native chooses the loop; the code does not change.
-import { type Connection, run, startServer } from 'uvio';
+import { getRunningLoop, type Protocol, run, type Transport } from 'uvio';
 
-async function echo(connection: Connection): Promise<void> {
-  for await (const chunk of connection) await connection.write(chunk);
+class Echo implements Protocol {
+  #transport: Transport | undefined;
+
+  connectionMade(transport: Transport): void {
+    this.#transport = transport;
+  }
+
+  dataReceived(data: Buffer): void {
+    this.#transport?.write(data);
+  }
+
+  // Back-pressure: a peer that does not read is not read from.
+  pauseWriting(): void {
+    this.#transport?.pauseReading();
+  }
+
+  resumeWriting(): void {
+    this.#transport?.resumeReading();
+  }
 }
 
 await run(async () => {
-  const server = await startServer(echo, {
+  const server = await getRunningLoop().createServer(() => new Echo(), {
     host: '127.0.0.1',
     port: Number(process.env['PORT'] ?? 0),
   });

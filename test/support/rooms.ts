@@ -19,7 +19,7 @@ function below(...targets: string[]): RegExp {
   return new RegExp(`^(${targets.join('|')})`);
 }
 
-const NO_IO = /^node:(?!net$|timers|dgram$|tls$|http|dns|fs|child_process|worker_threads$)/;
+const NO_IO = /^node:(?!net$|timers|dgram$|tls$|http|dns|fs|child_process)/;
 
 /** First match counts. */
 export const rooms: readonly Room[] = [
