@@ -83,7 +83,7 @@ function plot(name) {
   console.log(`drawn: ${relative(process.cwd(), path)}`);
 }
 
-mkdirSync(images, { recursive: true });
+for (const folder of [results, images]) mkdirSync(folder, { recursive: true });
 const asked = process.argv.slice(2);
 const all = readdirSync(results).filter((file) => file.endsWith('.json'));
 for (const name of asked.length > 0 ? asked : all.map((file) => file.slice(0, -5))) plot(name);
