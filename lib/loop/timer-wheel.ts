@@ -17,10 +17,11 @@ export interface TimerTarget {
 
 const levelBits = 8;
 const bucketCount = 1024;
-/** List heads behind the buckets: other windows; due entries that are being fired. */
+/** List heads behind the buckets: other windows; due entries; entries before `settle`. */
 const far = bucketCount;
 const firing = bucketCount + 1;
-const firstSlot = bucketCount + 2;
+const provisional = bucketCount + 2;
+const firstSlot = bucketCount + 3;
 const startCapacity = 2048;
 /** Slots are 24 bits of an id. */
 const maxSlots = 2 ** 24;
@@ -67,12 +68,7 @@ export class TimerWheel {
 
   /** Returns the slot, which belongs to `target` until it is taken or cancelled. */
   arm(deadlineMs: number, target: TimerTarget): number {
-    let slot = this.#free;
-    if (slot !== 0) this.#free = this.#next[slot] as number;
-    else slot = this.#freshSlot();
-    this.#deadlines[slot] = deadlineMs;
-    this.#targets[slot] = target;
-    this.size++;
+    const slot = this.#take(deadlineMs, target);
     if (deadlineMs === Infinity) {
       // In no list, and not ref'd: nothing will ever come of it.
       this.#next[slot] = this.#prev[slot] = slot;
@@ -119,11 +115,26 @@ export class TimerWheel {
     this.refs += ref ? 1 : -1;
   }
 
-  /** Gives a held entry another deadline. */
-  move(slot: number, deadlineMs: number): void {
-    this.#unlink(slot);
-    this.#deadlines[slot] = deadlineMs;
-    this.#append(this.#bucketOf(deadlineMs), slot);
+  /** The same as `arm`, of a finite deadline that `settle` will put off before it is looked at. */
+  armProvisional(deadlineMs: number, target: TimerTarget): number {
+    const slot = this.#take(deadlineMs, target);
+    this.refs++;
+    this.#append(provisional, slot);
+    return slot;
+  }
+
+  /** Puts all provisional deadlines off, and makes them final. */
+  settle(byMs: number): void {
+    let slot = this.#next[provisional] as number;
+    if (slot === provisional) return;
+    this.#next[provisional] = this.#prev[provisional] = provisional;
+    while (slot !== provisional) {
+      const after = this.#next[slot] as number;
+      const deadlineMs = (this.#deadlines[slot] as number) + byMs;
+      this.#deadlines[slot] = deadlineMs;
+      this.#append(this.#bucketOf(deadlineMs), slot);
+      slot = after;
+    }
   }
 
   /** Readies everything that is due for `takeDue`, in the order of deadlines, then of arming. */
@@ -173,6 +184,16 @@ export class TimerWheel {
       if (!exact && --left === 0) return bucket === far ? this.#farStart : this.#startOf(bucket);
     }
     return least;
+  }
+
+  #take(deadlineMs: number, target: TimerTarget): number {
+    let slot = this.#free;
+    if (slot !== 0) this.#free = this.#next[slot] as number;
+    else slot = this.#freshSlot();
+    this.#deadlines[slot] = deadlineMs;
+    this.#targets[slot] = target;
+    this.size++;
+    return slot;
   }
 
   #bucketOf(deadlineMs: number): number {
