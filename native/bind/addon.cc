@@ -17,14 +17,16 @@ napi_value Addon::Init(napi_env env, napi_value exports) {
     napi_throw_error(env, "ERR_UVIO_NATIVE", "the native loop could not be opened");
     return nullptr;
   }
-  // Without the hook a worker's exit aborts the process: its loop would have open handles.
-  napi_add_env_cleanup_hook(env, OnCleanup, addon);
+  // Without a hook a worker's exit aborts the process: its loop would have open handles. And it
+  // must be the asynchronous one: Node unloads the library after a worker's clean-up, so the close
+  // callbacks have to be over by then.
+  napi_add_async_cleanup_hook(env, OnCleanup, addon, &addon->hook_);
   napi_set_instance_data(env, addon, nullptr, nullptr);
   if (DefineCalls(env, exports, addon) != napi_ok) return nullptr;
   return exports;
 }
 
-void Addon::OnCleanup(void* arg) {
+void Addon::OnCleanup(napi_async_cleanup_hook_handle, void* arg) {
   auto* addon = static_cast<Addon*>(arg);
   for (napi_ref ref : {addon->shared_, addon->dispatch_, addon->chunks_[0], addon->chunks_[1]}) {
     if (ref != nullptr) napi_delete_reference(addon->env_, ref);
@@ -32,6 +34,11 @@ void Addon::OnCleanup(void* arg) {
   addon->dispatch_ = nullptr;
   if (addon->context_ != nullptr) napi_async_destroy(addon->env_, addon->context_);
   addon->hub_.Dispose();
+}
+
+void Addon::OnDisposed() {
+  napi_remove_async_cleanup_hook(hook_);
+  delete this;
 }
 
 napi_status Addon::Setup(napi_value shared, napi_value dispatch, double clock_offset_ms) {

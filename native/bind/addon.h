@@ -23,11 +23,11 @@ class Addon final : public HubHost {
 
   void Enter(int records) override;
   Chunk GetChunk(bool bulk) override;
-  void OnDisposed() override { delete this; }
+  void OnDisposed() override;
 
  private:
   ~Addon() = default;
-  static void OnCleanup(void* arg);
+  static void OnCleanup(napi_async_cleanup_hook_handle handle, void* arg);
   void ReportException();
 
   napi_env env_;
@@ -36,6 +36,7 @@ class Addon final : public HubHost {
   napi_ref dispatch_ = nullptr;
   napi_ref chunks_[2] = {nullptr, nullptr};
   napi_async_context context_ = nullptr;
+  napi_async_cleanup_hook_handle hook_ = nullptr;
 };
 
 // calls.cc: one function for each name on the binding object.
