@@ -42,7 +42,7 @@ export async function waitFor<T>(
   } catch (error) {
     scope.absorb(error);
     if (signal?.aborted && !expired()) throw signal.reason;
-    throw new TimeoutError(`The time limit of ${ms} ms passed`, { cause: scope.ownError });
+    throw new TimeoutError(`The time limit of ${ms} ms passed`, { cause: scope.own });
   } finally {
     scope.leave();
   }

@@ -13,7 +13,7 @@ import {
 import type { EventLoop } from '../loop/event-loop.ts';
 import { cancelError, cancelledPromise, openNode } from './cancellation.ts';
 import { takeFailure, trackFailure } from './failures.ts';
-import { currentFrame, currentLoop } from './frame.ts';
+import { currentFrame, currentLoop, type Frame } from './frame.ts';
 import { Waiter } from './waiter.ts';
 
 /** Told at once, synchronously, when a future is done: for code of uvio only. */
@@ -138,7 +138,11 @@ export class Future<T = unknown> implements PromiseLike<T> {
   /** @internal `await future`: a wait of the current task, whose cancellation is passed on. */
   awaited(): Promise<T> {
     if (this.status !== PENDING) return settledPromise(this);
-    return new AwaitWaiter(this).start();
+    const frame = currentFrame();
+    if (frame !== undefined && frame.task === (this as unknown)) {
+      return Promise.reject(new InvalidStateError(`${this.describe()} awaits itself`));
+    }
+    return new AwaitWaiter(this).startIn(frame);
   }
 
   /** @internal Waits for it; the future is not touched when the wait is cancelled. */
@@ -235,8 +239,8 @@ export class FutureWaiter<T> extends Waiter<T> implements FutureObserver {
     this.future = future;
   }
 
-  override start(options?: WaitOptions): Promise<T> {
-    const promise = super.start(options);
+  override startIn(frame: Frame | undefined, options?: WaitOptions): Promise<T> {
+    const promise = super.startIn(frame, options);
     if (this.active) this.future.observe(this);
     return promise;
   }
@@ -258,13 +262,6 @@ class AwaitWaiter<T> extends FutureWaiter<T> {
 
   constructor(future: Future<T>) {
     super('await', future);
-  }
-
-  override start(): Promise<T> {
-    if (currentFrame()?.task === (this.future as unknown)) {
-      return Promise.reject(new InvalidStateError(`${this.future.describe()} awaits itself`));
-    }
-    return super.start();
   }
 
   override refuse(error: CancelledError): Promise<T> {

@@ -13,6 +13,7 @@ import {
 } from '../base/errors.ts';
 import { asCancellation, openNode, originOf } from './cancellation.ts';
 import { checkBody, runInNode } from './enter.ts';
+import { currentFrame } from './frame.ts';
 import { CANCELLED, FAILED, type Future } from './future.ts';
 import { GroupResults } from './group-results.ts';
 import { GroupWaiter, Starting, type TaskStatus } from './group-waits.ts';
@@ -92,7 +93,7 @@ export class TaskGroup implements AsyncDisposable {
   createTask(first: unknown, ...rest: unknown[]): Task {
     const { options, fn, args } = readSpawnArgs('createTask', first, rest);
     this.#checkOpen();
-    const task = makeTask(this.#node.loop, this.#node, this, options, fn, args);
+    const task = makeTask(currentFrame(), this.#node.loop, this.#node, this, options, fn, args);
     this.#add(task, options?.eagerStart === true);
     return task;
   }
@@ -110,7 +111,7 @@ export class TaskGroup implements AsyncDisposable {
     this.#checkOpen();
     const starting = new Starting<T>(this, (task, error) => this.#taskDone(task, error));
     const all = [...args, starting.status] as unknown[];
-    const task = makeTask(this.#node.loop, this.#node, starting, null, fn as Coro<unknown>, all);
+    const task = makeTask(currentFrame(), this.#node.loop, this.#node, starting, null, fn as Coro<unknown>, all);
     starting.task = task;
     this.#add(task, false);
     return await starting.waiter.start();
@@ -254,7 +255,7 @@ export class TaskGroup implements AsyncDisposable {
   }
 
   #finish(): void {
-    const own = this.cancelScope.ownError;
+    const own = this.cancelScope.own;
     const outside = this.#outside ?? (own === null ? null : this.cancelScope.outerError());
     this.#end();
     const task = this.#node.task;

@@ -5,6 +5,7 @@
  * the loop itself would have to know.
  */
 import { EventLoop } from '../loop/event-loop.ts';
+import { currentFrame } from './frame.ts';
 import { Future } from './future.ts';
 import { type AnyCoro, type Coro, readSpawnArgs, spawnTask, type Task, type TaskOptions } from './task.ts';
 
@@ -42,7 +43,7 @@ EventLoop.prototype.createTask = function createTask<T>(
   options?: TaskOptions,
 ): Task<T> {
   const checked = readSpawnArgs('createTask', fn, []);
-  return spawnTask<T>(this, null, null, options ?? null, checked.fn as AnyCoro, []);
+  return spawnTask<T>(currentFrame(), this, null, null, options ?? null, checked.fn as AnyCoro, []);
 };
 
 EventLoop.prototype.shutdownAsyncGenerators = function shutdownAsyncGenerators(): Promise<void> {

@@ -25,11 +25,25 @@ export class LoopState {
 
 const states = new WeakMap<EventLoop, LoopState>();
 
+// Asked for each new task, nearly always for the same loop.
+let lastLoop: EventLoop | undefined;
+let lastState: LoopState | undefined;
+
 export function loopState(loop: EventLoop): LoopState {
+  if (loop === lastLoop) return lastState as LoopState;
   let state = states.get(loop);
   if (state === undefined) {
     state = new LoopState(loop);
     states.set(loop, state);
   }
+  lastLoop = loop;
+  lastState = state;
   return state;
+}
+
+/** After the end of a loop: what is looked up last is not to keep it alive. */
+export function forgetLoop(loop: EventLoop): void {
+  if (loop !== lastLoop) return;
+  lastLoop = undefined;
+  lastState = undefined;
 }

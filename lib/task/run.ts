@@ -11,6 +11,7 @@ import { getLoopPolicy, type LoopPolicy } from '../loop/policy.ts';
 import { checkBody } from './enter.ts';
 import { reportFailures } from './failures.ts';
 import { currentFrame, currentLoop } from './frame.ts';
+import { forgetLoop } from './loop-state.ts';
 import { CANCELLED } from './future.ts';
 import { type AnyCoro, allTasks, spawnTask, type Task } from './task.ts';
 
@@ -120,6 +121,7 @@ export class Runner implements AsyncDisposable {
     loop.running = false;
     reportFailures(loop);
     await loop.close();
+    forgetLoop(loop);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -143,7 +145,7 @@ export class Runner implements AsyncDisposable {
     loop.running = true;
     for (const instrument of loop.instruments) instrument.beforeRun?.();
     const alive = loop.armTimer(loop.time() + keepAliveMs, { onTimer() {} });
-    const task = spawnTask<T>(loop, null, null, { name }, main as AnyCoro, []);
+    const task = spawnTask<T>(undefined, loop, null, null, { name }, main as AnyCoro, []);
     const done = ended(task as Task, true);
     const interrupts = new Interrupts(task as Task, handled === false ? [] : handled);
     const onAbort = (): void => void task.cancel(signal?.reason);

@@ -5,7 +5,7 @@
  * why. Never: recursion over the tree (groups nest 10,000 deep), unordered walks.
  *
  * Invariants:
- *  - `effective` = `own`, else the parent's unless `shield`; kept up to date when any of them changes,
+ *  - `effective` = the owner's `own`, else the parent's unless `shield`; kept up to date when any of them changes,
  *    so that the start of a wait reads one field.
  *  - The parent of an open region is open: whoever leaves hands children and waits to its parent.
  *  - A task is a region, too. The loop's root region keeps all tasks alive.
@@ -19,6 +19,8 @@ import type { Waiter } from './waiter.ts';
 
 /** What stands behind a region and wants to know about cancellation. */
 export interface NodeOwner {
+  /** The region's own cancellation; tasks have none, so it is not a field of theirs. */
+  own: CancelledError | null;
   /** The region is now cancelled. Runs after all waits have been told; may call user code. */
   onNodeCancelled?: ((error: CancelledError) => void) | undefined;
   /** A cancellation from outside was held back by this region's shield. */
@@ -36,8 +38,6 @@ export class ScopeNode extends Frame {
   prev: ScopeNode;
   next: ScopeNode;
   owner: NodeOwner | null;
-  /** This region's own cancellation. */
-  own: CancelledError | null;
   /** What waits in here reject with, or null. */
   effective: CancelledError | null;
   shield: boolean;
@@ -59,7 +59,6 @@ export class ScopeNode extends Frame {
     this.prev = this;
     this.next = this;
     this.owner = null;
-    this.own = null;
     this.effective = parent === null || shield ? null : parent.effective;
     this.shield = shield;
     this.left = false;
@@ -100,8 +99,9 @@ export class ScopeNode extends Frame {
 
   /** Cancels the region for good. False when it was cancelled or left before. */
   cancel(error: CancelledError): boolean {
-    if (this.own !== null || this.left) return false;
-    this.own = error;
+    const { owner } = this;
+    if (owner === null || owner.own !== null || this.left) return false;
+    owner.own = error;
     if (this.effective === null) spread(this, error);
     return true;
   }
@@ -175,7 +175,7 @@ function handOver(node: ScopeNode, parent: ScopeNode): void {
 /** Brings `effective` up to date after a change of shield or parent. */
 function refresh(node: ScopeNode): void {
   const inherited = node.shield ? null : (node.parent?.effective ?? null);
-  const wanted = node.own ?? inherited;
+  const wanted = node.owner?.own ?? inherited;
   if (wanted === node.effective) return;
   if (wanted !== null && node.effective === null) spread(node, wanted);
   else if (wanted === null) clear(node);
@@ -224,7 +224,7 @@ function clear(root: ScopeNode): void {
     node.effective = null;
     for (const child of childrenOf(node)) {
       if (child.effective === null || child.shield) continue;
-      if (child.own === null) open.push(child);
+      if (!child.owner?.own) open.push(child);
     }
   }
 }

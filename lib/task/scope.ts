@@ -57,6 +57,8 @@ export class CancelScope implements NodeOwner {
   /** `cancelling` of the task when the scope was entered. */
   #cancelsBefore = 0;
   #caught = false;
+  /** @internal */
+  own: CancelledError | null = null;
   /** @internal Told when the scope is cancelled, from inside or outside. */
   onNodeCancelled: ((error: CancelledError) => void) | undefined = undefined;
 
@@ -110,7 +112,7 @@ export class CancelScope implements NodeOwner {
   }
 
   get cancelCalled(): boolean {
-    return this.#early !== null || (this.#node !== null && this.#node.own !== null);
+    return this.#early !== null || this.own !== null;
   }
 
   /** True after `run()` when this scope's own cancellation ended it. */
@@ -129,13 +131,8 @@ export class CancelScope implements NodeOwner {
     }
     if (!node.left) return nodeSignal(node);
     node.controller ??= new AbortController();
-    if (node.own !== null) node.controller.abort(node.own);
+    if (this.own !== null) node.controller.abort(this.own);
     return node.controller.signal;
-  }
-
-  /** @internal */
-  get ownError(): CancelledError | null {
-    return this.#node?.own ?? null;
   }
 
   /** @internal */
@@ -145,7 +142,7 @@ export class CancelScope implements NodeOwner {
       this.#early ??= { message, reason };
       return;
     }
-    if (node.left || node.own !== null) return;
+    if (node.left || this.own !== null) return;
     this.#disarm();
     node.cancel(cancelError(message, reason, node, node.loop.debug));
   }
@@ -157,7 +154,7 @@ export class CancelScope implements NodeOwner {
     this.#node = node;
     node.owner = this;
     node.controller = this.#controller;
-    this.#cancelsBefore = node.task?.cancelCount ?? 0;
+    this.#cancelsBefore = node.task?.cancelling ?? 0;
     if (this.#timeoutMs !== Infinity) {
       this.#deadlineMs = Math.min(this.#deadlineMs, node.loop.time() + this.#timeoutMs);
     }
@@ -179,7 +176,7 @@ export class CancelScope implements NodeOwner {
   /** @internal Returns when the error is this scope's own cancellation; else throws what counts. */
   absorb(error: unknown): void {
     const node = this.#node as ScopeNode;
-    if (node.own === null || originOf(error) !== node) throw error;
+    if (this.own === null || originOf(error) !== node) throw error;
     const outer = this.outerError();
     if (outer !== null) throw outer;
     this.#caught = true;
@@ -191,8 +188,8 @@ export class CancelScope implements NodeOwner {
     if (node.shield || node.parent === null) return null;
     const around = openNode(node.parent);
     const task = node.task;
-    if (task !== null && task.cancelCount > this.#cancelsBefore && !edgeShielded(around)) {
-      const edge = task.pendingCancel ?? task.lastCancel;
+    if (task !== null && task.cancelling > this.#cancelsBefore && !edgeShielded(around)) {
+      const edge = task.pendingCancel ?? task.extra?.lastCancel ?? null;
       task.pendingCancel = null;
       if (edge !== null) return edge;
     }
@@ -212,7 +209,7 @@ export class CancelScope implements NodeOwner {
   #arm(): void {
     this.#disarm();
     const node = this.#node as ScopeNode;
-    if (node.own !== null || this.#deadlineMs === Infinity) return;
+    if (this.own !== null || this.#deadlineMs === Infinity) return;
     if (this.#deadlineMs <= node.loop.time()) this.onTimer();
     else this.#timer = node.loop.armTimer(this.#deadlineMs, this);
   }
@@ -266,7 +263,7 @@ async function limited<T>(
     return await runInNode(node, fn, handle);
   } catch (error) {
     scope.absorb(error);
-    throw new TimeoutError(`The time limit ${limit}passed`, { cause: scope.ownError });
+    throw new TimeoutError(`The time limit ${limit}passed`, { cause: scope.own });
   } finally {
     handle.ended = true;
     scope.leave();
@@ -349,6 +346,7 @@ export function currentEffectiveDeadline(): number {
 
 /** Lifts a shield some time after a cancellation came. */
 class Grace implements NodeOwner {
+  own: CancelledError | null = null;
   readonly #node: ScopeNode;
   readonly #graceMs: number;
   #timer = -1;

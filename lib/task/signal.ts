@@ -24,10 +24,10 @@ export function nodeSignal(node: ScopeNode): AbortSignal {
 
 /** @internal */
 export function taskSignal(task: Task): AbortSignal {
-  if (task.cancelled || (task.cancelCount > 0 && !task.done)) {
+  if (task.cancelled || (task.cancelling > 0 && !task.done)) {
     const signal = task.root.controller?.signal;
     if (signal?.aborted) return signal;
-    return AbortSignal.abort(task.cancelled ? task.outcome : task.lastCancel);
+    return AbortSignal.abort(task.cancelled ? task.outcome : task.extra?.lastCancel);
   }
   if (!task.root.left) return nodeSignal(task.root);
   return (task.root.controller ??= new AbortController()).signal;

@@ -5,7 +5,7 @@
  */
 import { argTypeError, type WaitOptions } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
-import { currentLoop } from './frame.ts';
+import { currentFrame, currentLoop } from './frame.ts';
 import { takeCancellation, Waiter } from './waiter.ts';
 
 class SleepWaiter<T> extends Waiter<T> {
@@ -55,9 +55,10 @@ function warnFraction(ms: number): void {
 export function sleep<T = void>(ms: number, value?: T, options?: WaitOptions): Promise<T> {
   // NaN is the only number that differs from itself.
   if (typeof ms !== 'number' || ms !== ms) return notMs('ms', ms);
-  const loop = currentLoop();
+  const frame = currentFrame();
+  const loop = frame?.loop ?? currentLoop();
   const waiter = new SleepWaiter<T>(loop, value as T);
-  const promise = waiter.start(options);
+  const promise = waiter.startIn(frame, options);
   if (!waiter.active) return promise;
   if (ms <= 0) {
     loop.enqueue(waiter);

@@ -6,7 +6,7 @@
 import { CancelledError } from '../base/errors.ts';
 import { isThenable } from './enter.ts';
 import { CANCELLED, FAILED, Future, PENDING, RESOLVED } from './future.ts';
-import { currentLoop } from './frame.ts';
+import { currentFrame, currentLoop } from './frame.ts';
 import { type AnyCoro, type Coro, spawnTask } from './task.ts';
 
 /**
@@ -26,7 +26,9 @@ export type SourceResult<S> = S extends PromiseLike<infer T>
 export function ensureFuture<T>(source: Source<T>): Future<T> {
   if (source instanceof Future) return source;
   if (typeof source === 'function') {
-    return spawnTask<T>(currentLoop(), null, null, null, source as AnyCoro, []);
+    const frame = currentFrame();
+    const loop = frame?.loop ?? currentLoop();
+    return spawnTask<T>(frame, loop, null, null, null, source as AnyCoro, []);
   }
   if (isThenable(source)) return adopt(source);
   throw new TypeError('Expected a function, a Future, a Task or a promise');

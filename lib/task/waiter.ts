@@ -6,7 +6,7 @@
  */
 import type { CancelledError, WaitOptions } from '../base/errors.ts';
 import { cancelledPromise, openNode, refusal } from './cancellation.ts';
-import { frameStorage } from './frame.ts';
+import { type Frame, frameStorage } from './frame.ts';
 import type { ScopeNode } from './scope-node.ts';
 
 type Resolve = (value: unknown) => void;
@@ -81,7 +81,11 @@ export class Waiter<T = void> {
    * rejected instead and `active` stays false. The caller checks that it is not active already.
    */
   start(options?: WaitOptions): Promise<T> {
-    const frame = frameStorage.getStore();
+    return this.startIn(frameStorage.getStore(), options);
+  }
+
+  /** @internal */
+  startIn(frame: Frame | undefined, options?: WaitOptions): Promise<T> {
     let node: ScopeNode | null = null;
     if (frame !== undefined) {
       const task = frame.task;
