@@ -44,8 +44,8 @@ export function checkListen(options: ListenOptions): ListenPlan {
     throw argTypeError('options', 'an object', options);
   }
   refuseTls(options.tls, 'listen');
-  const { host, maxConnections } = options;
-  const hosts = host === undefined ? [] : typeof host === 'string' ? [host] : [...host];
+  const { host = [], maxConnections } = options;
+  const hosts: readonly unknown[] = Array.isArray(host) ? host : [host];
   return {
     hosts: hosts.map((one) => checkHost('host', one)),
     port: checkPort('port', options.port ?? 0),

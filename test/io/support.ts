@@ -234,7 +234,7 @@ export class NodeClient {
   #chunks: Buffer[] = [];
 
   constructor(target: number | string) {
-    this.socket = new Socket({ allowHalfOpen: true });
+    this.socket = new Socket();
     this.socket.on('data', (chunk: Buffer) => this.#chunks.push(chunk));
     this.socket.on('error', (error) => {
       this.error = error;

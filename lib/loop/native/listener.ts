@@ -75,6 +75,8 @@ export class NativeListener implements ListenerHandle {
       backend.hub.binding.abort(streamId);
     } else if (this.#paused) {
       this.#held.push(streamId);
+      // Nobody would get its data.
+      backend.hub.binding.setReading(streamId, 0);
     } else {
       const stream = new NativeStream(backend, streamId);
       backend.added(stream);
@@ -91,7 +93,10 @@ export class NativeListener implements ListenerHandle {
   replay(): void {
     const held = this.#held;
     this.#held = [];
-    for (const id of held) this.accepted(id);
+    for (const id of held) {
+      this.backend.hub.binding.setReading(id, 1);
+      this.accepted(id);
+    }
   }
 
   /** @internal */
