@@ -1,4 +1,4 @@
-// Makes prebuilds/<platform>-<arch>/uvio.<libc>.node, what a package carries for machines
+// Makes prebuilds/<platform>-<arch>/native.<libc>.node, what a package carries for machines
 // without a compiler.
 import { makePrebuild } from './support/prebuild.mjs';
 import { main, step } from './support/progress.mjs';

@@ -8,6 +8,7 @@ import { missingTools, nodeGypEnv, nodeGypScript } from './toolchain.mjs';
 const STAGE = join(root, 'build-prebuild');
 
 function stage() {
+  rmSync(join(root, 'prebuilds'), { recursive: true, force: true });
   rmSync(STAGE, { recursive: true, force: true });
   mkdirSync(STAGE);
   for (const name of ['native', 'binding.gyp', 'package.json']) {
@@ -28,13 +29,14 @@ function prebuildEnv() {
   };
 }
 
-/** Makes prebuilds/<platform>-<arch>/uvio.<libc>.node. */
+/** Makes prebuilds/<platform>-<arch>/native.<libc>.node. */
 export async function makePrebuild(note = () => {}) {
   const missing = missingTools();
   if (missing.length > 0) throw new StepError(`not found: ${missing.join(', ')}`);
   stage();
   const bin = join(root, 'node_modules/prebuildify/bin.js');
-  const args = [bin, '--napi', '--strip', '--tag-libc', '--out', root];
+  // Under the package's own name node-gyp-build would take the "uv" of uvio for a tag.
+  const args = [bin, '--napi', '--strip', '--tag-libc', '--name', 'native', '--out', root];
   const { code, output } = await run(process.execPath, args, {
     cwd: STAGE,
     env: prebuildEnv(),
