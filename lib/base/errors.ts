@@ -3,7 +3,7 @@
  *
  * In: errno values and names. Out: error objects. Never: throwing by itself; knowledge of who asks.
  */
-import { inspect, getSystemErrorMap } from 'node:util';
+import { getSystemErrorMap, inspect } from 'node:util';
 
 /** Any value or a promise of it. */
 export type Awaitable<T> = T | PromiseLike<T>;
@@ -298,7 +298,11 @@ export const errorTable: readonly ErrorRow[] = [
   row('ERR_UVIO_CLOSED', 'ClosedResourceError', 'Closed on this side'),
   row('ERR_UVIO_END_OF_CHANNEL', 'EndOfChannel', 'The channel has ended'),
   row('ERR_UVIO_GROUP', 'ExceptionGroup', 'Errors in a task group'),
-  row('ERR_UVIO_INCOMPLETE_READ', 'IncompleteReadError', 'The stream ended before the wanted bytes'),
+  row(
+    'ERR_UVIO_INCOMPLETE_READ',
+    'IncompleteReadError',
+    'The stream ended before the wanted bytes',
+  ),
   row('ERR_UVIO_LIMIT_OVERRUN', 'LimitOverrunError', 'No separator within the limit'),
   row('ERR_UVIO_NATIVE_UNAVAILABLE', 'Error', 'native({ required: true }): the addon cannot load'),
   row('ERR_UVIO_QUEUE_EMPTY', 'QueueEmpty', 'The queue is empty'),

@@ -10,8 +10,7 @@ export const maxMs: number = 2 ** 53;
 
 /** Milliseconds. Infinity means never; negative means now. NaN and non-numbers: TypeError. */
 export function checkMs(name: string, value: unknown): number {
-  // NaN is the only number that differs from itself.
-  if (typeof value !== 'number' || value !== value) {
+  if (typeof value !== 'number' || Number.isNaN(value)) {
     throw argTypeError(name, 'a number of milliseconds', value);
   }
   return value;

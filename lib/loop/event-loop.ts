@@ -163,7 +163,7 @@ export class EventLoop implements BackendHost {
     ...args: A
   ): TimerHandle {
     // The checks of all callers of this hot path in one; which one it was is told in the cold.
-    if (typeof delayMs !== 'number' || delayMs !== delayMs || typeof callback !== 'function') {
+    if (typeof delayMs !== 'number' || Number.isNaN(delayMs) || typeof callback !== 'function') {
       checkMs('delayMs', delayMs);
       checkCallback(callback);
     }

@@ -178,7 +178,11 @@ export class TimerWheel {
     const exact = bucket < 1 << levelBits;
     let least = Infinity;
     let left = searchLimit;
-    for (let slot = this.#next[bucket] as number; slot !== bucket; slot = this.#next[slot] as number) {
+    for (
+      let slot = this.#next[bucket] as number;
+      slot !== bucket;
+      slot = this.#next[slot] as number
+    ) {
       const deadline = this.#deadlines[slot] as number;
       if (deadline < least) least = deadline;
       if (!exact && --left === 0) return bucket === far ? this.#farStart : this.#startOf(bucket);
@@ -296,7 +300,11 @@ export class TimerWheel {
   #moveDue(bucket: number, nowMs: number): boolean {
     let sorted = true;
     let before = -Infinity;
-    for (let slot = this.#next[bucket] as number; slot !== bucket; slot = this.#next[slot] as number) {
+    for (
+      let slot = this.#next[bucket] as number;
+      slot !== bucket;
+      slot = this.#next[slot] as number
+    ) {
       const deadline = this.#deadlines[slot] as number;
       if (deadline < before || deadline > nowMs) {
         sorted = false;
@@ -327,7 +335,11 @@ export class TimerWheel {
     const deadlines = this.#deadlines;
     const due: number[] = [];
     let all = true;
-    for (let slot = this.#next[bucket] as number; slot !== bucket; slot = this.#next[slot] as number) {
+    for (
+      let slot = this.#next[bucket] as number;
+      slot !== bucket;
+      slot = this.#next[slot] as number
+    ) {
       if ((deadlines[slot] as number) <= nowMs) due.push(slot);
       else all = false;
     }

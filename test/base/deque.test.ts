@@ -16,10 +16,15 @@ describe('Deque', () => {
         const model: number[] = [];
         let next = 0;
         for (const name of operations) {
-          if (name === 'push') deque.push(next), model.push(next++);
-          else if (name === 'unshift') deque.unshift(next), model.unshift(next++);
-          else if (name === 'shift') expect(deque.shift()).toBe(model.shift());
-          else {
+          if (name === 'push') {
+            deque.push(next);
+            model.push(next++);
+          } else if (name === 'unshift') {
+            deque.unshift(next);
+            model.unshift(next++);
+          } else if (name === 'shift') {
+            expect(deque.shift()).toBe(model.shift());
+          } else {
             const victim = model[model.length >> 1] ?? -1;
             expect(deque.delete(victim)).toBe(model.includes(victim));
             if (model.includes(victim)) model.splice(model.indexOf(victim), 1);

@@ -53,7 +53,13 @@ describe('classes', () => {
     expect(isCancelled(new CancelledError())).toBe(true);
     expect(isCancelled(AbortSignal.abort().reason)).toBe(true);
     expect(isCancelled(Object.assign(new Error('x'), { code: 'ABORT_ERR' }))).toBe(true);
-    for (const other of [new Error('x'), null, undefined, 'AbortError', new errors.TimeoutError()]) {
+    for (const other of [
+      new Error('x'),
+      null,
+      undefined,
+      'AbortError',
+      new errors.TimeoutError(),
+    ]) {
       expect(isCancelled(other)).toBe(false);
     }
   });
@@ -102,9 +108,9 @@ describe('system errors', () => {
     const { port } = server.address() as net.AddressInfo;
     server.close();
     await once(server, 'close');
-    const [node] = (await once(net.connect(port, '127.0.0.1'), 'error').catch((error) => [error])) as [
-      NodeJS.ErrnoException,
-    ];
+    const [node] = (await once(net.connect(port, '127.0.0.1'), 'error').catch((error) => [
+      error,
+    ])) as [NodeJS.ErrnoException];
     const own = errors.systemErrorByCode('ECONNREFUSED', 'connect', '127.0.0.1', port);
     expect(own.message).toBe(node.message);
     expect({ ...own }).toEqual({ ...node });

@@ -4,7 +4,15 @@ import { existsSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { StreamHandle } from '../../lib/loop/backend.ts';
 import { runningLoop } from '../../lib/loop/event-loop.ts';
-import { Bench, connect, connectDefaults, Recorder, tcpDefaults, turns, unixPath } from './backend-support.ts';
+import {
+  Bench,
+  connect,
+  connectDefaults,
+  Recorder,
+  tcpDefaults,
+  turns,
+  unixPath,
+} from './backend-support.ts';
 
 let bench: Bench;
 
@@ -20,8 +28,9 @@ afterEach(async () => {
 describe.each(['tcp', 'unix'] as const)('%s', (family) => {
   test('bytes go both ways, then each side ends', async () => {
     const { client, server, c, s } = await bench.pair(family);
-    expect(c.write('grüße')).toBe(0);
-    expect(c.write(new Uint8Array([1, 2, 3]))).toBe(0);
+    // A backend may collect the writes of a turn.
+    expect(c.write('grüße')).toBeLessThanOrEqual(7);
+    expect(c.write(new Uint8Array([1, 2, 3]))).toBeLessThanOrEqual(10);
     await server.until(() => server.bytes === 10);
     expect(server.received).toEqual(Buffer.concat([Buffer.from('grüße'), Buffer.from([1, 2, 3])]));
     s.write(Buffer.from('back'));
@@ -463,7 +472,10 @@ describe('rule 8: errors of Node’s shape', () => {
   test('a cancelled connect says nothing', async () => {
     const listener = bench.listen('tcp', tcpDefaults);
     const { port } = await listener.listening;
-    const sink = { onConnect: expect.unreachable, onConnectError: expect.unreachable };
+    const sink = {
+      onConnect: (): void => expect.unreachable(),
+      onConnectError: (): void => expect.unreachable(),
+    };
     const request = bench.backend.connectTcp({ ...connectDefaults, port }, sink);
     request.cancel();
     request.cancel();

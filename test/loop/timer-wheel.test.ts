@@ -55,7 +55,9 @@ class Model {
     this.now = Math.max(this.now, to);
     const due = this.live
       .filter((target) => target.deadline <= this.now)
-      .sort((a, b) => (a.deadline < b.deadline ? -1 : a.deadline > b.deadline ? 1 : a.order - b.order));
+      .sort((a, b) =>
+        a.deadline < b.deadline ? -1 : a.deadline > b.deadline ? 1 : a.order - b.order,
+      );
     this.live = this.live.filter((target) => target.deadline > this.now);
     this.wheel.collect(this.now);
     const fired: Target[] = [];
@@ -82,7 +84,21 @@ class Model {
   }
 }
 
-const spans = [0, 0.3, 1, 5, 255, 256, 1000, 65_535, 65_537, 1e6, 2 ** 24 + 3, 2 ** 31 + 7, 2 ** 33];
+const spans = [
+  0,
+  0.3,
+  1,
+  5,
+  255,
+  256,
+  1000,
+  65_535,
+  65_537,
+  1e6,
+  2 ** 24 + 3,
+  2 ** 31 + 7,
+  2 ** 33,
+];
 
 function randomRun(seed: number, steps: number): void {
   const random = generator(seed);
