@@ -33,7 +33,8 @@ export async function step(name, work) {
     const result = await work((text) => {
       detail = text.trim();
     });
-    mark = '✓';
+    // A suite ends with counts; it has run, but not all of it passed.
+    if (!(result?.failed > 0)) mark = '✓';
     return result;
   } finally {
     if (timer) {
