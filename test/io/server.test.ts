@@ -254,7 +254,7 @@ describe('handlers', () => {
     const client = new NodeClient(server.port);
     await client.closed;
     await until(() => seen.length > 0);
-    expect((seen[0]?.error as Error).message).toBe('at once');
+    expect((seen[0] as { error: Error }).error.message).toBe('at once');
   });
 
   test('a peer that resets is not reported', async () => {
