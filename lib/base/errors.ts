@@ -51,7 +51,7 @@ export function isCancelled(error: unknown): boolean {
   return name === 'AbortError' || code === 'ABORT_ERR';
 }
 
-/** A time limit passed. `cause` is the CancelledError that ended the work. (asyncio.TimeoutError) */
+/** A time limit passed. `cause`: the CancelledError that ended the work. (asyncio.TimeoutError) */
 export class TimeoutError extends Error {
   declare readonly name: 'TimeoutError';
   readonly code: 'ETIMEDOUT' = 'ETIMEDOUT';
@@ -241,7 +241,10 @@ export class IncompleteReadError extends Error {
   }
 }
 
-/** No separator within the stream's limit; the bytes stay in the buffer. (asyncio.LimitOverrunError) */
+/**
+ * No separator within the stream's limit; the bytes stay in the buffer.
+ * (asyncio.LimitOverrunError)
+ */
 export class LimitOverrunError extends Error {
   readonly code: 'ERR_UVIO_LIMIT_OVERRUN' = 'ERR_UVIO_LIMIT_OVERRUN';
   readonly bufferedBytes: number;
@@ -293,6 +296,7 @@ export const errorTable: readonly ErrorRow[] = [
   row('ERR_INVALID_STATE', 'InvalidStateError', 'Invalid state'),
   row('ERR_UVIO_BROKEN', 'BrokenResourceError', 'The resource is broken'),
   row('ERR_UVIO_BROKEN_BARRIER', 'BrokenBarrierError', 'The barrier is broken'),
+  row('ERR_UVIO_BUFFER_DETACHED', 'TypeError', 'The memory of the data was transferred away'),
   row('ERR_UVIO_BUFFER_FULL', 'WouldBlock', 'More than maxBufferedBytes would wait to be written'),
   row('ERR_UVIO_BUSY', 'BusyResourceError', 'Another task uses this resource'),
   row('ERR_UVIO_CLOSED', 'ClosedResourceError', 'Closed on this side'),
@@ -347,7 +351,7 @@ export function systemError(
 
 let errnoByCode: Map<string, number> | undefined;
 
-/** The same from a name. `ENAMETOOLONG` → -36 on Linux; an unknown name is a programming error. */
+/** The same from a name, as `ENAMETOOLONG`; an unknown one is a programming error. */
 export function systemErrorByCode(
   code: string,
   syscall: string,
@@ -378,7 +382,8 @@ export function argTypeError(name: string, expected: string, value: unknown): Ty
 
 /** As Node's ERR_OUT_OF_RANGE. */
 export function rangeError(name: string, expected: string, value: unknown): RangeError {
-  const text = `The value of "${name}" is out of range. It must be ${expected}. Received ${describe(value)}`;
+  const wanted = `It must be ${expected}. Received ${describe(value)}`;
+  const text = `The value of "${name}" is out of range. ${wanted}`;
   return Object.assign(new RangeError(text), { code: 'ERR_OUT_OF_RANGE' });
 }
 

@@ -14,7 +14,6 @@ import { Deque } from '../base/deque.ts';
 import { argTypeError, InvalidStateError } from '../base/errors.ts';
 import { checkMs } from '../base/units.ts';
 import type { Backend, BackendFactory, BackendHost } from './backend.ts';
-import { BurstClock } from './burst-clock.ts';
 import {
   bindCallback,
   type Callback,
@@ -25,7 +24,8 @@ import {
   type TimerHandle,
 } from './handles.ts';
 import { BusyMeter, LagHistogram, type LoopMetrics } from './metrics.ts';
-import { type TimerTarget, TimerWheel } from './timer-wheel.ts';
+import { type TimerOwner, TimerQueue } from './timer-queue.ts';
+import type { TimerTarget, TimerWheel } from './timer-wheel.ts';
 
 export { type ContextHooks, contextHooks, type Handle, type TimerHandle } from './handles.ts';
 export type { LoopMetrics } from './metrics.ts';
@@ -75,7 +75,7 @@ export function runningLoop(): EventLoop | undefined {
 
 const settled: Promise<void> = Promise.resolve();
 
-export class EventLoop implements BackendHost {
+export class EventLoop implements BackendHost, TimerOwner {
   /** 'uv', 'io_uring', 'pure' or 'simulated'. */
   readonly backend: string;
   /** Slow-callback reports, creation stacks, misuse checks. */
@@ -87,6 +87,8 @@ export class EventLoop implements BackendHost {
 
   /** @internal */
   readonly backendHandle: Backend;
+  /** @internal */
+  readonly timers: TimerQueue;
   /** Run by `close()`, before the backend closes. @internal */
   readonly closeHooks: Set<() => void | Promise<void>> = new Set();
   /** Kept by the task layer. @internal */
@@ -95,8 +97,6 @@ export class EventLoop implements BackendHost {
   instruments: readonly Instrument[] = [];
 
   readonly #ready: Deque<Job> = new Deque();
-  #wheel: TimerWheel;
-  #clock: BurstClock;
   #closed = false;
   #closing: Promise<void> | undefined;
   #handler: ExceptionHandler | null = null;
@@ -107,11 +107,6 @@ export class EventLoop implements BackendHost {
   #ownTurns = 0;
   #backendTurnAsked = false;
 
-  /** What the backend is armed for; -Infinity while timers fire, which silences arming. */
-  #armedMs: number = Infinity;
-  /** A backend turn was asked for timers that were due when they were armed. */
-  #timersDue = false;
-  #timerRef = false;
   #ioWaitMs: number = -1;
 
   readonly #lag: LagHistogram = new LagHistogram();
@@ -128,11 +123,10 @@ export class EventLoop implements BackendHost {
     this.#hopLater = (): void => process.nextTick(this.#hopNow);
     this.#turnBody = (): void => this.#runTurn();
     this.#backendTurnBody = (): void => this.#runBackendTurn();
-    this.#timersBody = (): void => this.#fireTimers();
+    this.#timersBody = (): void => this.timers.fire();
     this.backendHandle = makeBackend(this);
     this.backend = this.backendHandle.name;
-    this.#wheel = new TimerWheel(this.backendHandle.now());
-    this.#clock = new BurstClock(() => this.backendHandle.now(), this.#wheel);
+    this.timers = new TimerQueue(this.backendHandle, this, this.#lag);
   }
 
   get closed(): boolean {
@@ -168,8 +162,8 @@ export class EventLoop implements BackendHost {
       checkCallback(callback);
     }
     if (this.#closed) this.#checkOpen();
-    const handle = new LoopTimer(this, bindCallback(callback, args));
-    handle.slot = this.#armAfter(delayMs, handle);
+    const handle = new LoopTimer(this.timers, bindCallback(callback, args));
+    handle.slot = this.timers.armAfter(delayMs, handle);
     return handle;
   }
 
@@ -182,8 +176,8 @@ export class EventLoop implements BackendHost {
     checkMs('whenMs', whenMs);
     checkCallback(callback);
     this.#checkOpen();
-    const handle = new LoopTimer(this, bindCallback(callback, args));
-    handle.slot = this.#arm(whenMs, handle);
+    const handle = new LoopTimer(this.timers, bindCallback(callback, args));
+    handle.slot = this.timers.armAt(whenMs, handle);
     return handle;
   }
 
@@ -234,7 +228,7 @@ export class EventLoop implements BackendHost {
       ...this.#busy.read(),
       tasks: this.liveTasks,
       ready: this.#ready.length,
-      timers: this.#wheel.size,
+      timers: this.timers.size,
       connections: counters.streams,
       writeBufferBytes: counters.writeBufferBytes,
       lagP50Ms: this.#lag.percentile(0.5),
@@ -262,8 +256,7 @@ export class EventLoop implements BackendHost {
     this.#closed = true;
     this.closeHooks.clear();
     this.#ready.clear();
-    this.#wheel = new TimerWheel(this.backendHandle.now());
-    this.#clock = new BurstClock(() => this.backendHandle.now(), this.#wheel);
+    this.timers.close();
     await new Promise<void>((done) => this.backendHandle.close(done));
   }
 
@@ -277,58 +270,23 @@ export class EventLoop implements BackendHost {
   /** Calls `target.onTimer()` once, not before `deadlineMs`. @internal */
   armTimer(deadlineMs: number, target: TimerTarget): number {
     this.#checkOpen();
-    return this.#wheel.idOf(this.#arm(deadlineMs, target));
+    return this.timers.idOf(this.timers.armAt(deadlineMs, target));
   }
 
   /** The same, `delayMs` from now: cheaper than reading the clock for it. @internal */
   armTimerAfter(delayMs: number, target: TimerTarget): number {
     this.#checkOpen();
-    return this.#wheel.idOf(this.#armAfter(delayMs, target));
+    return this.timers.idOf(this.timers.armAfter(delayMs, target));
   }
 
   /** O(1). False: it fired or was cancelled before. @internal */
   cancelTimer(id: number): boolean {
-    const slot = this.#wheel.slotOf(id);
-    if (slot < 0) return false;
-    this.#wheel.cancel(slot);
-    if (this.#wheel.refs === 0) this.#refsGone();
-    return true;
+    return this.timers.cancelId(id);
   }
 
   /** @internal */
   setTimerRef(id: number, ref: boolean): void {
-    const slot = this.#wheel.slotOf(id);
-    if (slot < 0) return;
-    this.#wheel.setRef(slot, ref);
-    this.#refChanged();
-  }
-
-  /** The deadline that it had. @internal */
-  cancelSlot(slot: number, target: TimerTarget): number {
-    const wheel = this.#wheel;
-    if (!wheel.holds(slot, target)) return Number.NaN;
-    const deadlineMs = wheel.deadlineOf(slot);
-    wheel.cancel(slot);
-    if (wheel.refs === 0) this.#refsGone();
-    return deadlineMs;
-  }
-
-  /** @internal */
-  setSlotRef(slot: number, target: TimerTarget, ref: boolean): void {
-    if (!this.#wheel.holds(slot, target)) return;
-    this.#wheel.setRef(slot, ref);
-    this.#refChanged();
-  }
-
-  /** @internal */
-  slotDeadline(slot: number, target: TimerTarget): number {
-    this.#clock.read();
-    return this.#wheel.holds(slot, target) ? this.#wheel.deadlineOf(slot) : Number.NaN;
-  }
-
-  /** Deadline of the timer that fires right now. @internal */
-  get firedMs(): number {
-    return this.#wheel.firedMs;
+    this.timers.setIdRef(id, ref);
   }
 
   /** Makes this the running loop; give the result to `leave`. @internal */
@@ -369,11 +327,12 @@ export class EventLoop implements BackendHost {
       this.#ownTurns++;
       settled.then(this.#hopLater);
     } else {
-      this.#askBackendTurn();
+      this.askTurn();
     }
   }
 
-  #askBackendTurn(): void {
+  /** @internal */
+  askTurn(): void {
     if (this.#backendTurnAsked) return;
     this.#backendTurnAsked = true;
     this.backendHandle.requestTurn();
@@ -387,8 +346,7 @@ export class EventLoop implements BackendHost {
     this.#backendTurnAsked = false;
     this.#ownTurns = 0;
     this.#runTurn();
-    if (this.#wheel.size > 0) this.#checkTimers();
-    else if (this.#timerRef) this.#syncTimerRef();
+    this.timers.onTurn();
   }
 
   #runTurn(): void {
@@ -449,89 +407,16 @@ export class EventLoop implements BackendHost {
     }
   }
 
-  #armAfter(delayMs: number, target: TimerTarget): number {
-    const slot = this.#clock.arm(delayMs > 0 ? delayMs : 0, target);
-    const deadlineMs = this.#wheel.deadlineOf(slot);
-    if (delayMs <= 0) this.#askTimerTurn();
-    else if (deadlineMs < this.#armedMs) this.#armBackend(deadlineMs);
-    else if (!this.#timerRef) this.#refChanged();
-    return slot;
-  }
-
-  #arm(deadlineMs: number, target: TimerTarget): number {
-    const slot = this.#wheel.arm(deadlineMs, target);
-    if (deadlineMs < this.#armedMs) {
-      if (deadlineMs <= this.backendHandle.now()) this.#askTimerTurn();
-      else this.#armBackend(deadlineMs);
-    } else if (!this.#timerRef) {
-      this.#refChanged();
-    }
-    return slot;
-  }
-
-  /** For what is due already: no native timer, the next turn of the backend looks. */
-  #askTimerTurn(): void {
-    this.#timersDue = true;
-    this.#askBackendTurn();
-  }
-
-  /** The one place that arms; disarming happens only by letting it fire for nothing. */
-  #armBackend(deadlineMs: number): void {
-    this.#armedMs = deadlineMs;
-    this.backendHandle.armTimer(deadlineMs);
-    this.#refChanged();
-  }
-
-  #refChanged(): void {
-    if (this.#wheel.refs === 0) {
-      this.#refsGone();
-    } else if (!this.#timerRef) {
-      this.#timerRef = true;
-      this.backendHandle.setTimerRef(true);
-    }
-  }
-
-  /** The next turn unrefs the backend's timer, once for any number of cancellations before it. */
-  #refsGone(): void {
-    if (this.#timerRef) this.#askBackendTurn();
-  }
-
-  #syncTimerRef(): void {
-    const wanted = this.#wheel.refs > 0;
-    if (wanted !== this.#timerRef) {
-      this.#timerRef = wanted;
-      this.backendHandle.setTimerRef(wanted);
-    }
-    if (this.#wheel.size === 0 && this.#armedMs !== Infinity) {
-      this.#armedMs = Infinity;
-      this.backendHandle.armTimer(Infinity);
-    }
-  }
-
-  #checkTimers(): void {
-    if (this.#timersDue || this.#armedMs <= this.backendHandle.now()) this.#fireTimers();
-    else this.#syncTimerRef();
-  }
-
-  #fireTimers(): void {
+  /** @internal */
+  runTimers(wheel: TimerWheel): void {
     if (this.#ioWaitMs >= 0) this.#afterIoWait();
-    const nowMs = this.#clock.read();
-    const wheel = this.#wheel;
-    this.#timersDue = false;
-    this.#armedMs = Number.NEGATIVE_INFINITY;
-    wheel.collect(nowMs);
-    const dueMs = wheel.firstDueMs();
-    if (dueMs <= nowMs) {
-      if (dueMs > 0) this.#lag.record(nowMs - dueMs);
-      const before = this.enter();
-      if (this.debug) this.#runTimersTimed(wheel);
-      else this.#runTimers(wheel);
-      this.leave(before);
-    }
-    if (!this.#closed) this.#rearm();
+    const before = this.enter();
+    if (this.debug) this.#runTimersTimed(wheel);
+    else this.#runTimersPlain(wheel);
+    this.leave(before);
   }
 
-  #runTimers(wheel: TimerWheel): void {
+  #runTimersPlain(wheel: TimerWheel): void {
     for (;;) {
       try {
         for (let target = wheel.takeDue(); target !== null; target = wheel.takeDue()) {
@@ -551,21 +436,8 @@ export class EventLoop implements BackendHost {
     }
   }
 
-  #rearm(): void {
-    const nextMs = this.#wheel.nearest();
-    this.#armedMs = nextMs;
-    if (nextMs === Infinity) {
-      this.backendHandle.armTimer(Infinity);
-    } else if (nextMs <= this.backendHandle.now()) {
-      this.#askTimerTurn();
-    } else {
-      this.backendHandle.armTimer(nextMs);
-    }
-    this.#syncTimerRef();
-  }
-
   #beforeIoWait(): void {
-    const untilMs = this.#wheel.nearest() - this.time();
+    const untilMs = this.timers.nearest() - this.time();
     this.#ioWaitMs = Math.max(0, untilMs);
     for (const instrument of this.instruments) instrument.beforeIoWait?.(this.#ioWaitMs);
   }

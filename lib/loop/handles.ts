@@ -1,10 +1,11 @@
 /**
  * What `callSoon`, `callLater` and `callAt` return, and how a callback is bound to its arguments.
  *
- * In: a loop and a callback. Out: handles with `cancel()`. Never: a reference to the callback
- * after it ran or was cancelled.
+ * In: a callback, and the timers of a loop. Out: handles with `cancel()`. Never: a reference to
+ * the callback after it ran or was cancelled.
  */
-import type { EventLoop, Job } from './event-loop.ts';
+import type { Job } from './event-loop.ts';
+import type { TimerQueue } from './timer-queue.ts';
 import type { TimerTarget } from './timer-wheel.ts';
 
 export interface Handle {
@@ -118,20 +119,20 @@ const cancelledSlot = -2;
  */
 export class LoopTimer implements TimerHandle, TimerTarget {
   /** @internal */
-  readonly loop: EventLoop;
+  readonly timers: TimerQueue;
   /** @internal */
   slot: number;
   /** @internal */
   work: Callback | number;
 
-  constructor(loop: EventLoop, work: Callback) {
-    this.loop = loop;
+  constructor(timers: TimerQueue, work: Callback) {
+    this.timers = timers;
     this.slot = 0;
     this.work = work;
   }
 
   get whenMs(): number {
-    return typeof this.work === 'number' ? this.work : this.loop.slotDeadline(this.slot, this);
+    return typeof this.work === 'number' ? this.work : this.timers.deadlineOf(this.slot, this);
   }
 
   get cancelled(): boolean {
@@ -142,16 +143,16 @@ export class LoopTimer implements TimerHandle, TimerTarget {
     const slot = this.slot;
     if (slot < 0) return;
     this.slot = cancelledSlot;
-    this.work = this.loop.cancelSlot(slot, this);
+    this.work = this.timers.cancel(slot, this);
   }
 
   ref(): this {
-    if (this.slot >= 0) this.loop.setSlotRef(this.slot, this, true);
+    if (this.slot >= 0) this.timers.setRef(this.slot, this, true);
     return this;
   }
 
   unref(): this {
-    if (this.slot >= 0) this.loop.setSlotRef(this.slot, this, false);
+    if (this.slot >= 0) this.timers.setRef(this.slot, this, false);
     return this;
   }
 
@@ -159,7 +160,7 @@ export class LoopTimer implements TimerHandle, TimerTarget {
   onTimer(): void {
     const work = this.work as Callback;
     this.slot = firedSlot;
-    this.work = this.loop.firedMs;
+    this.work = this.timers.firedMs;
     work();
   }
 

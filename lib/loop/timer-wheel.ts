@@ -28,9 +28,9 @@ const maxSlots = 2 ** 24;
 const slotMask = maxSlots - 1;
 const windowMs = 2 ** 32;
 const maxTick = 2 ** 53;
-/** The generation is above bit 0, which says that the entry is unref'd. 29 + 24 bits fit a double. */
+/** Generations are above bit 0, which means unref'd. 29 + 24 bits fit a double. */
 const generationMask = 0x3fff_ffff;
-/** Longer lists of the upper levels are not searched: their bucket's start is a fair lower bound. */
+/** Longer lists of upper levels are not searched: their bucket's start is a fair lower bound. */
 const searchLimit = 64;
 
 export class TimerWheel {
