@@ -33,7 +33,7 @@ function quietReject(promise: Promise<never>): Promise<never> {
   return promise;
 }
 
-/** Waits for the end. Cancelled, it gives up flushing, but still waits for the little that is left. */
+/** Waits for the end. Cancelled, it gives up flushing, but waits for the little that is left. */
 class CloseWaiter extends Waiter<void> {
   readonly #connection: StreamConnection;
   #cancelled: CancelledError | null = null;
@@ -110,7 +110,7 @@ export class StreamConnection extends ReadingStream implements Connection {
     const bufferedBytes = this.handle.write(bytes);
     if (bufferedBytes > this.limits.highWaterBytes) this.#askForDrain(this.limits.lowWaterBytes);
     if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
-    if (options !== undefined && options.signal?.aborted) {
+    if (options?.signal?.aborted) {
       return quietReject(Promise.reject(options.signal.reason));
     }
     if (bufferedBytes <= this.limits.highWaterBytes) return resolved;

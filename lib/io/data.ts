@@ -1,7 +1,7 @@
 /**
  * Checks of bytes that users hand in.
  *
- * In: what was given to a write. Out: data that a backend may take. Never: a copy that is not needed.
+ * In: what was given to a write. Out: data that a backend may take. Never: a needless copy.
  */
 import { Buffer } from 'node:buffer';
 import { argTypeError, type Data } from '../base/errors.ts';

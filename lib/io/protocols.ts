@@ -70,6 +70,7 @@ export interface Protocol extends BaseProtocol<Transport> {
    */
   dataReceived(data: Buffer): void;
   /** Return true to keep the write side open; else the transport closes itself. */
+  // biome-ignore lint/suspicious/noConfusingVoidType: most protocols return nothing.
   eofReceived?(): boolean | void;
 }
 
@@ -79,6 +80,7 @@ export interface BufferedProtocol extends BaseProtocol<Transport> {
   getBuffer(sizeHintBytes: number): Uint8Array;
   bufferUpdated(bytes: number): void;
   /** Return true to keep the write side open; else the transport closes itself. */
+  // biome-ignore lint/suspicious/noConfusingVoidType: most protocols return nothing.
   eofReceived?(): boolean | void;
 }
 

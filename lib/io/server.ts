@@ -15,7 +15,7 @@ import type { Listener, ListenerOwner } from './listener.ts';
 import type { Server } from './net-types.ts';
 import { type CallbackContext, inertSink, type Stream, type StreamOwner } from './stream.ts';
 
-/** Accepted above `maxConnections`, in the same batch as the last one: waits unread for its turn. */
+/** Accepted above `maxConnections`, in the batch of the last one: waits unread for its turn. */
 class HeldStream implements StreamSink {
   readonly context: CallbackContext | null = null;
   readonly stream: StreamHandle;

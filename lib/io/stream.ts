@@ -98,7 +98,7 @@ export abstract class Stream {
     if (!this.gone) this.handle.setNoDelay(enable);
   }
 
-  /** @param idleMs milliseconds before the first probe; 0, the default, leaves the system's value. */
+  /** @param idleMs milliseconds before the first probe; 0, the default: the system's value. */
   setKeepAlive(enable: boolean, idleMs: number = 0): void {
     if (!this.gone) this.handle.setKeepAlive(enable, idleMs);
   }

@@ -199,14 +199,13 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
 
   /** @internal */
   onEof(): void {
-    let keepOpen: boolean | void = false;
     try {
-      keepOpen = this.#protocol.eofReceived?.();
+      if (this.#protocol.eofReceived?.() === true) return;
     } catch (error) {
       this.#fail('eofReceived', error);
       return;
     }
-    if (keepOpen !== true) this.close();
+    this.close();
   }
 
   /** @internal */

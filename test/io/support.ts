@@ -4,9 +4,11 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server as NetServer, Socket } from 'node:net';
 import { openConnection } from '../../lib/io/connect.ts';
 import { StreamConnection } from '../../lib/io/connection.ts';
-import { makeLimits } from '../../lib/io/limits.ts';
+import { defaultLimits, makeLimits } from '../../lib/io/limits.ts';
 import type { Connection, ListenOptions, Server, StreamOptions } from '../../lib/io/net-types.ts';
+import type { Protocol, StreamProtocol, Transport } from '../../lib/io/protocols.ts';
 import { startServer } from '../../lib/io/start-server.ts';
+import { StreamTransport } from '../../lib/io/transport.ts';
 import type { SocketAddress, StreamHandle, StreamSink } from '../../lib/loop/backend.ts';
 import type { EventLoop, ExceptionContext } from '../../lib/loop/event-loop.ts';
 import { currentLoop } from '../../lib/task/frame.ts';
@@ -150,6 +152,46 @@ export function fakeConnection(options: StreamOptions = {}): {
   stream.sink = connection;
   const send = (data: string | Uint8Array): void => connection.onData(Buffer.from(data as string));
   return { connection, stream, send };
+}
+
+/** A transport whose backend is the test; `connectionMade` was called. */
+export function fakeTransport(protocol: StreamProtocol): {
+  transport: StreamTransport;
+  stream: FakeStream;
+  send: (text: string) => void;
+} {
+  const stream = new FakeStream();
+  const transport = new StreamTransport(currentLoop(), stream, defaultLimits, null);
+  stream.sink = transport;
+  transport.protocol = protocol;
+  transport.begin();
+  return { transport, stream, send: (text) => transport.onData(Buffer.from(text)) };
+}
+
+/** A protocol that writes down what happens. */
+export class Recorder implements Protocol {
+  readonly log: string[] = [];
+  transport: Transport | undefined;
+  lost: Error | undefined;
+
+  connectionMade(transport: Transport): void {
+    this.transport = transport;
+    this.log.push('made');
+  }
+
+  dataReceived(data: Buffer): void {
+    this.log.push(`data ${data}`);
+  }
+
+  eofReceived(): boolean | undefined {
+    this.log.push('eof');
+    return undefined;
+  }
+
+  connectionLost(error?: Error): void {
+    this.lost = error;
+    this.log.push(error === undefined ? 'lost' : `lost ${error.message}`);
+  }
 }
 
 /** Two ends of one TCP connection, both of uvio. */

@@ -29,6 +29,8 @@ export class NativeStream implements StreamHandle {
   #epoch = 0;
   /** Chunks that were read already when `pause()` came. */
   #held: Buffer[] | null = null;
+  /** Local and remote, once asked for. */
+  #addresses: [SocketAddress | null, SocketAddress | null] | null = null;
 
   constructor(backend: NativeBackend, id: number) {
     this.backend = backend;
@@ -145,11 +147,18 @@ export class NativeStream implements StreamHandle {
   }
 
   localAddress(): SocketAddress | null {
-    return this.backend.hub.address(this.id, 0);
+    return this.#address(0);
   }
 
   remoteAddress(): SocketAddress | null {
-    return this.backend.hub.address(this.id, 1);
+    return this.#address(1);
+  }
+
+  /** Once asked for it stays known, also when the socket is gone. */
+  #address(peer: 0 | 1): SocketAddress | null {
+    this.#addresses ??= [null, null];
+    this.#addresses[peer] ??= this.backend.hub.address(this.id, peer);
+    return this.#addresses[peer];
   }
 
   // What follows is called by the dispatcher.
