@@ -12,8 +12,11 @@ import type { UnixFile } from './unix-file.ts';
 
 /** The server, as its listeners see it. */
 export interface ListenerOwner {
+  /** @internal */
   accept(stream: StreamHandle): void;
+  /** @internal */
   acceptFailed(error: Error): void;
+  /** @internal */
   listenerClosed(): void;
 }
 

@@ -20,6 +20,7 @@ export interface CallbackContext {
 
 /** A server; told when one of its streams is gone. */
 export interface StreamOwner {
+  /** @internal */
   streamGone(stream: Stream): void;
 }
 

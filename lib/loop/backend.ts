@@ -26,14 +26,15 @@ export interface CallbackContext {
 
 /** The loop, as a backend sees it. */
 export interface BackendHost {
-  /** Makes it the running loop while callbacks run; the result is for `leave`. */
+  /** @internal Makes it the running loop while callbacks run; the result is for `leave`. */
   enter(): unknown;
+  /** @internal */
   leave(before: unknown): void;
-  /** Asked for with `requestTurn`. */
+  /** @internal Asked for with `requestTurn`. */
   onTurn(): void;
-  /** The armed deadline has come (it may be called a little early or for nothing). */
+  /** @internal The armed deadline has come (it may be called a little early or for nothing). */
   onTimers(): void;
-  /** A sink threw. */
+  /** @internal A sink threw. */
   onError(message: string, error: unknown, subject: unknown): void;
 }
 

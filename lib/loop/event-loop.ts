@@ -36,6 +36,7 @@ const defaultSlowCallbackMs = 100;
 
 /** One entry of the ready queue. */
 export interface Job {
+  /** @internal */
   runJob(): void;
 }
 

@@ -14,9 +14,9 @@ import { type TimerTarget, TimerWheel } from './timer-wheel.ts';
 
 /** What the queue needs of its loop. */
 export interface TimerOwner {
-  /** A turn of the backend, which calls `onTurn`. */
+  /** @internal A turn of the backend, which calls `onTurn`. */
   askTurn(): void;
-  /** Takes all that is due from the wheel and calls it. */
+  /** @internal Takes all that is due from the wheel and calls it. */
   runTimers(wheel: TimerWheel): void;
 }
 

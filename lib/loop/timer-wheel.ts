@@ -12,6 +12,7 @@
 
 /** What is told that its time has come. */
 export interface TimerTarget {
+  /** @internal */
   onTimer(): void;
 }
 

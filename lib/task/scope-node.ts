@@ -19,11 +19,11 @@ import type { Waiter } from './waiter.ts';
 
 /** What stands behind a region and wants to know about cancellation. */
 export interface NodeOwner {
-  /** The region's own cancellation; tasks have none, so it is not a field of theirs. */
+  /** @internal The region's own cancellation; tasks have none, so it is not a field of theirs. */
   own: CancelledError | null;
-  /** The region is now cancelled. Runs after all waits have been told; may call user code. */
+  /** @internal The region is now cancelled. After all waits were told; may call user code. */
   onNodeCancelled?: ((error: CancelledError) => void) | undefined;
-  /** A cancellation from outside was held back by this region's shield. */
+  /** @internal A cancellation from outside was held back by this region's shield. */
   onShielded?: (() => void) | undefined;
 }
 

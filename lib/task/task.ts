@@ -43,7 +43,7 @@ export interface TaskOptions {
   daemon?: boolean;
 }
 
-/** @internal Who is told last about a task's end, and takes its error: a group, a server. */
+/** Who is told last about a task's end, and takes its error: a group, a server. */
 export interface TaskOwner extends FutureObserver {
   readonly group?: TaskGroup;
 }
