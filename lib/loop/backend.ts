@@ -10,9 +10,12 @@
  *  3. After `pause()` returned no `onData` comes until `resume()`; EOF is held back likewise.
  *  4. Data given to `write` is consumed when `write` returns: the caller may reuse its memory.
  *  5. Data given to `onData` is the receiver's own and is never written again.
- *  6. A sink that throws is reported through `BackendHost.onError`; nothing else of the batch is lost.
- *  7. A stream reads from the moment its `onConnection`/`onConnect` returned, unless it was paused in there.
- *  8. Errors are values of Node's shape made by `systemError()`; nothing but argument errors is thrown.
+ *  6. A sink that throws is reported through `BackendHost.onError`; the rest of the batch is
+ *     delivered all the same.
+ *  7. A stream reads from the moment its `onConnection`/`onConnect` returned, unless it was paused
+ *     in there.
+ *  8. Errors are values of Node's shape made by `systemError()`; nothing but argument errors is
+ *     thrown.
  */
 import type { Buffer } from 'node:buffer';
 
@@ -173,7 +176,7 @@ export interface Backend {
   readonly name: 'uv' | 'io_uring' | 'pure' | 'simulated';
   /** Monotonic milliseconds on the clock of `performance.now()`. */
   now(): number;
-  /** `host.onTurn()` once, soon, with I/O and Node's own callbacks in between. Idempotent until then. */
+  /** `host.onTurn()` once, soon, after I/O and Node's own callbacks. Idempotent until then. */
   requestTurn(): void;
   /** `host.onTimers()` at that time. Replaces the one before; Infinity: none. */
   armTimer(deadlineMs: number): void;

@@ -41,7 +41,13 @@ enum Record : int32_t {
   kRecTimer = 10,    // no id: the armed deadline has come
 };
 
-enum Syscall : int32_t { kSysNone = 0, kSysRead = 1, kSysWrite = 2, kSysConnect = 3, kSysShutdown = 4 };
+enum Syscall : int32_t {
+  kSysNone = 0,
+  kSysRead = 1,
+  kSysWrite = 2,
+  kSysConnect = 3,
+  kSysShutdown = 4,
+};
 
 constexpr int kSlotBits = 18;
 constexpr uint32_t kMaxSlots = 1u << kSlotBits;

@@ -158,7 +158,8 @@ TEST(echoes_with_a_fault_at_every_nth_send) {
       const std::string text = "message " + std::to_string(i) + ";";
       sent += text;
       CHECK(host.RunUntil([&] {
-        return send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size());
+        const auto size = static_cast<ssize_t>(text.size());
+        return send(fd, text.data(), text.size(), MSG_NOSIGNAL) == size;
       }));
       host.RunUntil([&] { return (got += Take(fd)).size() >= sent.size(); });
     }

@@ -1,6 +1,13 @@
 // A worker that echoes on a port of its own, and a client in it that keeps the server busy.
 import { parentPort, workerData } from 'node:worker_threads';
-import { getRunningLoop, native, openConnection, pure, run, startServer } from '../../../dist/index.js';
+import {
+  getRunningLoop,
+  native,
+  openConnection,
+  pure,
+  run,
+  startServer,
+} from '../../../dist/index.js';
 
 const policy = workerData.policy === 'native' ? native({ required: true }) : pure();
 

@@ -1,5 +1,12 @@
 // Ways in which a process with open connections ends.
-import { getRunningLoop, native, openConnection, pure, run, startServer } from '../../../dist/index.js';
+import {
+  getRunningLoop,
+  native,
+  openConnection,
+  pure,
+  run,
+  startServer,
+} from '../../../dist/index.js';
 
 const [name, how] = process.argv.slice(2);
 const policy = name === 'native' ? native({ required: true }) : pure();
