@@ -76,7 +76,12 @@ export async function main(url, rows) {
     process.stdout.write(`${name.padEnd(38)} ${show(row, middle).padStart(14)}   (${spread})\n`);
   }
   if (values.json !== undefined) {
-    const text = { node: process.version, policy: values.policy, unit: 'operations per CPU second, or bytes', results };
+    const text = {
+      node: process.version,
+      policy: values.policy,
+      unit: 'operations per CPU second, or bytes',
+      results,
+    };
     writeFileSync(values.json, `${JSON.stringify(text, null, 2)}\n`);
   }
 }

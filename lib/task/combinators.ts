@@ -5,8 +5,8 @@
  * comment of the function that leaves it.
  */
 import { TimeoutError, type WaitOptions } from '../base/errors.ts';
-import type { EventLoop } from '../loop/event-loop.ts';
 import { checkMs } from '../base/units.ts';
+import type { EventLoop } from '../loop/event-loop.ts';
 import { awaitInNode } from './enter.ts';
 import { trackFailure } from './failures.ts';
 import { currentLoop } from './frame.ts';
@@ -16,7 +16,7 @@ import { ensureFuture, type Source } from './sources.ts';
 import { type Coro, createTask, type Task } from './task.ts';
 import { Waiter } from './waiter.ts';
 
-export { gather, type GatherOptions } from './gather.ts';
+export { type GatherOptions, gather } from './gather.ts';
 export { map } from './map.ts';
 export { ensureFuture, type Source, type SourceResult } from './sources.ts';
 

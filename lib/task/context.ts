@@ -6,7 +6,14 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { contextHooks } from '../loop/event-loop.ts';
-import { currentFrame, currentLoop, Frame, frameStorage, type Vars, type VarsBox } from './frame.ts';
+import {
+  currentFrame,
+  currentLoop,
+  Frame,
+  frameStorage,
+  type Vars,
+  type VarsBox,
+} from './frame.ts';
 import { loopState } from './loop-state.ts';
 
 /** For code outside of tasks. */

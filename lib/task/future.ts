@@ -12,6 +12,7 @@ import {
 } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { cancelError, cancelledPromise, openNode } from './cancellation.ts';
+import { leadsTo } from './circle.ts';
 import { takeFailure, trackFailure } from './failures.ts';
 import { currentFrame, currentLoop, type Frame } from './frame.ts';
 import { Waiter } from './waiter.ts';
@@ -274,8 +275,11 @@ class AwaitWaiter<T> extends FutureWaiter<T> {
   }
 
   override deliver(error: CancelledError): void {
-    // The same error again: tasks await one another in a circle.
-    if (this.passedOn === error) return;
+    if (this.passedOn === error) {
+      // The same error again. Around a circle of tasks it would go for ever, and nobody would end.
+      if (leadsTo(this.future as Future<unknown>, this as Waiter<unknown>)) super.deliver(error);
+      return;
+    }
     this.passedOn = error;
     this.future.cancelWith(error);
   }

@@ -30,7 +30,9 @@ class Slot implements FutureObserver {
 class Gathering extends Waiter<unknown[]> {
   readonly #sources: readonly Source[];
   readonly #results: unknown[];
-  readonly #futures: Set<Future<unknown>> = new Set();
+  /** Those begun, by their place. */
+  readonly #futures: Future<unknown>[] = [];
+  #working = 0;
   readonly #returnExceptions: boolean;
   #next = 0;
   #left: number;
@@ -57,7 +59,7 @@ class Gathering extends Waiter<unknown[]> {
   }
 
   slotDone(index: number, future: Future<unknown>): void {
-    this.#futures.delete(future);
+    this.#working--;
     this.#left--;
     if (future.status === RESOLVED) this.#results[index] = future.outcome;
     else if (this.#returnExceptions) this.#results[index] = future.outcome;
@@ -81,7 +83,7 @@ class Gathering extends Waiter<unknown[]> {
   #cancelAll(error: CancelledError): void {
     this.#passedOn = error;
     this.#stopped = true;
-    for (const future of [...this.#futures]) future.cancelWith(error);
+    for (const future of this.#futures.slice()) future.cancelWith(error);
   }
 
   #fail(error: unknown): void {
@@ -94,7 +96,7 @@ class Gathering extends Waiter<unknown[]> {
   #checkEnd(): void {
     if (!this.active) return;
     if (this.#passedOn !== null) {
-      if (this.#futures.size === 0) this.fail(this.#passedOn);
+      if (this.#working === 0) this.fail(this.#passedOn);
     } else if (this.#left === 0) {
       this.wake(this.#results);
     }
@@ -105,13 +107,15 @@ class Gathering extends Waiter<unknown[]> {
     if (index >= this.#sources.length) return;
     this.#next++;
     const future = ensureFuture(this.#sources[index] as Source);
-    this.#futures.add(future);
+    this.#futures.push(future);
+    this.#working++;
     future.observe(new Slot(this, index));
   }
 }
 
 function isSourceList(value: unknown): value is Iterable<Source> {
-  if (typeof value !== 'object' || value === null || Symbol.iterator in value === false) return false;
+  if (typeof value !== 'object' || value === null || Symbol.iterator in value === false)
+    return false;
   return typeof (value as { then?: unknown }).then !== 'function';
 }
 

@@ -111,7 +111,15 @@ export class TaskGroup implements AsyncDisposable {
     this.#checkOpen();
     const starting = new Starting<T>(this, (task, error) => this.#taskDone(task, error));
     const all = [...args, starting.status] as unknown[];
-    const task = makeTask(currentFrame(), this.#node.loop, this.#node, starting, null, fn as Coro<unknown>, all);
+    const task = makeTask(
+      currentFrame(),
+      this.#node.loop,
+      this.#node,
+      starting,
+      null,
+      fn as Coro<unknown>,
+      all,
+    );
     starting.task = task;
     this.#add(task, false);
     return await starting.waiter.start();

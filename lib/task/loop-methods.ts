@@ -7,7 +7,14 @@
 import { EventLoop } from '../loop/event-loop.ts';
 import { currentFrame } from './frame.ts';
 import { Future } from './future.ts';
-import { type AnyCoro, type Coro, readSpawnArgs, spawnTask, type Task, type TaskOptions } from './task.ts';
+import {
+  type AnyCoro,
+  type Coro,
+  readSpawnArgs,
+  spawnTask,
+  type Task,
+  type TaskOptions,
+} from './task.ts';
 
 declare module '../loop/event-loop.ts' {
   interface EventLoop {

@@ -18,11 +18,7 @@ class Window<I, T> {
   readonly #ordered: boolean;
   #held = 0;
 
-  constructor(
-    fn: (item: I, index: number) => Awaitable<T>,
-    limit: number,
-    ordered: boolean,
-  ) {
+  constructor(fn: (item: I, index: number) => Awaitable<T>, limit: number, ordered: boolean) {
     this.#fn = fn;
     this.#limit = limit;
     this.#ordered = ordered;

@@ -11,8 +11,8 @@ import { getLoopPolicy, type LoopPolicy } from '../loop/policy.ts';
 import { checkBody } from './enter.ts';
 import { reportFailures } from './failures.ts';
 import { currentFrame, currentLoop } from './frame.ts';
-import { forgetLoop } from './loop-state.ts';
 import { CANCELLED } from './future.ts';
+import { forgetLoop } from './loop-state.ts';
 import { type AnyCoro, allTasks, spawnTask, type Task } from './task.ts';
 
 export interface RunOptions {

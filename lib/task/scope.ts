@@ -126,7 +126,8 @@ export class CancelScope implements NodeOwner {
     if (node === null) {
       this.#controller ??= new AbortController();
       const early = this.#early;
-      if (early !== null) this.#controller.abort(cancelError(early.message, early.reason, null, false));
+      if (early !== null)
+        this.#controller.abort(cancelError(early.message, early.reason, null, false));
       return this.#controller.signal;
     }
     if (!node.left) return nodeSignal(node);

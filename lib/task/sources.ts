@@ -5,8 +5,8 @@
  */
 import { CancelledError } from '../base/errors.ts';
 import { isThenable } from './enter.ts';
-import { CANCELLED, FAILED, Future, PENDING, RESOLVED } from './future.ts';
 import { currentFrame, currentLoop } from './frame.ts';
+import { CANCELLED, FAILED, Future, PENDING, RESOLVED } from './future.ts';
 import { type AnyCoro, type Coro, spawnTask } from './task.ts';
 
 /**
@@ -16,11 +16,8 @@ import { type AnyCoro, type Coro, spawnTask } from './task.ts';
 export type Source<T = unknown> = Coro<T> | Future<T> | PromiseLike<T>;
 
 /** The result type of a Source. */
-export type SourceResult<S> = S extends PromiseLike<infer T>
-  ? T
-  : S extends () => infer R
-    ? Awaited<R>
-    : never;
+export type SourceResult<S> =
+  S extends PromiseLike<infer T> ? T : S extends () => infer R ? Awaited<R> : never;
 
 /** Wraps a source; a Future is returned as it is (asyncio: ensure_future, wrap_future). */
 export function ensureFuture<T>(source: Source<T>): Future<T> {

@@ -7,14 +7,22 @@
 import { AsyncResource } from 'node:async_hooks';
 import {
   type Awaitable,
-  CancelledError,
+  type CancelledError,
   InvalidStateError,
   type WaitOptions,
 } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { asCancellation, cancelError, deliver } from './cancellation.ts';
 import { Context, topVars } from './context.ts';
-import { currentFrame, currentLoop, type Frame, frameStorage, type Vars, type VarsBox } from './frame.ts';
+import { isThenable } from './enter.ts';
+import {
+  currentFrame,
+  currentLoop,
+  type Frame,
+  frameStorage,
+  type Vars,
+  type VarsBox,
+} from './frame.ts';
 import {
   CANCELLED,
   FAILED,
@@ -25,11 +33,10 @@ import {
   PENDING,
   RESOLVED,
 } from './future.ts';
+import type { TaskGroup } from './group.ts';
 import { loopState } from './loop-state.ts';
-import { isThenable } from './enter.ts';
 import { childrenOf, ScopeNode, taskNodes, waitersOf } from './scope-node.ts';
 import { taskSignal } from './signal.ts';
-import type { TaskGroup } from './group.ts';
 
 /** A function that uvio starts itself, so that it owns and can cancel the work. */
 export type Coro<T = unknown, A extends unknown[] = []> = (...args: A) => Awaitable<T>;

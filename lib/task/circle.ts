@@ -1,0 +1,24 @@
+/**
+ * Finds tasks that await one another in a circle, which a cancellation has to break.
+ */
+import type { Future } from './future.ts';
+import { type ScopeNode, taskNodes, waitersOf } from './scope-node.ts';
+import type { Waiter } from './waiter.ts';
+
+/** Longer circles are not found: every link of a chain may ask. */
+const maxLinks = 1000;
+
+/** Whether the future is a task that, through others, waits by this very waiter. */
+export function leadsTo(future: Future<unknown>, waiter: Waiter<unknown>): boolean {
+  const open: Future<unknown>[] = [future];
+  for (let i = 0; i < open.length && i < maxLinks; i++) {
+    const { root } = open[i] as { root?: ScopeNode };
+    if (root === undefined) continue;
+    for (const found of waitersOf(taskNodes(root, true).nodes)) {
+      if (found === waiter) return true;
+      const next = (found as { future?: Future<unknown> }).future;
+      if (next !== undefined && !open.includes(next)) open.push(next);
+    }
+  }
+  return false;
+}
