@@ -22,7 +22,16 @@ import { cancellationPending } from './cancelled.ts';
 import { checkData, joinData } from './data.ts';
 import type { Connection } from './net-types.ts';
 import { ReadingStream } from './reading-stream.ts';
-import { stateAborted, stateClosing, stateLost, stateOpen, unknownAddress } from './stream.ts';
+import {
+  flagGone,
+  flagOverHighWater,
+  flagWriteEnded,
+  stateAborted,
+  stateClosing,
+  stateLost,
+  stateOpen,
+  unknownAddress,
+} from './stream.ts';
 
 const resolved: Promise<void> = Promise.resolve();
 const ignore = (): void => {};
@@ -88,7 +97,8 @@ export class StreamConnection extends ReadingStream implements Connection {
     const rare = this.#getRare();
     if (rare.controller === null) {
       rare.controller = new AbortController();
-      if (this.gone || this.state === stateAborted) rare.controller.abort(this.#goneReason());
+      if (this.has(flagGone) || this.state === stateAborted)
+        rare.controller.abort(this.#goneReason());
     }
     return rare.controller.signal;
   }
@@ -100,9 +110,9 @@ export class StreamConnection extends ReadingStream implements Connection {
     } catch (error) {
       return Promise.reject(error);
     }
-    if (this.state !== stateOpen || this.writeEnded) return this.#refuseWrite();
+    if (this.state !== stateOpen || this.has(flagWriteEnded)) return this.#refuseWrite();
     const cancelled = takeCancellation();
-    if (this.overHighWater && this.isFull(bytes)) {
+    if (this.has(flagOverHighWater) && this.isFull(bytes)) {
       if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
       const { maxBufferedBytes } = this.limits;
       return quietReject(Promise.reject(bufferFullError(this.writeBufferBytes, maxBufferedBytes)));
@@ -130,20 +140,20 @@ export class StreamConnection extends ReadingStream implements Connection {
   writeEof(options?: WaitOptions): Promise<void> {
     if (this.state !== stateOpen) return this.#refuseWrite();
     const cancelled = takeCancellation();
-    if (!this.writeEnded) {
-      this.writeEnded = true;
+    if (!this.has(flagWriteEnded)) {
+      this.mark(flagWriteEnded);
       this.handle.shutdown();
     }
     if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
     if (this.handle.bufferedBytes === 0) return resolved;
     // No more comes, so writers that wait for the low-water mark may as well wait for this.
-    this.overHighWater = false;
+    this.unmark(flagOverHighWater);
     this.#askForDrain(0);
     return this.#waitForDrain(options);
   }
 
   close(): Promise<void> {
-    if (this.gone) return this.#closeResult();
+    if (this.has(flagGone)) return this.#closeResult();
     const closers = this.#getRare().closers;
     const waiter = new CloseWaiter(this);
     let promise: Promise<void>;
@@ -162,7 +172,7 @@ export class StreamConnection extends ReadingStream implements Connection {
   }
 
   abort(reason?: unknown): void {
-    if (this.gone || this.state === stateAborted) return;
+    if (this.has(flagGone) || this.state === stateAborted) return;
     this.state = stateAborted;
     this.handle.abort();
     const cause = reason === undefined ? undefined : { cause: reason };
@@ -177,7 +187,7 @@ export class StreamConnection extends ReadingStream implements Connection {
 
   /** As `close()`, but silent about a loss that came before: the block has met it, or will not. */
   [Symbol.asyncDispose](): Promise<void> {
-    return this.gone ? resolved : this.close();
+    return this.has(flagGone) ? resolved : this.close();
   }
 
   /** @internal `close()` for who does not wait. */
@@ -190,7 +200,7 @@ export class StreamConnection extends ReadingStream implements Connection {
 
   /** @internal */
   onDrain(): void {
-    this.overHighWater = false;
+    this.unmark(flagOverHighWater);
     this.#endDrains(null);
   }
 
@@ -225,8 +235,8 @@ export class StreamConnection extends ReadingStream implements Connection {
   }
 
   #askForDrain(lowBytes: number): void {
-    if (this.overHighWater) return;
-    this.overHighWater = true;
+    if (this.has(flagOverHighWater)) return;
+    this.mark(flagOverHighWater);
     this.handle.notifyDrain(lowBytes);
   }
 

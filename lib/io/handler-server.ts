@@ -12,26 +12,19 @@ import { StreamConnection } from './connection.ts';
 import type { StreamLimits } from './limits.ts';
 import type { ConnectionHandler } from './net-types.ts';
 import { StreamServer } from './server.ts';
-import type { Stream } from './stream.ts';
+import { flagGone, flagServed, type Stream } from './stream.ts';
 
 /** A connection that a handler serves. It stays in the server's list until that has ended, too. */
 class ServedConnection extends StreamConnection {
-  /** @internal */
-  readonly server: HandlerServer;
   #task: Task | null = null;
-  #served = false;
 
-  constructor(server: HandlerServer, stream: StreamHandle) {
-    super(server.loop, stream, server.limits);
-    this.server = server;
-  }
-
+  /** The server has put it into its list. */
   start(): void {
-    const { loop, handler } = this.server;
+    const { loop, handler } = this.owner as HandlerServer;
     // The connection itself is told of the task's end: no map, no closure.
     const owner = this as unknown as HandlerOwner;
     const task = startHandlerTask(loop, null, null, handler, this, owner);
-    if (!this.#served) this.#task = task;
+    if (!this.has(flagServed)) this.#task = task;
   }
 
   cancelHandler(): void {
@@ -41,7 +34,7 @@ class ServedConnection extends StreamConnection {
 
   /** Of a task's owner. */
   onFutureDone(future: Future<unknown>): void {
-    this.#served = true;
+    this.mark(flagServed);
     this.#task = null;
     if (future.status === RESOLVED) {
       this.finish();
@@ -49,11 +42,11 @@ class ServedConnection extends StreamConnection {
       if (future.status === FAILED) this.#report(future as Task);
       this.abort();
     }
-    if (this.gone) this.leaveOwner();
+    if (this.has(flagGone)) this.leaveOwner();
   }
 
   override leaveOwner(): void {
-    if (this.#served) super.leaveOwner();
+    if (this.has(flagServed)) super.leaveOwner();
   }
 
   #report(task: Task): void {
@@ -86,7 +79,7 @@ export class HandlerServer extends StreamServer {
   }
 
   protected override open(stream: StreamHandle): void {
-    const connection = new ServedConnection(this, stream);
+    const connection = new ServedConnection(this.loop, stream, this.limits);
     stream.sink = connection;
     this.link(connection);
     this.context.run(startConnection, connection);

@@ -26,7 +26,15 @@ import { ChunkIterator, LineLoop } from './iterators.ts';
 import type { StreamLimits } from './limits.ts';
 import type { ByteReader } from './net-types.ts';
 import { ReadBuffer } from './read-buffer.ts';
-import { Stream, stateLost, stateOpen } from './stream.ts';
+import {
+  flagEnded,
+  flagGone,
+  flagLossTold,
+  flagReadingPaused,
+  Stream,
+  stateLost,
+  stateOpen,
+} from './stream.ts';
 import {
   checkSeparators,
   notYet,
@@ -51,12 +59,8 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   #reader: Waiter<unknown> | null;
   /** What the reader waits for. */
   #want: Want<unknown> | null;
-  /** The peer sent FIN. */
-  #ended: boolean;
   /** Why the connection was lost; `cause` has the system's error. */
   #loss: BrokenResourceError | null;
-  /** Somebody was told of the loss. */
-  #lossTold: boolean;
 
   constructor(loop: EventLoop, handle: StreamHandle, limits: StreamLimits) {
     // No context: promises carry their own.
@@ -64,9 +68,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
     this.#buffer = emptyBuffer;
     this.#reader = null;
     this.#want = null;
-    this.#ended = false;
     this.#loss = null;
-    this.#lossTold = false;
   }
 
   /** @internal */
@@ -145,7 +147,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   }
 
   get atEof(): boolean {
-    return this.#ended && this.#buffer.bytes === 0;
+    return this.has(flagEnded) && this.#buffer.bytes === 0;
   }
 
   /** @internal */
@@ -178,16 +180,16 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
 
   /** @internal */
   onEof(): void {
-    this.#ended = true;
+    this.mark(flagEnded);
     if (this.#reader?.active) this.#tryReader(this.#reader);
   }
 
   /** @internal */
   onClosed(error: Error | undefined): void {
-    this.gone = true;
+    this.mark(flagGone);
     if (this.state === stateOpen) {
       this.state = stateLost;
-      if (error === undefined) this.#ended = true;
+      if (error === undefined) this.mark(flagEnded);
     }
     let loss: BrokenResourceError | null = null;
     if (error !== undefined) {
@@ -195,7 +197,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
     }
     this.#loss = loss;
     if (this.#reader?.active) {
-      if (this.#ended || loss === null) this.#tryReader(this.#reader);
+      if (this.has(flagEnded) || loss === null) this.#tryReader(this.#reader);
       else this.failReader(this.tellLoss(loss));
     }
     this.settle(loss);
@@ -208,7 +210,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   }
 
   protected get lossTold(): boolean {
-    return this.#lossTold;
+    return this.has(flagLossTold);
   }
 
   /** @internal Whether `error` says no more than that this connection was lost. */
@@ -217,7 +219,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   }
 
   protected tellLoss(loss: BrokenResourceError): BrokenResourceError {
-    this.#lossTold = true;
+    this.mark(flagLossTold);
     return loss;
   }
 
@@ -232,12 +234,12 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   }
 
   #read<T>(want: Want<T>, options: WaitOptions | undefined): Promise<T> {
-    const empty = this.#buffer.bytes === 0 && this.state === stateOpen && !this.#ended;
+    const empty = this.#buffer.bytes === 0 && this.state === stateOpen && !this.has(flagEnded);
     if (empty && !this.#reader?.active) return this.#wait(want, options);
     const refusal = this.#refuseRead(options);
     if (refusal !== null) return refusal;
     try {
-      const result = want.take(this.#buffer, this.#ended, this.limits.limitBytes);
+      const result = want.take(this.#buffer, this.has(flagEnded), this.limits.limitBytes);
       if (result !== notYet) {
         this.#resumeBelowLimit();
         return Promise.resolve(result);
@@ -274,7 +276,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
     else this.#want = want;
     this.#reader ??= new Waiter<unknown>('read');
     const promise = this.#reader.start(options) as Promise<T>;
-    if (this.#reader.active && this.readingPaused) this.#resume();
+    if (this.#reader.active && this.has(flagReadingPaused)) this.#resume();
     return promise;
   }
 
@@ -283,7 +285,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
     const want = this.#want as Want<unknown>;
     let result: unknown;
     try {
-      result = want.take(this.#buffer, this.#ended, this.limits.limitBytes);
+      result = want.take(this.#buffer, this.has(flagEnded), this.limits.limitBytes);
     } catch (error) {
       reader.fail(error);
       this.#pauseAboveLimit();
@@ -298,18 +300,19 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   }
 
   #pauseAboveLimit(): void {
-    if (this.readingPaused || this.#buffer.bytes <= this.limits.limitBytes) return;
+    if (this.has(flagReadingPaused) || this.#buffer.bytes <= this.limits.limitBytes) return;
     if (this.state !== stateOpen) return;
-    this.readingPaused = true;
+    this.mark(flagReadingPaused);
     this.handle.pause();
   }
 
   #resumeBelowLimit(): void {
-    if (this.readingPaused && this.#buffer.bytes <= this.limits.limitBytes / 2) this.#resume();
+    if (this.has(flagReadingPaused) && this.#buffer.bytes <= this.limits.limitBytes / 2)
+      this.#resume();
   }
 
   #resume(): void {
-    this.readingPaused = false;
+    this.unmark(flagReadingPaused);
     if (this.state === stateOpen) this.handle.resume();
   }
 }

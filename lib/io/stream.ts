@@ -33,7 +33,25 @@ export const stateAborted = 2;
 /** Ended by the peer or by an error. */
 export const stateLost = 3;
 
-/** Fields are plain, not private: thousands of these exist, and backends touch them per record. */
+// What is only true or false shares one field: many thousands of streams may be open.
+/** `onClosed` has come. */
+export const flagGone = 1;
+/** The user or the read-ahead limit paused reading. */
+export const flagReadingPaused = 2;
+/** `writeEof()` was called. */
+export const flagWriteEnded = 4;
+/** The write buffer went above the high-water mark and has not drained yet. */
+export const flagOverHighWater = 8;
+/** The peer sent FIN. */
+export const flagEnded = 16;
+/** Somebody was told why the connection was lost. */
+export const flagLossTold = 32;
+/** The handler of the connection has ended. */
+export const flagServed = 64;
+/** The protocol reads into its own memory. Decided when it is set, not per record. */
+export const flagBuffered = 128;
+
+/** Fields are plain, not private: backends touch them per record. */
 export abstract class Stream {
   /** Read by the backend's dispatcher. Null: nothing to be entered. */
   readonly context: CallbackContext | null;
@@ -46,16 +64,10 @@ export abstract class Stream {
   previous: Stream | null;
   /** @internal */
   next: Stream | null;
-  /** @internal One of the states above. */
+  /** @internal One of the states. */
   state: number;
-  /** @internal `onClosed` has come. */
-  gone: boolean;
-  /** @internal The user or the read-ahead limit paused reading. */
-  readingPaused: boolean;
-  /** @internal `writeEof()` was called. */
-  writeEnded: boolean;
-  /** @internal The write buffer went above the high-water mark and has not drained yet. */
-  overHighWater: boolean;
+  /** @internal */
+  flags: number;
 
   constructor(
     loop: EventLoop,
@@ -71,10 +83,22 @@ export abstract class Stream {
     this.previous = null;
     this.next = null;
     this.state = stateOpen;
-    this.gone = false;
-    this.readingPaused = false;
-    this.writeEnded = false;
-    this.overHighWater = false;
+    this.flags = 0;
+  }
+
+  /** @internal */
+  has(flag: number): boolean {
+    return (this.flags & flag) !== 0;
+  }
+
+  /** @internal */
+  mark(flag: number): void {
+    this.flags |= flag;
+  }
+
+  /** @internal */
+  unmark(flag: number): void {
+    this.flags &= ~flag;
   }
 
   /** @internal Flushes and closes. */
@@ -82,7 +106,7 @@ export abstract class Stream {
   abstract abort(reason?: unknown): void;
 
   get fd(): number | null {
-    return this.gone ? null : this.handle.fd;
+    return this.has(flagGone) ? null : this.handle.fd;
   }
 
   /** Always null: this version has no TLS yet. */
@@ -91,17 +115,17 @@ export abstract class Stream {
   }
 
   get writeBufferBytes(): number {
-    return this.gone ? 0 : this.handle.bufferedBytes;
+    return this.has(flagGone) ? 0 : this.handle.bufferedBytes;
   }
 
   /** Nagle's algorithm off (true, the default of uvio) or on. No effect on UNIX sockets. */
   setNoDelay(enable: boolean = true): void {
-    if (!this.gone) this.handle.setNoDelay(enable);
+    if (!this.has(flagGone)) this.handle.setNoDelay(enable);
   }
 
   /** @param idleMs milliseconds before the first probe; 0, the default: the system's value. */
   setKeepAlive(enable: boolean, idleMs: number = 0): void {
-    if (!this.gone) this.handle.setKeepAlive(enable, idleMs);
+    if (!this.has(flagGone)) this.handle.setKeepAlive(enable, idleMs);
   }
 
   /** @internal True when `data` must be refused: nobody waits for the buffer to drain. */

@@ -13,6 +13,11 @@ import { checkWaterMarks, type StreamLimits } from './limits.ts';
 import type { BufferedProtocol, Protocol, StreamProtocol, Transport } from './protocols.ts';
 import {
   type CallbackContext,
+  flagBuffered,
+  flagGone,
+  flagOverHighWater,
+  flagReadingPaused,
+  flagWriteEnded,
   Stream,
   stateAborted,
   stateClosing,
@@ -26,8 +31,6 @@ const scratch: Buffer = Buffer.alloc(1);
 /** (asyncio.Transport) */
 export class StreamTransport extends Stream implements Transport, StreamSink {
   #protocol: StreamProtocol;
-  /** The protocol reads into its own memory. Decided when it is set, not per record. */
-  #buffered: boolean;
   /** What `onAlloc` gave out, and whose it is. */
   #lent: Uint8Array | null;
   #lender: BufferedProtocol | null;
@@ -44,7 +47,6 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   ) {
     super(loop, handle, limits, context);
     this.#protocol = noProtocol;
-    this.#buffered = false;
     this.#lent = null;
     this.#lender = null;
     this.#lowWaterBytes = limits.lowWaterBytes;
@@ -68,9 +70,10 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   set protocol(protocol: StreamProtocol) {
     const buffered = checkProtocol(protocol);
     this.#protocol = protocol;
-    if (buffered === this.#buffered) return;
-    this.#buffered = buffered;
-    if (!this.gone) this.handle.setReadInto(buffered);
+    if (buffered === this.has(flagBuffered)) return;
+    if (buffered) this.mark(flagBuffered);
+    else this.unmark(flagBuffered);
+    if (!this.has(flagGone)) this.handle.setReadInto(buffered);
   }
 
   get closing(): boolean {
@@ -86,28 +89,28 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   }
 
   get reading(): boolean {
-    return !this.readingPaused && this.state === stateOpen;
+    return !this.has(flagReadingPaused) && this.state === stateOpen;
   }
 
   pauseReading(): void {
-    if (this.readingPaused || this.state !== stateOpen) return;
-    this.readingPaused = true;
+    if (this.has(flagReadingPaused) || this.state !== stateOpen) return;
+    this.mark(flagReadingPaused);
     this.handle.pause();
   }
 
   resumeReading(): void {
-    if (!this.readingPaused || this.state !== stateOpen) return;
-    this.readingPaused = false;
+    if (!this.has(flagReadingPaused) || this.state !== stateOpen) return;
+    this.unmark(flagReadingPaused);
     this.handle.resume();
   }
 
   write(data: Data): boolean {
     const bytes = checkData(data);
-    if (this.writeEnded) throw new ClosedResourceError('write after writeEof()');
-    if (this.state !== stateOpen) return !this.overHighWater;
+    if (this.has(flagWriteEnded)) throw new ClosedResourceError('write after writeEof()');
+    if (this.state !== stateOpen) return !this.has(flagOverHighWater);
     const bufferedBytes = this.handle.write(bytes);
     if (bufferedBytes <= this.#highWaterBytes) return true;
-    if (!this.overHighWater) this.#pauseWriting();
+    if (!this.has(flagOverHighWater)) this.#pauseWriting();
     return false;
   }
 
@@ -116,8 +119,8 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   }
 
   writeEof(): void {
-    if (this.writeEnded || this.state !== stateOpen) return;
-    this.writeEnded = true;
+    if (this.has(flagWriteEnded) || this.state !== stateOpen) return;
+    this.mark(flagWriteEnded);
     this.handle.shutdown();
   }
 
@@ -130,7 +133,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     this.#lowWaterBytes = marks.lowWaterBytes;
     this.#highWaterBytes = marks.highWaterBytes;
     if (this.state !== stateOpen) return;
-    if (this.overHighWater) this.handle.notifyDrain(marks.lowWaterBytes);
+    if (this.has(flagOverHighWater)) this.handle.notifyDrain(marks.lowWaterBytes);
     else if (this.handle.bufferedBytes > marks.highWaterBytes) this.#pauseWriting();
   }
 
@@ -146,7 +149,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   }
 
   abort(): void {
-    if (this.state === stateAborted || this.gone) return;
+    if (this.state === stateAborted || this.has(flagGone)) return;
     this.state = stateAborted;
     this.handle.abort();
   }
@@ -154,7 +157,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   /** @internal */
   onData(chunk: Buffer): void {
     try {
-      if (this.#buffered) this.#copyToProtocol(chunk);
+      if (this.has(flagBuffered)) this.#copyToProtocol(chunk);
       else (this.#protocol as Protocol).dataReceived(chunk);
     } catch (error) {
       this.#fail('dataReceived', error);
@@ -210,8 +213,8 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
 
   /** @internal */
   onDrain(): void {
-    if (!this.overHighWater) return;
-    this.overHighWater = false;
+    if (!this.has(flagOverHighWater)) return;
+    this.unmark(flagOverHighWater);
     try {
       this.#protocol.resumeWriting?.();
     } catch (error) {
@@ -222,7 +225,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   /** @internal */
   onClosed(error: Error | undefined): void {
     if (this.state === stateOpen) this.state = stateLost;
-    this.gone = true;
+    this.mark(flagGone);
     this.leaveOwner();
     const protocol = this.#protocol;
     try {
@@ -233,7 +236,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   }
 
   #pauseWriting(): void {
-    this.overHighWater = true;
+    this.mark(flagOverHighWater);
     this.handle.notifyDrain(this.#lowWaterBytes);
     try {
       this.#protocol.pauseWriting?.();
@@ -246,7 +249,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   #copyToProtocol(chunk: Buffer): void {
     let rest = chunk;
     while (rest.length > 0 && this.state === stateOpen) {
-      if (!this.#buffered) {
+      if (!this.has(flagBuffered)) {
         (this.#protocol as Protocol).dataReceived(rest);
         return;
       }
