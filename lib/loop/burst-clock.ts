@@ -1,19 +1,22 @@
 /**
- * Arms timers relative to now, without reading the clock for each timer of a burst.
+ * Arms timers relative to now, without reading the clock for each one that is cancelled at once.
  *
  * In: delays. Out: entries of the wheel. Never: a deadline that is too early when it can fire.
  *
- * Reading the clock costs more than arming and cancelling together. While timers are armed at
- * more than a million a second, up to `burst` of them start from the last reading and stay
- * provisional. The next reading, at the latest in a microtask and always before anything fires,
- * counts them from its own time: they were armed before it, so they are never early, and late by
- * no more than what lay between. docs/decisions/0003-burst-clock.md
+ * Reading the clock costs more than arming and cancelling together, and most timers are limits
+ * that are cancelled soon. Where the last few timers were each cancelled before the next was
+ * armed, all within microseconds, the next one starts from the last reading and is provisional.
+ * Arming another one beside it, firing, asking for its time, or a microtask reads the clock and
+ * counts it from there: it was armed before, so it is never early. It is late only if the thread
+ * is kept busy between arming and that microtask, and then by no more than that.
  */
 import type { TimerTarget, TimerWheel } from './timer-wheel.ts';
 
+/** Pairs of arm and cancel before the clock is trusted, and how many go by one reading. */
+const evidence = 4;
 const burst = 32;
-/** Slower than one timer in so many ms: each one reads the clock. */
-const burstGapMs = 0.001;
+/** Pairs that take longer than this, in ms, read the clock each time. */
+const pairMs = 0.001;
 
 const settled: Promise<void> = Promise.resolve();
 
@@ -21,10 +24,11 @@ export class BurstClock {
   readonly #readMs: () => number;
   readonly #wheel: TimerWheel;
   readonly #settleLater: () => void;
-  #cachedLeft = 0;
-  /** The last reading must be younger than this to go on without reading. */
-  #burstMs: number = burstGapMs;
   #lastMs: number;
+  #lastSlot = 0;
+  #lastGeneration = 0;
+  #pairs = 0;
+  #cachedLeft = 0;
   #settleAsked = false;
 
   constructor(readMs: () => number, wheel: TimerWheel) {
@@ -34,35 +38,48 @@ export class BurstClock {
     this.#settleLater = (): void => {
       this.#settleAsked = false;
       this.read();
-      // Whatever comes next may come much later.
-      this.#cachedLeft = 0;
     };
   }
 
   /** Arms for `delayMs` (at least 0) from now; returns the slot. */
   arm(delayMs: number, target: TimerTarget): number {
-    if (this.#cachedLeft === 0 || delayMs === Infinity) {
-      this.read();
-      return this.#wheel.arm(this.#lastMs + delayMs, target);
+    if (this.#cachedLeft > 0 && this.#wheel.nothingProvisional() && delayMs !== Infinity) {
+      this.#cachedLeft--;
+      return this.#wheel.armProvisional(this.#lastMs + delayMs, target);
     }
-    this.#cachedLeft--;
-    if (!this.#settleAsked) this.#askSettle();
-    return this.#wheel.armProvisional(this.#lastMs + delayMs, target);
-  }
-
-  #askSettle(): void {
-    this.#settleAsked = true;
-    settled.then(this.#settleLater);
+    return this.#armExact(delayMs, target);
   }
 
   /** The time now; everything that was armed before has its final deadline. */
   read(): number {
     const nowMs = this.#readMs();
-    const gapMs = nowMs - this.#lastMs;
-    this.#wheel.settle(gapMs);
+    this.#wheel.settle(nowMs - this.#lastMs);
     this.#lastMs = nowMs;
-    this.#cachedLeft = gapMs < this.#burstMs ? burst : 0;
-    this.#burstMs = this.#cachedLeft === 0 ? burstGapMs : burstGapMs * burst;
+    this.#cachedLeft = 0;
+    this.#pairs = 0;
     return nowMs;
+  }
+
+  #armExact(delayMs: number, target: TimerTarget): number {
+    const wheel = this.#wheel;
+    const cancelled =
+      wheel.nothingProvisional() && wheel.generationOf(this.#lastSlot) !== this.#lastGeneration;
+    const limitMs = this.#lastMs + (this.#pairs >= evidence ? burst : 1) * pairMs;
+    const pairs = cancelled ? this.#pairs + 1 : 0;
+    const nowMs = this.read();
+    if (nowMs < limitMs) this.#pairs = pairs;
+    if (this.#pairs >= evidence) {
+      this.#cachedLeft = burst;
+      if (!this.#settleAsked) this.#askSettle();
+    }
+    const slot = wheel.arm(nowMs + delayMs, target);
+    this.#lastSlot = slot;
+    this.#lastGeneration = wheel.generationOf(slot);
+    return slot;
+  }
+
+  #askSettle(): void {
+    this.#settleAsked = true;
+    settled.then(this.#settleLater);
   }
 }

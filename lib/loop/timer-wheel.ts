@@ -10,6 +10,8 @@
  * Buckets are circular lists; their heads are the first nodes of the same arrays.
  */
 
+import { DeadlineSorter } from './deadline-sorter.ts';
+
 /** What is told that its time has come. */
 export interface TimerTarget {
   /** @internal */
@@ -51,6 +53,7 @@ export class TimerWheel {
   #unused: number = firstSlot;
   /** Head of the list of freed slots; 0 is a bucket, so it means none. */
   #free = 0;
+  readonly #sorter: DeadlineSorter = new DeadlineSorter();
   /** One bit for each bucket that is not empty. */
   readonly #bits: Int32Array = new Int32Array(bucketCount / 32);
   /** No bucket before this tick holds anything. */
@@ -122,6 +125,15 @@ export class TimerWheel {
     this.refs++;
     this.#append(provisional, slot);
     return slot;
+  }
+
+  nothingProvisional(): boolean {
+    return this.#next[provisional] === provisional;
+  }
+
+  /** Changes when the slot is given up. */
+  generationOf(slot: number): number {
+    return (this.#generations[slot] as number) >> 1;
   }
 
   /** Puts all provisional deadlines off, and makes them final. */
@@ -333,24 +345,17 @@ export class TimerWheel {
   }
 
   #moveSorted(bucket: number, nowMs: number): boolean {
-    const deadlines = this.#deadlines;
-    const due: number[] = [];
+    const next = this.#next;
+    let due = 0;
     let all = true;
-    for (
-      let slot = this.#next[bucket] as number;
-      slot !== bucket;
-      slot = this.#next[slot] as number
-    ) {
-      if ((deadlines[slot] as number) <= nowMs) due.push(slot);
+    const scratch = this.#sorter.room(this.size);
+    for (let slot = next[bucket] as number; slot !== bucket; slot = next[slot] as number) {
+      if ((this.#deadlines[slot] as number) <= nowMs) scratch[due++] = slot;
       else all = false;
     }
-    // Stable, so equal deadlines keep the order of arming. No subtraction: -Infinity is allowed.
-    due.sort((a, b) => {
-      const left = deadlines[a] as number;
-      const right = deadlines[b] as number;
-      return left < right ? -1 : left > right ? 1 : 0;
-    });
-    for (const slot of due) {
+    const sorted = this.#sorter.sort(due, this.#deadlines, this.#elapsed);
+    for (let i = 0; i < due; i++) {
+      const slot = sorted[i] as number;
       this.#unlink(slot);
       this.#append(firing, slot);
     }
