@@ -124,14 +124,14 @@ function isSourceList(value: unknown): value is Iterable<Source> {
  * asyncio (use a task group to stop them), but with `limit` no more are begun. Cancelling the
  * caller cancels all and waits for their end. (asyncio.gather)
  */
-export function gather<const S extends readonly Source<any>[]>(
+export function gather<const S extends readonly Source[]>(
   ...sources: S
 ): Promise<{ -readonly [K in keyof S]: SourceResult<S[K]> }>;
-export function gather<const S extends readonly Source<any>[]>(
+export function gather<const S extends readonly Source[]>(
   sources: S,
   options: GatherOptions & { returnExceptions: true },
 ): Promise<{ -readonly [K in keyof S]: SourceResult<S[K]> | Error }>;
-export function gather<const S extends readonly Source<any>[]>(
+export function gather<const S extends readonly Source[]>(
   sources: S,
   options?: GatherOptions,
 ): Promise<{ -readonly [K in keyof S]: SourceResult<S[K]> }>;

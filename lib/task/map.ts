@@ -72,11 +72,14 @@ class Window<I, T> {
   }
 
   async #stop(): Promise<void> {
-    const left = [...this.#live];
-    if (left.length === 0) return;
-    for (const task of left) task.cancel('the iteration over map() ended');
+    if (this.#live.size === 0) return;
     await shielded(async () => {
-      for (const task of left) await task.wait();
+      // Again and again: the feeder may have got room for one more just before.
+      while (this.#live.size > 0) {
+        const left = [...this.#live];
+        for (const task of left) task.cancel('the iteration over map() ended');
+        for (const task of left) await task.wait();
+      }
     });
   }
 }

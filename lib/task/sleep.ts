@@ -53,8 +53,7 @@ function warnFraction(ms: number): void {
  * @param ms milliseconds; NaN or no number: rejects with TypeError.
  */
 export function sleep<T = void>(ms: number, value?: T, options?: WaitOptions): Promise<T> {
-  // NaN is the only number that differs from itself.
-  if (typeof ms !== 'number' || ms !== ms) return notMs('ms', ms);
+  if (typeof ms !== 'number' || Number.isNaN(ms)) return notMs('ms', ms);
   const frame = currentFrame();
   const loop = frame?.loop ?? currentLoop();
   const waiter = new SleepWaiter<T>(loop, value as T);
@@ -71,7 +70,7 @@ export function sleep<T = void>(ms: number, value?: T, options?: WaitOptions): P
 
 /** @param deadlineMs on the clock of `currentTime()`. Cancellable. (trio.sleep_until) */
 export function sleepUntil(deadlineMs: number, options?: WaitOptions): Promise<void> {
-  if (typeof deadlineMs !== 'number' || deadlineMs !== deadlineMs) {
+  if (typeof deadlineMs !== 'number' || Number.isNaN(deadlineMs)) {
     return notMs('deadlineMs', deadlineMs);
   }
   const loop = currentLoop();

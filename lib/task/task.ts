@@ -12,7 +12,7 @@ import {
   type WaitOptions,
 } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
-import { asCancellation, cancelError, deliver } from './cancellation.ts';
+import { asCancellation, deliver } from './cancellation.ts';
 import { Context, topVars } from './context.ts';
 import { isThenable } from './enter.ts';
 import {
@@ -34,6 +34,7 @@ import {
   RESOLVED,
 } from './future.ts';
 import type { TaskGroup } from './group.ts';
+import { noteExited, noteSpawned, noteStep } from './instruments.ts';
 import { loopState } from './loop-state.ts';
 import { childrenOf, ScopeNode, taskNodes, waitersOf } from './scope-node.ts';
 import { taskSignal } from './signal.ts';
@@ -280,6 +281,11 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
     this.fn = null;
     this.args = null;
     this.resource = null;
+    if (this.loop.instruments.length === 0) this.#run(resource, fn, args);
+    else noteStep(this.loop, this as Task, () => this.#run(resource, fn, args));
+  }
+
+  #run(resource: AsyncResource | null, fn: AnyCoro, args: unknown[]): void {
     try {
       if (resource === null) frameStorage.run(this.root, runFunction, fn, args);
       else resource.runInAsyncScope(runInFrame, null, this.root, fn, args);
@@ -305,6 +311,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
     this.resource = null;
     this.owner = null;
     this.settle(status, outcome, owner !== null);
+    if (this.loop.instruments.length > 0) noteExited(this.loop, this as Task);
     owner?.onFutureDone(this as Future<unknown>);
     // A chain of tasks that each start the next one must not keep all of them.
     this.creator = null;
@@ -421,6 +428,7 @@ export function makeTask<T>(
   if (context?.resource) task.resource = context.resource;
   else if (options?.eagerStart !== true) task.resource = new AsyncResource('UVIO', withoutDestroy);
   if (loop.debug) task.needExtra().stack = creationStack();
+  if (loop.instruments.length > 0) noteSpawned(loop, task as Task);
   return task;
 }
 

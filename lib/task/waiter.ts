@@ -7,6 +7,7 @@
 import type { CancelledError, WaitOptions } from '../base/errors.ts';
 import { cancelledPromise, openNode, refusal } from './cancellation.ts';
 import { type Frame, frameStorage } from './frame.ts';
+import { noteWake } from './instruments.ts';
 import type { ScopeNode } from './scope-node.ts';
 
 type Resolve = (value: unknown) => void;
@@ -122,16 +123,20 @@ export class Waiter<T = void> {
   wake(value: T): void {
     const resolve = this.resolve;
     if (resolve === null) return;
+    const { node } = this;
     end(this as Waiter<unknown>);
-    resolve(value);
+    if (node === null || node.loop.instruments.length === 0) resolve(value);
+    else observed(node, () => resolve(value));
   }
 
   /** Rejects; nothing when not active. */
   fail(error: unknown): void {
     const reject = this.reject;
     if (reject === null) return;
+    const { node } = this;
     end(this as Waiter<unknown>);
-    reject(error);
+    if (node === null || node.loop.instruments.length === 0) reject(error);
+    else observed(node, () => reject(error));
   }
 
   /** @internal A cancellation comes. Waits that pass it on, and go on, override this. */
@@ -142,6 +147,11 @@ export class Waiter<T = void> {
 
   /** Called just before a cancellation or a signal rejects this wait: leave queues here. */
   onCancel(): void {}
+}
+
+function observed(node: ScopeNode, settle: () => void): void {
+  if (node.task === null) settle();
+  else noteWake(node.loop, node.task, settle);
 }
 
 function end(waiter: Waiter<unknown>): void {

@@ -35,6 +35,7 @@ export function virtualPolicy(): LoopPolicy {
 }
 
 /** What it was rejected with; fails when it was not. */
+// biome-ignore lint/suspicious/noExplicitAny: tests look at fields of many classes.
 export async function failure(work: PromiseLike<unknown> | (() => unknown)): Promise<any> {
   let result: unknown;
   try {

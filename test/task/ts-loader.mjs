@@ -1,0 +1,16 @@
+// Lets plain Node run the TypeScript of this repository: for tests that need a process of their own.
+import { readFileSync } from 'node:fs';
+import { register } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { isMainThread } from 'node:worker_threads';
+import ts from 'typescript';
+
+export function load(url, context, next) {
+  if (!url.endsWith('.ts')) return next(url, context);
+  const text = readFileSync(fileURLToPath(url), 'utf8');
+  const compilerOptions = { module: 'esnext', target: 'es2023' };
+  const source = ts.transpileModule(text, { compilerOptions }).outputText;
+  return { format: 'module', source, shortCircuit: true };
+}
+
+if (isMainThread) register(import.meta.url);
