@@ -14,6 +14,8 @@ import { closingLine, runVitest } from './support/suite.mjs';
 
 const FOLDER = 'build-asan';
 const ADDON = 'uvio_native.node';
+/** A stack frame of ours, with symbols or without. */
+const OUR_FRAME = /\buvio::|uvio_native|\/native\/(core|bind|parse)\//;
 
 async function runtimeLibrary(name) {
   const { output } = await run('g++', [`-print-file-name=${name}`]);
@@ -48,15 +50,21 @@ async function sanitizedEnv(leaks, log) {
   };
 }
 
+/** Whether the addon asked for the memory: no frame of Node or V8 is between. */
+function isOurs(leak) {
+  const frames = leak.split('\n').filter((line) => /^\s*#[1-9]/.test(line));
+  const asker = frames.find((frame) => !/\bstd::|__gnu_cxx::|libstdc\+\+/.test(frame));
+  return asker !== undefined && OUR_FRAME.test(asker);
+}
+
 /** What concerns the addon: a process that ends early leaks much of V8's and Node's own. */
 function complaints(folder) {
   const found = [];
   for (const name of readdirSync(folder)) {
     const log = readFileSync(join(folder, name), 'utf8');
-    const isError = /ERROR: AddressSanitizer|runtime error:/.test(log);
-    if (isError) found.push(log);
+    if (/ERROR: AddressSanitizer|runtime error:/.test(log)) found.push(log);
     const leaks = log.split('\n\n').filter((part) => /^(Direct|Indirect) leak/m.test(part));
-    found.push(...leaks.filter((part) => part.includes(ADDON)));
+    found.push(...leaks.filter(isOurs));
   }
   return found;
 }
