@@ -94,11 +94,11 @@ export class StreamConnection extends ReadingStream implements Connection {
   }
 
   get signal(): AbortSignal {
-    const rare = this.#getRare();
+    const rare = this.getRare();
     if (rare.controller === null) {
       rare.controller = new AbortController();
       if (this.has(flagGone) || this.state === stateAborted)
-        rare.controller.abort(this.#goneReason());
+        rare.controller.abort(this.goneReason());
     }
     return rare.controller.signal;
   }
@@ -110,7 +110,7 @@ export class StreamConnection extends ReadingStream implements Connection {
     } catch (error) {
       return Promise.reject(error);
     }
-    if (this.state !== stateOpen || this.has(flagWriteEnded)) return this.#refuseWrite();
+    if (this.state !== stateOpen || this.has(flagWriteEnded)) return this.refuseWrite();
     const cancelled = takeCancellation();
     if (this.has(flagOverHighWater) && this.isFull(bytes)) {
       if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
@@ -118,13 +118,13 @@ export class StreamConnection extends ReadingStream implements Connection {
       return quietReject(Promise.reject(bufferFullError(this.writeBufferBytes, maxBufferedBytes)));
     }
     const bufferedBytes = this.handle.write(bytes);
-    if (bufferedBytes > this.limits.highWaterBytes) this.#askForDrain(this.limits.lowWaterBytes);
+    if (bufferedBytes > this.limits.highWaterBytes) this.askForDrain(this.limits.lowWaterBytes);
     if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
     if (options?.signal?.aborted) {
       return quietReject(Promise.reject(options.signal.reason));
     }
     if (bufferedBytes <= this.limits.highWaterBytes) return resolved;
-    return this.#waitForDrain(options);
+    return this.waitForDrain(options);
   }
 
   writeLines(parts: Iterable<Data>, options?: WaitOptions): Promise<void> {
@@ -138,7 +138,7 @@ export class StreamConnection extends ReadingStream implements Connection {
   }
 
   writeEof(options?: WaitOptions): Promise<void> {
-    if (this.state !== stateOpen) return this.#refuseWrite();
+    if (this.state !== stateOpen) return this.refuseWrite();
     const cancelled = takeCancellation();
     if (!this.has(flagWriteEnded)) {
       this.mark(flagWriteEnded);
@@ -148,13 +148,13 @@ export class StreamConnection extends ReadingStream implements Connection {
     if (this.handle.bufferedBytes === 0) return resolved;
     // No more comes, so writers that wait for the low-water mark may as well wait for this.
     this.unmark(flagOverHighWater);
-    this.#askForDrain(0);
-    return this.#waitForDrain(options);
+    this.askForDrain(0);
+    return this.waitForDrain(options);
   }
 
   close(): Promise<void> {
-    if (this.has(flagGone)) return this.#closeResult();
-    const closers = this.#getRare().closers;
+    if (this.has(flagGone)) return this.closeResult();
+    const closers = this.getRare().closers;
     const waiter = new CloseWaiter(this);
     let promise: Promise<void>;
     if (this.state === stateAborted || cancellationPending()) {
@@ -181,7 +181,7 @@ export class StreamConnection extends ReadingStream implements Connection {
     const rare = this.#rare;
     if (rare === null) return;
     rare.abortReason = reason;
-    this.#endDrains(error);
+    this.endDrains(error);
     rare.controller?.abort(reason ?? error);
   }
 
@@ -201,30 +201,30 @@ export class StreamConnection extends ReadingStream implements Connection {
   /** @internal */
   onDrain(): void {
     this.unmark(flagOverHighWater);
-    this.#endDrains(null);
+    this.endDrains(null);
   }
 
   protected override settle(loss: BrokenResourceError | null): void {
     const rare = this.#rare;
     if (rare === null) return;
-    this.#endDrains(this.#drainError(loss));
+    this.endDrains(this.drainError(loss));
     const closers = rare.closers;
     rare.closers = [];
     // Who aborts does not ask whether the bytes arrived.
     const told = loss === null || this.state === stateAborted ? null : this.tellLoss(loss);
     for (const closer of closers) closer.finish(told);
-    rare.controller?.abort(this.#goneReason());
+    rare.controller?.abort(this.goneReason());
   }
 
   /** `close()` of a connection that is gone: tells of a loss if nobody was told yet. */
-  #closeResult(): Promise<void> {
+  private closeResult(): Promise<void> {
     const loss = this.loss;
     const untold = loss !== null && !this.lossTold && this.state !== stateAborted;
     if (this.state === stateLost) this.state = stateClosing;
     return untold ? quietReject(Promise.reject(this.tellLoss(loss))) : resolved;
   }
 
-  #refuseWrite(): Promise<never> {
+  private refuseWrite(): Promise<never> {
     const loss = this.loss;
     if (this.state === stateLost) {
       const error = loss ?? new BrokenResourceError('The connection was ended by the peer');
@@ -234,14 +234,14 @@ export class StreamConnection extends ReadingStream implements Connection {
     return quietReject(Promise.reject(new ClosedResourceError(what)));
   }
 
-  #askForDrain(lowBytes: number): void {
+  private askForDrain(lowBytes: number): void {
     if (this.has(flagOverHighWater)) return;
     this.mark(flagOverHighWater);
     this.handle.notifyDrain(lowBytes);
   }
 
-  #waitForDrain(options: WaitOptions | undefined): Promise<void> {
-    const rare = this.#getRare();
+  private waitForDrain(options: WaitOptions | undefined): Promise<void> {
+    const rare = this.getRare();
     const frame = currentFrame();
     const signal = options?.signal;
     if (signal === undefined && rare.drain?.active && rare.drainFrame === frame) {
@@ -260,7 +260,7 @@ export class StreamConnection extends ReadingStream implements Connection {
     return promise;
   }
 
-  #endDrains(error: BrokenResourceError | null): void {
+  private endDrains(error: BrokenResourceError | null): void {
     const rare = this.#rare;
     if (rare === null || rare.drains.length === 0) return;
     const drains = rare.drains;
@@ -275,17 +275,17 @@ export class StreamConnection extends ReadingStream implements Connection {
   }
 
   /** What writers that still wait are told when the stream is gone. */
-  #drainError(loss: BrokenResourceError | null): BrokenResourceError | null {
+  private drainError(loss: BrokenResourceError | null): BrokenResourceError | null {
     if (loss !== null) return loss;
     return this.state === stateClosing ? null : new BrokenResourceError('The connection was lost');
   }
 
-  #goneReason(): unknown {
+  private goneReason(): unknown {
     const reason = this.#rare?.abortReason;
     return reason ?? this.loss ?? new ClosedResourceError('The connection is closed');
   }
 
-  #getRare(): Rare {
+  private getRare(): Rare {
     this.#rare ??= new Rare();
     return this.#rare;
   }

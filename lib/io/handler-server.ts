@@ -39,7 +39,7 @@ class ServedConnection extends StreamConnection {
     if (future.status === RESOLVED) {
       this.finish();
     } else {
-      if (future.status === FAILED) this.#report(future as Task);
+      if (future.status === FAILED) this.report(future as Task);
       this.abort();
     }
     if (this.has(flagGone)) this.leaveOwner();
@@ -49,7 +49,7 @@ class ServedConnection extends StreamConnection {
     if (this.has(flagServed)) super.leaveOwner();
   }
 
-  #report(task: Task): void {
+  private report(task: Task): void {
     const error = task.failure();
     // A peer that went away is nobody's mistake, and there is nobody left to tell.
     if (this.isLoss(error)) return;

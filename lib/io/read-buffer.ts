@@ -39,7 +39,7 @@ export class ReadBuffer {
   push(chunk: Buffer): void {
     this.bytes += chunk.length;
     if (chunk.length <= smallBytes && this.#chunks.length - this.#front >= joinFrom) {
-      this.#collect(chunk);
+      this.collect(chunk);
     } else {
       this.#store = null;
       this.#chunks.push(chunk);
@@ -51,7 +51,7 @@ export class ReadBuffer {
     const chunk = this.#chunks[this.#front] as Buffer;
     const rest = this.#taken === 0 ? chunk : chunk.subarray(this.#taken);
     this.bytes -= rest.length;
-    this.#dropFront();
+    this.dropFront();
     return rest;
   }
 
@@ -80,7 +80,7 @@ export class ReadBuffer {
       const count = Math.min(chunk.length - this.#taken, target.length - filled);
       target.set(chunk.subarray(this.#taken, this.#taken + count), filled);
       filled += count;
-      this.#skip(count);
+      this.skip(count);
     }
     return filled;
   }
@@ -94,7 +94,7 @@ export class ReadBuffer {
     }
     const start = this.#taken;
     const text = chunk.toString('utf8', start, lineEnd(chunk, start, start + count));
-    this.#skip(count);
+    this.skip(count);
     return text;
   }
 
@@ -113,7 +113,7 @@ export class ReadBuffer {
         // A match may begin in the last bytes of this chunk and end in a later one.
         const first = Math.max(local, length - separator.length + 1);
         for (let at = first; at < length; at++) {
-          if (this.#matchesAt(separator, i, skipped + at)) return start + at;
+          if (this.matchesAt(separator, i, skipped + at)) return start + at;
         }
       }
       start += length;
@@ -130,7 +130,7 @@ export class ReadBuffer {
   }
 
   /** A peer that sends byte by byte must not cost a view (and a pinned slab) for each of them. */
-  #collect(chunk: Buffer): void {
+  private collect(chunk: Buffer): void {
     if (this.#store === null || this.#storeEnd + chunk.length > this.#store.length) {
       this.#store = Buffer.allocUnsafeSlow(storeBytes);
       this.#storeEnd = 0;
@@ -143,7 +143,7 @@ export class ReadBuffer {
     this.#chunks[this.#chunks.length - 1] = view;
   }
 
-  #matchesAt(separator: Uint8Array, chunkIndex: number, at: number): boolean {
+  private matchesAt(separator: Uint8Array, chunkIndex: number, at: number): boolean {
     let chunk = this.#chunks[chunkIndex];
     let position = at;
     for (const byte of separator) {
@@ -157,13 +157,13 @@ export class ReadBuffer {
   }
 
   /** Takes bytes of the front chunk. */
-  #skip(count: number): void {
+  private skip(count: number): void {
     this.#taken += count;
     this.bytes -= count;
-    if (this.#taken === this.#chunks[this.#front]?.length) this.#dropFront();
+    if (this.#taken === this.#chunks[this.#front]?.length) this.dropFront();
   }
 
-  #dropFront(): void {
+  private dropFront(): void {
     this.#taken = 0;
     if (++this.#front === this.#chunks.length) {
       this.#store = null;

@@ -77,9 +77,9 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   protected abstract settle(loss: BrokenResourceError | null): void;
 
   read(maxBytes?: number, options?: WaitOptions): Promise<Buffer | null> {
-    if (maxBytes === undefined || maxBytes === Infinity) return this.#read(wantAny, options);
+    if (maxBytes === undefined || maxBytes === Infinity) return this.readWant(wantAny, options);
     try {
-      return this.#read(new WantSome(checkInteger('maxBytes', maxBytes, 1)), options);
+      return this.readWant(new WantSome(checkInteger('maxBytes', maxBytes, 1)), options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -88,8 +88,8 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   readExactly(bytes: number, options?: WaitOptions): Promise<Buffer> {
     try {
       const count = checkInteger('bytes', bytes);
-      if (count === 0) return this.#readNothing(Buffer.alloc(0), options);
-      return this.#read(new WantExactly(count), options);
+      if (count === 0) return this.readNothing(Buffer.alloc(0), options);
+      return this.readWant(new WantExactly(count), options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -97,19 +97,19 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
 
   readUntil(separator: Data | readonly Data[], options?: WaitOptions): Promise<Buffer> {
     try {
-      return this.#read(new WantUntil(checkSeparators(separator)), options);
+      return this.readWant(new WantUntil(checkSeparators(separator)), options);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
   readLine(options?: WaitOptions): Promise<string | null> {
-    return this.#read(wantLine, options);
+    return this.readWant(wantLine, options);
   }
 
   readAll(maxBytes: number = Infinity, options?: WaitOptions): Promise<Buffer> {
     try {
-      return this.#read(new WantAll(checkBytes('maxBytes', maxBytes)), options);
+      return this.readWant(new WantAll(checkBytes('maxBytes', maxBytes)), options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -120,9 +120,9 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
       if (!(target instanceof Uint8Array)) throw argTypeError('target', 'a Uint8Array', target);
       if (target.length === 0) {
         checkAttached(target);
-        return this.#readNothing(0, options);
+        return this.readNothing(0, options);
       }
-      return this.#read(new WantInto(target), options);
+      return this.readWant(new WantInto(target), options);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -138,12 +138,12 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
 
   /** @internal One step of a `for await` over chunks. */
   nextChunk(): Promise<IteratorResult<Buffer, undefined>> {
-    return this.#read(wantChunk, undefined);
+    return this.readWant(wantChunk, undefined);
   }
 
   /** @internal One step of a `for await` over lines. */
   nextLine(): Promise<IteratorResult<string, undefined>> {
-    return this.#read(wantNextLine, undefined);
+    return this.readWant(wantNextLine, undefined);
   }
 
   get atEof(): boolean {
@@ -166,8 +166,8 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
     }
     if (this.#buffer === emptyBuffer) this.#buffer = new ReadBuffer();
     this.#buffer.push(chunk);
-    if (reader?.active) this.#tryReader(reader);
-    else this.#pauseAboveLimit();
+    if (reader?.active) this.tryReader(reader);
+    else this.pauseAboveLimit();
   }
 
   /** @internal Never asked for: data of a connection comes through `onData`. */
@@ -181,7 +181,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   /** @internal */
   onEof(): void {
     this.mark(flagEnded);
-    if (this.#reader?.active) this.#tryReader(this.#reader);
+    if (this.#reader?.active) this.tryReader(this.#reader);
   }
 
   /** @internal */
@@ -197,7 +197,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
     }
     this.#loss = loss;
     if (this.#reader?.active) {
-      if (this.has(flagEnded) || loss === null) this.#tryReader(this.#reader);
+      if (this.has(flagEnded) || loss === null) this.tryReader(this.#reader);
       else this.failReader(this.tellLoss(loss));
     }
     this.settle(loss);
@@ -233,15 +233,15 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
     this.#reader?.fail(error);
   }
 
-  #read<T>(want: Want<T>, options: WaitOptions | undefined): Promise<T> {
+  private readWant<T>(want: Want<T>, options: WaitOptions | undefined): Promise<T> {
     const empty = this.#buffer.bytes === 0 && this.state === stateOpen && !this.has(flagEnded);
-    if (empty && !this.#reader?.active) return this.#wait(want, options);
-    const refusal = this.#refuseRead(options);
+    if (empty && !this.#reader?.active) return this.waitForMore(want, options);
+    const refusal = this.refuseRead(options);
     if (refusal !== null) return refusal;
     try {
       const result = want.take(this.#buffer, this.has(flagEnded), this.limits.limitBytes);
       if (result !== notYet) {
-        this.#resumeBelowLimit();
+        this.resumeBelowLimit();
         return Promise.resolve(result);
       }
     } catch (error) {
@@ -249,16 +249,16 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
     }
     // Only an open stream can still bring what is missing.
     if (this.#loss !== null) return Promise.reject(this.tellLoss(this.#loss));
-    return this.#wait(want, options);
+    return this.waitForMore(want, options);
   }
 
   /** A read of no bytes, which any stream that is not closed can give. */
-  #readNothing<T>(nothing: T, options: WaitOptions | undefined): Promise<T> {
-    return this.#refuseRead(options) ?? Promise.resolve(nothing);
+  private readNothing<T>(nothing: T, options: WaitOptions | undefined): Promise<T> {
+    return this.refuseRead(options) ?? Promise.resolve(nothing);
   }
 
   /** The rejection of a read that cannot even begin, or null. */
-  #refuseRead(options: WaitOptions | undefined): Promise<never> | null {
+  private refuseRead(options: WaitOptions | undefined): Promise<never> | null {
     if (this.#reader?.active) {
       return Promise.reject(new BusyResourceError('Another task reads from this connection'));
     }
@@ -271,24 +271,24 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
     return null;
   }
 
-  #wait<T>(want: Want<T>, options: WaitOptions | undefined): Promise<T> {
+  private waitForMore<T>(want: Want<T>, options: WaitOptions | undefined): Promise<T> {
     if (this.#buffer.bytes > 0) this.#want = want.remember?.(this.#buffer) ?? want;
     else this.#want = want;
     this.#reader ??= new Waiter<unknown>('read');
     const promise = this.#reader.start(options) as Promise<T>;
-    if (this.#reader.active && this.has(flagReadingPaused)) this.#resume();
+    if (this.#reader.active && this.has(flagReadingPaused)) this.resumeReading();
     return promise;
   }
 
   /** More came, or the end: gives the reader its result if that is enough. */
-  #tryReader(reader: Waiter<unknown>): void {
+  private tryReader(reader: Waiter<unknown>): void {
     const want = this.#want as Want<unknown>;
     let result: unknown;
     try {
       result = want.take(this.#buffer, this.has(flagEnded), this.limits.limitBytes);
     } catch (error) {
       reader.fail(error);
-      this.#pauseAboveLimit();
+      this.pauseAboveLimit();
       return;
     }
     if (result === notYet) {
@@ -296,22 +296,22 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
       return;
     }
     reader.wake(result);
-    this.#pauseAboveLimit();
+    this.pauseAboveLimit();
   }
 
-  #pauseAboveLimit(): void {
+  private pauseAboveLimit(): void {
     if (this.has(flagReadingPaused) || this.#buffer.bytes <= this.limits.limitBytes) return;
     if (this.state !== stateOpen) return;
     this.mark(flagReadingPaused);
     this.handle.pause();
   }
 
-  #resumeBelowLimit(): void {
+  private resumeBelowLimit(): void {
     if (this.has(flagReadingPaused) && this.#buffer.bytes <= this.limits.limitBytes / 2)
-      this.#resume();
+      this.resumeReading();
   }
 
-  #resume(): void {
+  private resumeReading(): void {
     this.unmark(flagReadingPaused);
     if (this.state === stateOpen) this.handle.resume();
   }

@@ -51,7 +51,10 @@ export const flagServed = 64;
 /** The protocol reads into its own memory. Decided when it is set, not per record. */
 export const flagBuffered = 128;
 
-/** Fields are plain, not private: backends touch them per record. */
+/**
+ * Fields are plain, not private: backends touch them per record. Methods of streams are `private`
+ * rather than `#`: a class with private methods adds a field to each of its objects.
+ */
 export abstract class Stream {
   /** Read by the backend's dispatcher. Null: nothing to be entered. */
   readonly context: CallbackContext | null;

@@ -59,7 +59,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     try {
       this.#protocol.connectionMade?.(this);
     } catch (error) {
-      this.#fail('connectionMade', error);
+      this.fail('connectionMade', error);
     }
   }
 
@@ -110,7 +110,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     if (this.state !== stateOpen) return !this.has(flagOverHighWater);
     const bufferedBytes = this.handle.write(bytes);
     if (bufferedBytes <= this.#highWaterBytes) return true;
-    if (!this.has(flagOverHighWater)) this.#pauseWriting();
+    if (!this.has(flagOverHighWater)) this.goOverHighWater();
     return false;
   }
 
@@ -134,7 +134,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     this.#highWaterBytes = marks.highWaterBytes;
     if (this.state !== stateOpen) return;
     if (this.has(flagOverHighWater)) this.handle.notifyDrain(marks.lowWaterBytes);
-    else if (this.handle.bufferedBytes > marks.highWaterBytes) this.#pauseWriting();
+    else if (this.handle.bufferedBytes > marks.highWaterBytes) this.goOverHighWater();
   }
 
   close(): void {
@@ -157,10 +157,10 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   /** @internal */
   onData(chunk: Buffer): void {
     try {
-      if (this.has(flagBuffered)) this.#copyToProtocol(chunk);
+      if (this.has(flagBuffered)) this.copyToProtocol(chunk);
       else (this.#protocol as Protocol).dataReceived(chunk);
     } catch (error) {
-      this.#fail('dataReceived', error);
+      this.fail('dataReceived', error);
     }
   }
 
@@ -176,7 +176,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
       this.#lender = protocol;
       return target;
     } catch (error) {
-      this.#fail('getBuffer', error);
+      this.fail('getBuffer', error);
       this.#lender = null;
       return scratch;
     }
@@ -192,7 +192,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
       try {
         lender.bufferUpdated(bytes);
       } catch (error) {
-        this.#fail('bufferUpdated', error);
+        this.fail('bufferUpdated', error);
       }
     } else if (lent !== null) {
       // The protocol changed after its buffer was asked for: the bytes are the new one's.
@@ -205,7 +205,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     try {
       if (this.#protocol.eofReceived?.() === true) return;
     } catch (error) {
-      this.#fail('eofReceived', error);
+      this.fail('eofReceived', error);
       return;
     }
     this.close();
@@ -218,7 +218,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     try {
       this.#protocol.resumeWriting?.();
     } catch (error) {
-      this.#report('resumeWriting', error);
+      this.report('resumeWriting', error);
     }
   }
 
@@ -231,22 +231,22 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     try {
       protocol.connectionLost?.(this.#fault ?? error);
     } catch (thrown) {
-      this.#report('connectionLost', thrown);
+      this.report('connectionLost', thrown);
     }
   }
 
-  #pauseWriting(): void {
+  private goOverHighWater(): void {
     this.mark(flagOverHighWater);
     this.handle.notifyDrain(this.#lowWaterBytes);
     try {
       this.#protocol.pauseWriting?.();
     } catch (error) {
-      this.#report('pauseWriting', error);
+      this.report('pauseWriting', error);
     }
   }
 
   /** Bytes came for a protocol that was set after the backend had read them. */
-  #copyToProtocol(chunk: Buffer): void {
+  private copyToProtocol(chunk: Buffer): void {
     let rest = chunk;
     while (rest.length > 0 && this.state === stateOpen) {
       if (!this.has(flagBuffered)) {
@@ -266,13 +266,13 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   }
 
   /** An error in a callback that received something: the connection cannot go on. (asyncio) */
-  #fail(callback: string, error: unknown): void {
+  private fail(callback: string, error: unknown): void {
     this.#fault ??= error instanceof Error ? error : new Error(String(error), { cause: error });
-    this.#report(callback, error);
+    this.report(callback, error);
     this.abort();
   }
 
-  #report(callback: string, error: unknown): void {
+  private report(callback: string, error: unknown): void {
     const message = `Exception in protocol.${callback}()`;
     this.loop.callExceptionHandler({ message, error, transport: this });
   }
