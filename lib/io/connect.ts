@@ -4,7 +4,13 @@
  * In: a host and a port. Out: a stream, handed to whoever asked. Never: a socket that stays open
  * after a failure, a timeout or a cancellation.
  */
-import { argTypeError, notSupportedError, TimeoutError, type WaitOptions } from '../base/errors.ts';
+import {
+  argTypeError,
+  notSupportedError,
+  systemErrorByCode,
+  TimeoutError,
+  type WaitOptions,
+} from '../base/errors.ts';
 import { checkMs } from '../base/units.ts';
 import type { ConnectRequest, ConnectSink, StreamHandle } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
@@ -123,9 +129,9 @@ class ConnectJob<T> extends Waiter<T> {
     this.#stopLookup = backend.lookup(plan.host, plan.family, (error, addresses) => {
       this.#stopLookup = null;
       if (!this.active) return;
-      if (error !== null) {
+      if (error !== null || addresses.length === 0) {
         this.#stop();
-        this.fail(error);
+        this.fail(error ?? systemErrorByCode('EADDRNOTAVAIL', 'connect', plan.host, plan.port));
         return;
       }
       this.#addresses = interleave(addresses);

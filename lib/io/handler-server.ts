@@ -3,7 +3,7 @@
  *
  * In: a handler function. Out: its tasks. Never: an error of one connection that touches another.
  */
-import { argTypeError } from '../base/errors.ts';
+import { argTypeError, BrokenResourceError, ClosedResourceError } from '../base/errors.ts';
 import type { StreamHandle } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { FAILED, type Future, RESOLVED } from '../task/future.ts';
@@ -12,7 +12,7 @@ import { StreamConnection } from './connection.ts';
 import type { StreamLimits } from './limits.ts';
 import type { ConnectionHandler } from './net-types.ts';
 import { StreamServer } from './server.ts';
-import { flagGone, flagServed, type Stream } from './stream.ts';
+import { flagDismissed, flagGone, flagServed, type Stream } from './stream.ts';
 
 /** A connection that a handler serves. It stays in the server's list until that has ended, too. */
 class ServedConnection extends StreamConnection {
@@ -53,6 +53,8 @@ class ServedConnection extends StreamConnection {
     const error = task.failure();
     // A peer that went away is nobody's mistake, and there is nobody left to tell.
     if (this.isLoss(error)) return;
+    const gone = error instanceof ClosedResourceError || error instanceof BrokenResourceError;
+    if (gone && this.has(flagDismissed)) return;
     const message = `Exception in the connection handler ${task.name}`;
     const context = { message, error, task, transport: this };
     this.loop.callExceptionHandler(context);

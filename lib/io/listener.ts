@@ -48,7 +48,12 @@ export class Listener extends Waiter<Listener> implements ListenerSink {
     options: WaitOptions | undefined,
   ): Promise<Listener> {
     const promise = this.start(options);
-    if (this.active) this.#handle = make(this);
+    if (!this.active) return promise;
+    try {
+      this.#handle = make(this);
+    } catch (error) {
+      this.fail(error);
+    }
     return promise;
   }
 

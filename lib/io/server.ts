@@ -13,7 +13,13 @@ import { cancellationPending } from './cancelled.ts';
 import type { StreamLimits } from './limits.ts';
 import type { Listener, ListenerOwner } from './listener.ts';
 import type { Server } from './net-types.ts';
-import { type CallbackContext, inertSink, type Stream, type StreamOwner } from './stream.ts';
+import {
+  type CallbackContext,
+  flagDismissed,
+  inertSink,
+  type Stream,
+  type StreamOwner,
+} from './stream.ts';
 
 /** Accepted above `maxConnections`, in the batch of the last one: waits unread for its turn. */
 class HeldStream implements StreamSink {
@@ -147,11 +153,17 @@ export abstract class StreamServer implements Server, StreamOwner, ListenerOwner
   }
 
   closeClients(): void {
-    this.#forEach((stream) => stream.finish());
+    this.#forEach((stream) => {
+      stream.mark(flagDismissed);
+      stream.finish();
+    });
   }
 
   abortClients(): void {
-    this.#forEach((stream) => stream.abort());
+    this.#forEach((stream) => {
+      stream.mark(flagDismissed);
+      stream.abort();
+    });
   }
 
   waitClosed(options?: WaitOptions): Promise<void> {

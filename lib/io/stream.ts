@@ -48,8 +48,10 @@ export const flagEnded = 16;
 export const flagLossTold = 32;
 /** The handler of the connection has ended. */
 export const flagServed = 64;
+/** The server closed or aborted it: errors that its handler meets by that are no news. */
+export const flagDismissed = 128;
 /** The protocol reads into its own memory. Decided when it is set, not per record. */
-export const flagBuffered = 128;
+export const flagBuffered = 256;
 
 /**
  * Fields are plain, not private: backends touch them per record. Methods of streams are `private`

@@ -219,6 +219,15 @@ describe('happy eyeballs', () => {
     await net.loop.close();
   });
 
+  test('a look-up that finds nothing is an error', async () => {
+    const net = new FakeNet();
+    const connecting = errorOf(net.connect({ timeoutMs: 1_000 }));
+    net.found();
+    expect((await connecting).code).toBe('EADDRNOTAVAIL');
+    expect(net.loop.metrics().timers).toBe(0);
+    await net.loop.close();
+  });
+
   test('an IP address is not looked up, and the family reaches the resolver', async () => {
     const net = new FakeNet();
     const literal = net.connect({ host: 'fd00::9' });

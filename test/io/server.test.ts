@@ -164,6 +164,26 @@ describe('life cycle', () => {
     await errorOf(other.readExactly(data.length + 1));
   });
 
+  test('handlers whose clients the server closes or aborts are not reported', async () => {
+    const seen = catchExceptions();
+    await using server = await startServer(echo, { host: localhost });
+    for (const end of [() => server.closeClients(), () => server.abortClients()]) {
+      const client = await new NodeClient(server.port).connected();
+      await until(() => server.connections === 1);
+      end();
+      await client.closed;
+      await until(() => server.connections === 0);
+    }
+    expect(seen).toEqual([]);
+  });
+
+  test('disposing twice is fine', async () => {
+    const server = await startServer(echo, { host: localhost });
+    const both = [server[Symbol.asyncDispose](), server[Symbol.asyncDispose]()];
+    await Promise.all(both);
+    await server[Symbol.asyncDispose]();
+  });
+
   test('waitClosed can be cancelled', async () => {
     await using server = await startServer(echo, { host: localhost });
     const task = createTask(() => server.waitClosed());
