@@ -1,8 +1,8 @@
 // Runs rows of a micro benchmark, each in processes of its own, and prints medians as a table.
 //
-// A row is `async (uvio) => operations`, run inside `uvio.run`; its rate is operations per second of
-// CPU time (all threads, so that a busy machine disturbs little). A row marked `bytes` gives bytes a
-// piece instead.
+// A row is `async (uvio) => operations`, run inside `uvio.run`; its rate is operations per second
+// of CPU time (all threads, so that a busy machine disturbs little). A row marked `bytes` gives
+// bytes a piece instead.
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

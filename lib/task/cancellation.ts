@@ -1,8 +1,8 @@
 /**
  * Cancel errors and their delivery to waits.
  *
- * In: who cancels and why, and the waits concerned. Out: rejected waits. Never: recursion (chains of
- * tasks that await one another may be long), user code called before all flags are set.
+ * In: who cancels and why, and the waits concerned. Out: rejected waits. Never: recursion (chains
+ * of tasks that await one another may be long), user code called before all flags are set.
  */
 import { CancelledError } from '../base/errors.ts';
 import type { Frame } from './frame.ts';
@@ -115,6 +115,9 @@ export function asCancellation(error: unknown): CancelledError | null {
   return code === 'ABORT_ERR' && cause instanceof CancelledError ? cause : null;
 }
 
+/** A task that was refused so often runs in circles: debug mode tells. */
+const manyRefusals = 100;
+
 class LateRejection {
   readonly #reject: (error: unknown) => void;
   readonly #error: unknown;
@@ -136,11 +139,15 @@ class LateRejection {
  */
 export function cancelledPromise(error: unknown): Promise<never> {
   const frame = frameStorage.getStore();
-  const task = frame?.task;
   if (frame === undefined || frame.loop.closed) return Promise.reject(error);
-  if (task !== null && task !== undefined && !task.refused) {
-    task.refused = true;
-    return Promise.reject(error);
+  const { task, loop } = frame;
+  if (task !== null) {
+    task.refused++;
+    if (task.refused === 1) return Promise.reject(error);
+    if (task.refused === manyRefusals && loop.debug) {
+      const message = `${task.describe()} catches its cancellation again and again`;
+      loop.callExceptionHandler({ message, error, task });
+    }
   }
-  return new Promise((_, reject) => frame.loop.enqueue(new LateRejection(reject, error)));
+  return new Promise((_, reject) => loop.enqueue(new LateRejection(reject, error)));
 }

@@ -124,4 +124,3 @@ contextHooks.run = (vars, fn) => {
   const frame = new Frame(loop, null, loopState(loop).root, { vars: vars as Vars });
   frameStorage.run(frame, fn);
 };
-contextHooks.atRoot = (fn) => frameStorage.run(undefined, fn);

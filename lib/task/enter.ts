@@ -1,8 +1,8 @@
 /**
  * Running a user's function inside a region.
  *
- * In: a region and a function. Out: a promise of its result. Never: a call stack that grows with the
- * depth of scopes.
+ * In: a region and a function. Out: a promise of its result. Never: a call stack that grows with
+ * the depth of scopes.
  */
 import { frameStorage } from './frame.ts';
 import type { ScopeNode } from './scope-node.ts';

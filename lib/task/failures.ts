@@ -1,8 +1,8 @@
 /**
  * Errors of futures and tasks that nobody took.
  *
- * In: a failed future. Out: a report to the loop's exception handler when the future is collected or
- * the run ends. Never: work for futures that succeed.
+ * In: a failed future. Out: a report to the loop's exception handler when the future is collected
+ * or the run ends. Never: work for futures that succeed.
  */
 import type { EventLoop } from '../loop/event-loop.ts';
 import { loopState } from './loop-state.ts';
@@ -22,9 +22,16 @@ export class Failure {
 
 const byFuture = new WeakMap<object, Failure>();
 let registry: FinalizationRegistry<Failure> | undefined;
+/** Those of all loops: what nobody took by the end of the process is reported there. */
+const open: Set<Failure> = new Set();
+
+function forget(failure: Failure): boolean {
+  open.delete(failure);
+  return loopState(failure.loop).failures.delete(failure);
+}
 
 function report(failure: Failure): void {
-  if (!loopState(failure.loop).failures.delete(failure)) return;
+  if (!forget(failure)) return;
   failure.loop.callExceptionHandler({ message: failure.message, error: failure.error });
 }
 
@@ -35,17 +42,25 @@ export function trackFailure(
   error: unknown,
   message: string,
 ): void {
-  registry ??= new FinalizationRegistry(report);
+  if (registry === undefined) {
+    registry = new FinalizationRegistry(report);
+    process.once('exit', () => {
+      for (const failure of [...open]) report(failure);
+    });
+  }
+  // Until its stack is read once, V8 keeps the receivers of its frames, the task among them.
+  if (error instanceof Error) void error.stack;
   const failure = new Failure(loop, error, message);
   byFuture.set(future, failure);
   loopState(loop).failures.add(failure);
+  open.add(failure);
   registry.register(future, failure);
 }
 
 /** Somebody has seen the error. */
 export function takeFailure(future: object): void {
   const failure = byFuture.get(future);
-  if (failure !== undefined) loopState(failure.loop).failures.delete(failure);
+  if (failure !== undefined) forget(failure);
 }
 
 /** Reports what nobody took by the end of a run. */

@@ -62,7 +62,7 @@ export class Future<T = unknown> implements PromiseLike<T> {
     throw this.failure();
   }
 
-  /** The error, or undefined for a value; CancelledError is thrown; InvalidStateError when not done. */
+  /** The error, or undefined for a value. Throws CancelledError; InvalidStateError if not done. */
   exception(): unknown {
     if (this.status === RESOLVED) return undefined;
     const error = this.failure();

@@ -99,9 +99,9 @@ export class TaskGroup implements AsyncDisposable {
   }
 
   /**
-   * Starts `fn` and waits until it calls `started(value)` on its last argument. An error before that
-   * is thrown here; InvalidStateError when it ends without calling. When this wait is cancelled,
-   * the task is cancelled and awaited. (trio: nursery.start)
+   * Starts `fn` and waits until it calls `started(value)` on its last argument. An error before
+   * that is thrown here; InvalidStateError when it ends without calling. When this wait is
+   * cancelled, the task is cancelled and awaited. (trio: nursery.start)
    */
   async start<T, A extends unknown[]>(
     fn: (...args: [...A, TaskStatus<T>]) => Awaitable<unknown>,

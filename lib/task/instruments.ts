@@ -4,8 +4,8 @@
  * In: the moments of a task, when the loop has instruments. Out: calls to them. Never: a cost when
  * it has none, beyond looking.
  *
- * A wake-up resolves a promise, and the task goes on in a microtask. Its step is therefore framed by
- * two microtasks of ours. What a function does after awaiting something foreign is not seen.
+ * A wake-up resolves a promise, and the task goes on in a microtask. Its step is therefore framed
+ * by two microtasks of ours. What a function does after awaiting something foreign is not seen.
  */
 import type { EventLoop } from '../loop/event-loop.ts';
 import type { Task } from './task.ts';

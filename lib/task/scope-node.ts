@@ -1,11 +1,12 @@
 /**
  * Cancel regions: a tree per loop, with the waits that go on in each.
  *
- * In: cancel, shield, leave. Out: `effective`, one field that says whether waits in here reject, and
- * why. Never: recursion over the tree (groups nest 10,000 deep), unordered walks.
+ * In: cancel, shield, leave. Out: `effective`, one field that says whether waits in here reject,
+ * and why. Never: recursion over the tree (groups nest 10,000 deep), unordered walks.
  *
  * Invariants:
- *  - `effective` = the owner's `own`, else the parent's unless `shield`; kept up to date when any of them changes,
+ *  - `effective` = the owner's `own`, else the parent's unless `shield`; kept up to date when any
+ *    of them changes,
  *    so that the start of a wait reads one field.
  *  - The parent of an open region is open: whoever leaves hands children and waits to its parent.
  *  - A task is a region, too. The loop's root region keeps all tasks alive.

@@ -1,8 +1,8 @@
 /**
  * Cancellation on its way out of uvio (AbortSignal), and foreign promises on their way in.
  *
- * In: a region or a promise. Out: one signal per region, made when asked for. Never: a listener that
- * stays behind; the signals listen to nothing, regions abort them.
+ * In: a region or a promise. Out: one signal per region, made when asked for. Never: a listener
+ * that stays behind; the signals listen to nothing, regions abort them.
  */
 import type { CancelledError } from '../base/errors.ts';
 import { edgeShielded, openNode } from './cancellation.ts';

@@ -1,7 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect } from 'vitest';
 import { CancelledError, InvalidStateError } from '../../lib/base/errors.ts';
+import { wait } from '../../lib/task/combinators.ts';
+import { reportFailures } from '../../lib/task/failures.ts';
 import { getRunningLoop } from '../../lib/task/run.ts';
+import { CancelScope } from '../../lib/task/scope.ts';
 import { checkpoint, sleep, sleepForever } from '../../lib/task/sleep.ts';
 import { allTasks, createTask, currentTask, spawn, type Task } from '../../lib/task/task.ts';
 import { failure, never, runTest } from './support.ts';
@@ -430,5 +435,60 @@ describe('errors that nobody takes', () => {
     await checkpoint();
     looked.exception();
     expect(reports).toEqual([]);
+  });
+
+  runTest('are reported when the task was collected', async () => {
+    const reports: string[] = [];
+    const loop = getRunningLoop();
+    loop.setExceptionHandler((_loop, context) => reports.push(context.message));
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    createTask({ name: 'lost' }, () => Promise.reject(new Error('x')));
+    while (reports.length === 0) {
+      await new Promise((resolve) => setImmediate(resolve));
+      collect();
+    }
+    expect(reports).toEqual(["Task 'lost' failed and nobody took its error"]);
+  });
+
+  runTest('are reported together with where the task was created, in debug mode', async () => {
+    const reports: string[] = [];
+    const loop = getRunningLoop();
+    loop.debug = true;
+    loop.setExceptionHandler((_loop, context) => reports.push(context.message));
+    createTask(() => Promise.reject(new Error('x')));
+    await checkpoint();
+    await checkpoint();
+    loop.debug = false;
+    reportFailures(loop);
+    expect(reports[0]).toMatch(/task\.test\.ts/);
+  });
+
+  runTest('are not kept back by a callback that only looks that it is done', async () => {
+    const reports: string[] = [];
+    const loop = getRunningLoop();
+    loop.setExceptionHandler((_loop, context) => reports.push(context.message));
+    const task = createTask(() => Promise.reject(new Error('x')));
+    task.addDoneCallback(() => {});
+    await wait([task]);
+    reportFailures(loop);
+    expect(reports).toHaveLength(1);
+  });
+});
+
+describe('a loop that catches its cancellation', () => {
+  runTest('is reported in debug mode', async () => {
+    const reports: string[] = [];
+    const loop = getRunningLoop();
+    loop.debug = true;
+    loop.setExceptionHandler((_loop, context) => reports.push(context.message));
+    await createTask({ name: 'stubborn' }, () =>
+      new CancelScope().run(async (scope) => {
+        scope.cancel();
+        for (let i = 0; i < 150; i++) await sleep(1).catch(() => {});
+      }),
+    );
+    loop.debug = false;
+    expect(reports).toEqual(["Task 'stubborn' catches its cancellation again and again"]);
   });
 });

@@ -1,4 +1,4 @@
-// Lets plain Node run the TypeScript of this repository: for tests that need a process of their own.
+// Lets plain Node run the TypeScript of this repository, for tests with a process of their own.
 import { readFileSync } from 'node:fs';
 import { register } from 'node:module';
 import { fileURLToPath } from 'node:url';
