@@ -4,11 +4,11 @@
  * In: the context of the call. Out: one object for all streams of a server. Never: one per stream.
  */
 import { AsyncResource } from 'node:async_hooks';
+import type { CallbackContext } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { topVars } from '../task/context.ts';
 import { currentFrame, Frame, frameStorage } from '../task/frame.ts';
 import { loopState } from '../task/loop-state.ts';
-import type { CallbackContext } from './stream.ts';
 
 class SharedContext implements CallbackContext {
   // Carries the stores of all AsyncLocalStorages, the frame's included.

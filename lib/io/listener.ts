@@ -5,9 +5,14 @@
  * after a failed or cancelled start.
  */
 import type { WaitOptions } from '../base/errors.ts';
-import type { ListenerHandle, ListenerSink, SocketAddress, StreamHandle } from '../loop/backend.ts';
+import type {
+  CallbackContext,
+  ListenerHandle,
+  ListenerSink,
+  SocketAddress,
+  StreamHandle,
+} from '../loop/backend.ts';
 import { Waiter } from '../task/waiter.ts';
-import type { CallbackContext } from './stream.ts';
 import type { UnixFile } from './unix-file.ts';
 
 /** The server, as its listeners see it. */

@@ -4,12 +4,11 @@
  * In: a factory of protocols. Out: their callbacks. Never: tasks.
  */
 import { argTypeError } from '../base/errors.ts';
-import type { StreamHandle } from '../loop/backend.ts';
+import type { CallbackContext, StreamHandle } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import type { StreamLimits } from './limits.ts';
 import type { StreamProtocol } from './protocols.ts';
 import { StreamServer } from './server.ts';
-import type { CallbackContext } from './stream.ts';
 import { StreamTransport } from './transport.ts';
 
 export type ProtocolFactory<P extends StreamProtocol = StreamProtocol> = () => P;

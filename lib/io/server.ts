@@ -5,7 +5,7 @@
  * happens on a stream (see protocol-server.ts and handler-server.ts).
  */
 import { type CancelledError, ClosedResourceError, type WaitOptions } from '../base/errors.ts';
-import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
+import type { CallbackContext, SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { Waiter } from '../task/waiter.ts';
 import { captureContext } from './callback-context.ts';
@@ -13,13 +13,7 @@ import { cancellationPending } from './cancelled.ts';
 import type { StreamLimits } from './limits.ts';
 import type { Listener, ListenerOwner } from './listener.ts';
 import type { Server } from './net-types.ts';
-import {
-  type CallbackContext,
-  flagDismissed,
-  inertSink,
-  type Stream,
-  type StreamOwner,
-} from './stream.ts';
+import { flagDismissed, inertSink, type Stream, type StreamOwner } from './stream.ts';
 
 /** Accepted above `maxConnections`, in the batch of the last one: waits unread for its turn. */
 class HeldStream implements StreamSink {

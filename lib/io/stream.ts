@@ -5,18 +5,10 @@
  * Never: protocols, promises.
  */
 import type { Data } from '../base/errors.ts';
-import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
+import type { CallbackContext, SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { dataBytes } from './data.ts';
 import type { StreamLimits } from './limits.ts';
-
-/**
- * The context in which protocol callbacks run. One object is shared by all streams of a server or
- * connect call, so that a backend can enter it once for a run of records.
- */
-export interface CallbackContext {
-  run<A>(fn: (arg: A) => void, arg: A): void;
-}
 
 /** A server; told when one of its streams is gone. */
 export interface StreamOwner {
@@ -158,7 +150,7 @@ export const unknownAddress: SocketAddress = Object.freeze({
 });
 
 /** For a stream that is aborted before anybody had it. */
-export const inertSink: StreamSink & { readonly context: CallbackContext | null } = {
+export const inertSink: StreamSink = {
   context: null,
   onData(): void {},
   onAlloc: (): Uint8Array => new Uint8Array(1),

@@ -6,13 +6,12 @@
  */
 import { Buffer } from 'node:buffer';
 import { argTypeError, ClosedResourceError, type Data } from '../base/errors.ts';
-import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
+import type { CallbackContext, SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { checkData, joinData } from './data.ts';
 import { checkWaterMarks, type StreamLimits } from './limits.ts';
 import type { BufferedProtocol, Protocol, StreamProtocol, Transport } from './protocols.ts';
 import {
-  type CallbackContext,
   flagBuffered,
   flagGone,
   flagOverHighWater,
