@@ -97,8 +97,8 @@ export class StreamConnection extends ReadingStream implements Connection {
     const rare = this.getRare();
     if (rare.controller === null) {
       rare.controller = new AbortController();
-      if (this.has(flagGone) || this.state === stateAborted)
-        rare.controller.abort(this.goneReason());
+      const gone = this.has(flagGone) || this.state === stateAborted;
+      if (gone) rare.controller.abort(this.goneReason());
     }
     return rare.controller.signal;
   }
@@ -210,9 +210,11 @@ export class StreamConnection extends ReadingStream implements Connection {
     this.endDrains(this.drainError(loss));
     const closers = rare.closers;
     rare.closers = [];
-    // Who aborts does not ask whether the bytes arrived.
-    const told = loss === null || this.state === stateAborted ? null : this.tellLoss(loss);
-    for (const closer of closers) closer.finish(told);
+    for (const closer of closers) {
+      // Who aborts does not ask whether the bytes arrived.
+      const told = loss === null || this.state === stateAborted ? null : this.tellLoss(loss);
+      closer.finish(told);
+    }
     rare.controller?.abort(this.goneReason());
   }
 

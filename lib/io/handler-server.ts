@@ -7,7 +7,7 @@ import { argTypeError, BrokenResourceError, ClosedResourceError } from '../base/
 import type { StreamHandle } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { FAILED, type Future, RESOLVED } from '../task/future.ts';
-import { type HandlerOwner, startHandlerTask, type Task } from '../task/task.ts';
+import { startHandlerTask, type Task, type TaskOwner } from '../task/task.ts';
 import { StreamConnection } from './connection.ts';
 import type { StreamLimits } from './limits.ts';
 import type { ConnectionHandler } from './net-types.ts';
@@ -15,15 +15,14 @@ import { StreamServer } from './server.ts';
 import { flagDismissed, flagGone, flagServed, type Stream } from './stream.ts';
 
 /** A connection that a handler serves. It stays in the server's list until that has ended, too. */
-class ServedConnection extends StreamConnection {
+class ServedConnection extends StreamConnection implements TaskOwner {
   #task: Task | null = null;
 
   /** The server has put it into its list. */
   start(): void {
     const { loop, handler } = this.owner as HandlerServer;
     // The connection itself is told of the task's end: no map, no closure.
-    const owner = this as unknown as HandlerOwner;
-    const task = startHandlerTask(loop, null, null, handler, this, owner);
+    const task = startHandlerTask(loop, null, null, handler, this, this);
     if (!this.has(flagServed)) this.#task = task;
   }
 

@@ -95,6 +95,15 @@ describe('close', () => {
     await connection.close();
   });
 
+  test('tells of a loss also when an ignored write was waiting', async () => {
+    const { connection, stream } = fakeConnection({ highWaterBytes: 1 });
+    stream.stuck = true;
+    void connection.write('lost');
+    stream.sink?.onClosed(reset);
+    expect((await errorOf(connection.close())).cause).toBe(reset);
+    await connection.close();
+  });
+
   test('tells when the flush failed, also as dispose', async () => {
     const { connection, stream } = fakeConnection();
     void connection.write('lost');
