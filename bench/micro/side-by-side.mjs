@@ -38,7 +38,7 @@ function round(value) {
 }
 
 /**
- * @param rows name -> { unit, ours, node }: async functions that give a number. `node` may be missing.
+ * @param rows name -> { unit, ours, node }: give a promise of a number each. `node` may be missing.
  * Options: --rounds, --policy pure|native, --only PART, --json FILE.
  */
 export async function main(script, rows) {
