@@ -20,7 +20,6 @@ import type {
   ListenUnix,
 } from '../backend.ts';
 import { PureConnect, PureListener, tcpListenOptions, unixListenOptions } from './listener.ts';
-import { Staging } from './staging.ts';
 import type { PureStream } from './stream.ts';
 import { PureTimer } from './timer.ts';
 
@@ -30,8 +29,6 @@ export class PureBackend implements Backend {
   readonly name = 'pure' as const;
   /** @internal */
   readonly host: BackendHost;
-  /** @internal */
-  readonly staging: Staging = new Staging();
   /** @internal */
   readonly streams: Set<PureStream> = new Set();
   /** @internal */
