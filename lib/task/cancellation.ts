@@ -142,9 +142,9 @@ export function cancelledPromise(error: unknown): Promise<never> {
   if (frame === undefined || frame.loop.closed) return Promise.reject(error);
   const { task, loop } = frame;
   if (task !== null) {
-    task.refused++;
-    if (task.refused === 1) return Promise.reject(error);
-    if (task.refused === manyRefusals && loop.debug) {
+    const refused = ++task.needExtra().refused;
+    if (refused === 1) return Promise.reject(error);
+    if (refused === manyRefusals && loop.debug) {
       const message = `${task.describe()} catches its cancellation again and again`;
       loop.callExceptionHandler({ message, error, task });
     }

@@ -21,7 +21,7 @@ export interface VarsBox {
   vars: Vars | null;
 }
 
-/** The value in AsyncLocalStorage. `ScopeNode` extends it, so entering a scope makes one object. */
+/** The value in AsyncLocalStorage. A `ScopeNode` is one, too: entering a scope makes one object. */
 export class Frame {
   readonly loop: EventLoop;
   /** The running task; null in callbacks and outside of tasks. */
@@ -30,11 +30,10 @@ export class Frame {
   readonly scope: ScopeNode;
   readonly box: VarsBox;
 
-  constructor(loop: EventLoop, task: Task | null, scope: ScopeNode | null, box: VarsBox) {
+  constructor(loop: EventLoop, task: Task | null, scope: ScopeNode, box: VarsBox) {
     this.loop = loop;
     this.task = task;
-    // A ScopeNode is its own innermost region.
-    this.scope = scope ?? (this as unknown as ScopeNode);
+    this.scope = scope;
     this.box = box;
   }
 }

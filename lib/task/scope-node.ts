@@ -14,7 +14,7 @@
 import { CancelledError } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { deliver } from './cancellation.ts';
-import { Frame, type VarsBox } from './frame.ts';
+import type { Frame, VarsBox } from './frame.ts';
 import type { Task } from './task.ts';
 import type { Waiter } from './waiter.ts';
 
@@ -31,7 +31,10 @@ export interface NodeOwner {
 /** In `effective` of a region that was left: sends waits the slow way, to the region around. */
 const leftMarker: CancelledError = new CancelledError('The scope was left');
 
-export class ScopeNode extends Frame {
+export class ScopeNode implements Frame {
+  readonly loop: EventLoop;
+  readonly task: Task | null;
+  readonly box: VarsBox;
   parent: ScopeNode | null;
   /** Circular lists by their first member. */
   children: ScopeNode | null;
@@ -53,7 +56,9 @@ export class ScopeNode extends Frame {
     box: VarsBox,
     shield: boolean,
   ) {
-    super(loop, task, null, box);
+    this.loop = loop;
+    this.task = task;
+    this.box = box;
     this.parent = parent;
     this.children = null;
     this.waiters = null;
@@ -65,6 +70,11 @@ export class ScopeNode extends Frame {
     this.left = false;
     this.controller = null;
     if (parent !== null) adopt(parent, this);
+  }
+
+  /** As a frame: its own innermost region. No field, for there is one node per task. */
+  get scope(): ScopeNode {
+    return this;
   }
 
   addWaiter(waiter: Waiter<unknown>): void {

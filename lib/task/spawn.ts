@@ -12,7 +12,14 @@ import { currentFrame, currentLoop, type Frame } from './frame.ts';
 import { noteSpawned } from './instruments.ts';
 import { loopState } from './loop-state.ts';
 import { childrenOf, type ScopeNode } from './scope-node.ts';
-import { type AnyCoro, type Coro, Task, type TaskOptions, type TaskOwner } from './task.ts';
+import {
+  type AnyCoro,
+  type Coro,
+  Task,
+  type TaskOptions,
+  type TaskOwner,
+  type TaskStart,
+} from './task.ts';
 
 /** Destroy hooks would cost a finalizer per task. */
 const withoutDestroy = { requireManualDestroy: true };
@@ -71,8 +78,9 @@ export function makeTask<T>(
   task.vars = frame === undefined ? topVars() : frame.box.vars;
   if (owner === null && frame !== undefined) task.creator = frame.task;
   if (options?.name !== undefined) task.needExtra().name = options.name;
-  if (context?.resource) task.resource = context.resource;
-  else if (options?.eagerStart !== true) task.resource = new AsyncResource('UVIO', withoutDestroy);
+  const start = task.start as TaskStart;
+  if (context?.resource) start.resource = context.resource;
+  else if (options?.eagerStart !== true) start.resource = new AsyncResource('UVIO', withoutDestroy);
   if (loop.debug) task.needExtra().stack = creationStack();
   if (loop.instruments.length > 0) noteSpawned(loop, task as Task);
   return task;

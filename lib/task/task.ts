@@ -49,6 +49,14 @@ export interface TaskOwner extends FutureObserver {
   readonly group?: TaskGroup;
 }
 
+/** @internal */
+export interface TaskStart {
+  readonly fn: AnyCoro;
+  readonly args: unknown[];
+  /** The creator's async context. */
+  resource: AsyncResource | null;
+}
+
 interface TaskExtra {
   name: string | null;
   /** Where it was created, in debug mode. */
@@ -56,6 +64,8 @@ interface TaskExtra {
   /** The latest edge cancellation. */
   lastCancel: CancelledError | null;
   cancelCount: number;
+  /** Waits refused so far: from the second one on through the ready queue. */
+  refused: number;
 }
 
 /** @internal */
@@ -78,14 +88,8 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
   pendingCancel: CancelledError | null;
   /** @internal What most tasks do not need: memory. */
   extra: TaskExtra | null;
-  /** @internal Waits refused so far: from the second one on through the ready queue. */
-  refused: number;
-  /** @internal Null once started. */
-  fn: AnyCoro | null;
-  /** @internal */
-  args: unknown[] | null;
-  /** @internal The creator's async context, until the start. */
-  resource: AsyncResource | null;
+  /** @internal What to run; null once started. */
+  start: TaskStart | null;
   /** @internal */
   vars: Vars | null;
 
@@ -105,10 +109,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
     this.creator = null;
     this.pendingCancel = null;
     this.extra = null;
-    this.refused = 0;
-    this.fn = fn;
-    this.args = args;
-    this.resource = null;
+    this.start = { fn, args, resource: null };
     this.vars = null;
     loop.liveTasks++;
   }
@@ -139,7 +140,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
 
   get state(): 'pending' | 'running' | 'waiting' | 'done' {
     if (this.status !== PENDING) return 'done';
-    if (this.fn !== null) return 'pending';
+    if (this.start !== null) return 'pending';
     if (currentFrame()?.task === (this as Task)) return 'running';
     return waitersOf(taskNodes(this.root, true).nodes).length > 0 ? 'waiting' : 'running';
   }
@@ -165,7 +166,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
 
   /** @internal */
   needExtra(): TaskExtra {
-    this.extra ??= { name: null, stack: null, lastCancel: null, cancelCount: 0 };
+    this.extra ??= { name: null, stack: null, lastCancel: null, cancelCount: 0, refused: 0 };
     return this.extra;
   }
 
@@ -185,7 +186,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
     const extra = this.needExtra();
     extra.cancelCount++;
     extra.lastCancel = error;
-    if (this.fn !== null) {
+    if (this.start !== null) {
       this.pendingCancel ??= error;
       // A task that waits for its group's limit ends without its turn.
       this.loop.enqueue(this);
@@ -259,9 +260,9 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
 
   /** @internal From the ready queue. */
   runJob(): void {
-    if (this.fn === null || this.status !== PENDING) return;
+    if (this.start === null || this.status !== PENDING) return;
     if (this.pendingCancel !== null) {
-      this.fn = null;
+      this.start = null;
       this.end(CANCELLED, this.pendingCancel);
     } else {
       this.begin();
@@ -270,17 +271,13 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
 
   /** @internal */
   begin(): void {
-    const fn = this.fn as AnyCoro;
-    const args = this.args as unknown[];
-    const resource = this.resource;
-    this.fn = null;
-    this.args = null;
-    this.resource = null;
-    if (this.loop.instruments.length === 0) this.#run(resource, fn, args);
-    else noteStep(this.loop, this as Task, () => this.#run(resource, fn, args));
+    const start = this.start as TaskStart;
+    this.start = null;
+    if (this.loop.instruments.length === 0) this.#run(start);
+    else noteStep(this.loop, this as Task, () => this.#run(start));
   }
 
-  #run(resource: AsyncResource | null, fn: AnyCoro, args: unknown[]): void {
+  #run({ fn, args, resource }: TaskStart): void {
     try {
       if (resource === null) frameStorage.run(this.root, runFunction, fn, args);
       else resource.runInAsyncScope(runInFrame, null, this.root, fn, args);
@@ -302,8 +299,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
     this.loop.liveTasks--;
     this.root.leave();
     this.pendingCancel = null;
-    this.args = null;
-    this.resource = null;
+    this.start = null;
     this.owner = null;
     this.settle(status, outcome, owner !== null);
     if (this.loop.instruments.length > 0) noteExited(this.loop, this as Task);
