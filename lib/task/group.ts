@@ -17,6 +17,7 @@ import { currentFrame } from './frame.ts';
 import { CANCELLED, FAILED, type Future } from './future.ts';
 import { GroupResults } from './group-results.ts';
 import { GroupWaiter, Starting, type TaskStatus } from './group-waits.ts';
+import { loopState } from './loop-state.ts';
 import { CancelScope } from './scope.ts';
 import { childrenOf, type ScopeNode } from './scope-node.ts';
 import { type Coro, makeTask, readSpawnArgs, type Task, type TaskOptions } from './task.ts';
@@ -31,8 +32,6 @@ export interface TaskGroupOptions {
   /** Errors of tasks do not stop the others; they are thrown together at the end. Default false. */
   supervise?: boolean;
 }
-
-let groupCount = 0;
 
 /**
  * Tasks with one parent. The group ends when all have ended. If a task or the body throws, the
@@ -65,11 +64,11 @@ export class TaskGroup implements AsyncDisposable {
   constructor(options: TaskGroupOptions = {}) {
     const { limit = Infinity } = options;
     if (!(limit >= 1)) throw new RangeError(`limit must be at least 1. Received ${limit}`);
-    this.name = options.name ?? `group-${++groupCount}`;
     this.#limit = limit;
     this.#supervise = options.supervise ?? false;
     this.cancelScope = new CancelScope();
     this.#node = this.cancelScope.enter();
+    this.name = options.name ?? `group-${++loopState(this.#node.loop).lastGroupId}`;
     this.cancelScope.onNodeCancelled = (error): void => this.#dropQueued(error);
   }
 

@@ -15,11 +15,13 @@ export class LoopState {
   readonly failures: Set<Failure>;
   /** Ids count per loop, so that two simulated runs name their tasks alike. */
   lastTaskId: number;
+  lastGroupId: number;
 
   constructor(loop: EventLoop) {
     this.root = new ScopeNode(loop, null, null, { vars: null }, false);
     this.failures = new Set();
     this.lastTaskId = 0;
+    this.lastGroupId = 0;
   }
 }
 
