@@ -20,7 +20,8 @@ import { GroupWaiter, Starting, type TaskStatus } from './group-waits.ts';
 import { loopState } from './loop-state.ts';
 import { CancelScope } from './scope.ts';
 import { childrenOf, type ScopeNode } from './scope-node.ts';
-import { type Coro, makeTask, readSpawnArgs, type Task, type TaskOptions } from './task.ts';
+import { makeTask, readSpawnArgs } from './spawn.ts';
+import type { Coro, Task, TaskOptions } from './task.ts';
 import { Waiter } from './waiter.ts';
 
 export type { TaskStatus } from './group-waits.ts';

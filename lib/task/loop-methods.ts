@@ -7,14 +7,8 @@
 import { EventLoop } from '../loop/event-loop.ts';
 import { currentFrame } from './frame.ts';
 import { Future } from './future.ts';
-import {
-  type AnyCoro,
-  type Coro,
-  readSpawnArgs,
-  spawnTask,
-  type Task,
-  type TaskOptions,
-} from './task.ts';
+import { readSpawnArgs, spawnTask } from './spawn.ts';
+import type { AnyCoro, Coro, Task, TaskOptions } from './task.ts';
 
 declare module '../loop/event-loop.ts' {
   interface EventLoop {

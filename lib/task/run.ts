@@ -13,7 +13,8 @@ import { reportFailures } from './failures.ts';
 import { currentFrame, currentLoop } from './frame.ts';
 import { CANCELLED } from './future.ts';
 import { forgetLoop } from './loop-state.ts';
-import { type AnyCoro, allTasks, spawnTask, type Task } from './task.ts';
+import { spawnTask } from './spawn.ts';
+import { type AnyCoro, allTasks, type Task } from './task.ts';
 
 export interface RunOptions {
   /** Overrides `setLoopPolicy` for this run. */

@@ -7,7 +7,8 @@ import { CancelledError } from '../base/errors.ts';
 import { isThenable } from './enter.ts';
 import { currentFrame, currentLoop } from './frame.ts';
 import { CANCELLED, FAILED, Future, PENDING, RESOLVED } from './future.ts';
-import { type AnyCoro, type Coro, spawnTask } from './task.ts';
+import { spawnTask } from './spawn.ts';
+import type { AnyCoro, Coro } from './task.ts';
 
 /**
  * What combinators accept: a function (becomes a task), a Task or Future, or a promise that

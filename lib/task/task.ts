@@ -201,6 +201,13 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
   deliverPending(): void {
     const error = this.pendingCancel;
     if (error === null) return;
+    const { children, waiters: only, controller } = this.root;
+    if (children === null && controller === null && only !== null && only.next === only) {
+      // One wait and no scopes, as most tasks: no lists.
+      this.pendingCancel = null;
+      deliver([only], error);
+      return;
+    }
     const { nodes, shields } = taskNodes(this.root, false);
     const waiters = waitersOf(nodes);
     if (waiters.length > 0) {
@@ -366,13 +373,4 @@ class EndWaiter extends FutureWaiter<void> {
 /** @internal */
 export type HandlerOwner = TaskOwner;
 
-export {
-  allTasks,
-  createTask,
-  currentTask,
-  makeTask,
-  readSpawnArgs,
-  spawn,
-  spawnTask,
-  startHandlerTask,
-} from './spawn.ts';
+export { allTasks, createTask, currentTask, spawn } from './spawn.ts';
