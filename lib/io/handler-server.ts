@@ -7,7 +7,8 @@ import { argTypeError, BrokenResourceError, ClosedResourceError } from '../base/
 import type { StreamHandle } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { FAILED, type Future, RESOLVED } from '../task/future.ts';
-import { startHandlerTask, type Task, type TaskOwner } from '../task/task.ts';
+import { startHandlerTask } from '../task/spawn.ts';
+import type { Task, TaskOwner } from '../task/task.ts';
 import { StreamConnection } from './connection.ts';
 import type { StreamLimits } from './limits.ts';
 import type { ConnectionHandler } from './net-types.ts';
