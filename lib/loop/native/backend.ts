@@ -22,12 +22,7 @@ import type {
 } from '../backend.ts';
 import { loadBinding, type NativeInfo } from './binding.ts';
 import { type Endpoint, getHub, type NativeHub } from './hub.ts';
-import {
-  LISTEN_IPV6_ONLY,
-  LISTEN_NO_DELAY,
-  LISTEN_PAUSED,
-  LISTEN_REUSE_PORT,
-} from './layout.ts';
+import { LISTEN_IPV6_ONLY, LISTEN_NO_DELAY, LISTEN_PAUSED, LISTEN_REUSE_PORT } from './layout.ts';
 import { NativeConnect, NativeListener } from './listener.ts';
 import { NativeStream } from './stream.ts';
 

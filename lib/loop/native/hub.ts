@@ -11,6 +11,7 @@ import type { BackendHost, CallbackContext, SocketAddress } from '../backend.ts'
 import type { NativeBackend } from './backend.ts';
 import type { Loaded } from './binding.ts';
 import { loadBinding } from './binding.ts';
+import type { Binding, Shared } from './layout.ts';
 import {
   CTL_ADDR_FAMILY,
   CTL_ADDR_PORT,
@@ -34,7 +35,6 @@ import {
   REC_TIMER,
   SYSCALLS,
 } from './layout.ts';
-import type { Binding, Shared } from './layout.ts';
 import type { NativeConnect, NativeListener } from './listener.ts';
 import { NativeStream } from './stream.ts';
 
@@ -129,7 +129,11 @@ export class NativeHub {
     const count = ctl[CTL_OUT_COUNT] as number;
     const last = count * 3 - 3;
     ctl[CTL_OUT_POS] = at + length;
-    if (count > 0 && out[last] === id && (out[last + 1] as number) + (out[last + 2] as number) === at) {
+    if (
+      count > 0 &&
+      out[last] === id &&
+      (out[last + 1] as number) + (out[last + 2] as number) === at
+    ) {
       out[last + 2] = (out[last + 2] as number) + length;
       return;
     }

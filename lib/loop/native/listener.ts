@@ -4,12 +4,7 @@
  * In: records. Out: streams and errors to their sinks. Never: a sink called from inside a call.
  */
 import { systemError } from '../../base/errors.ts';
-import type {
-  ConnectRequest,
-  ConnectSink,
-  ListenerHandle,
-  ListenerSink,
-} from '../backend.ts';
+import type { ConnectRequest, ConnectSink, ListenerHandle, ListenerSink } from '../backend.ts';
 import type { NativeBackend } from './backend.ts';
 import { NativeStream } from './stream.ts';
 
