@@ -125,6 +125,7 @@ class Hub final : public EngineHost {
   void Turn();
   void ReadAll();
   bool ReadOne(Endpoint* endpoint);
+  const Chunk& CurrentChunk(bool bulk);
   void EmitEvents();
   bool Emit(Endpoint* endpoint, Record record);
   void Put(uint32_t id, Record record, int32_t a, int32_t b);
@@ -165,6 +166,7 @@ class Hub final : public EngineHost {
   int starved_ = 0;
   size_t bulk_bytes_ = 0;  // read in this round
   Chunk chunk_[2];
+  bool chunk_known_[2] = {false, false};
 
   uv_prepare_t prepare_;
   uv_check_t check_;

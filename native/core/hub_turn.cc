@@ -126,8 +126,7 @@ void Hub::Spin(bool active) {
 
 void Hub::ReadAll() {
   if (ready_.head == nullptr) return;
-  chunk_[0] = host_->GetChunk(false);
-  chunk_[1] = host_->GetChunk(true);
+  chunk_known_[0] = chunk_known_[1] = false;  // JavaScript may have detached them meanwhile
   List left = ready_;
   ready_ = List{};
   bulk_bytes_ = 0;
@@ -146,6 +145,15 @@ void Hub::ReadAll() {
   }
 }
 
+const Chunk& Hub::CurrentChunk(bool bulk) {
+  const int kind = bulk ? 1 : 0;
+  if (!chunk_known_[kind]) {
+    chunk_known_[kind] = true;
+    chunk_[kind] = host_->GetChunk(bulk);
+  }
+  return chunk_[kind];
+}
+
 // False: no room in the chunk; try again when JavaScript has given a new one.
 bool Hub::ReadOne(Endpoint* endpoint) {
   if (endpoint->interest == kInterestNone) {  // after an error event
@@ -158,7 +166,7 @@ bool Hub::ReadOne(Endpoint* endpoint) {
   }
   const bool bulk = endpoint->Has(kFlagBulk);
   int32_t* pos = &ctl_[bulk ? kCtlBulkPos : kCtlSmallPos];
-  const Chunk& chunk = chunk_[bulk ? 1 : 0];
+  const Chunk& chunk = CurrentChunk(bulk);
   const size_t used = static_cast<size_t>(*pos);
   const size_t space = used < chunk.len ? chunk.len - used : 0;
   if (space < (bulk ? kMinBulkSpace : kMinSmallSpace)) {
