@@ -35,7 +35,13 @@ function frameWith(box: VarsBox): Frame {
   return new Frame(loop, null, loopState(loop).root, box);
 }
 
+function captureVars(): unknown {
+  return currentBox().vars ?? undefined;
+}
+
 function withValue(vars: Vars | null, key: object, value: unknown): Vars {
+  // Until a first value there is nothing to find, and looking would cost each callback.
+  contextHooks.capture = captureVars;
   return new Map(vars).set(key, value);
 }
 
@@ -118,7 +124,6 @@ export function copyContext(): Context {
 }
 
 // Callbacks of the loop see the variables of where they were registered.
-contextHooks.capture = () => currentBox().vars ?? undefined;
 contextHooks.run = (vars, fn) => {
   const loop = currentLoop();
   const frame = new Frame(loop, null, loopState(loop).root, { vars: vars as Vars });
