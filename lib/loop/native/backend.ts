@@ -6,7 +6,7 @@
  */
 import { lookup } from 'node:dns';
 import { statSync, unlinkSync } from 'node:fs';
-import { systemError, systemErrorByCode } from '../../base/errors.ts';
+import { systemError } from '../../base/errors.ts';
 import type {
   Backend,
   BackendCounters,
