@@ -8,11 +8,11 @@ import { CancelledError } from '../base/errors.ts';
 import type { Frame } from './frame.ts';
 import { frameStorage } from './frame.ts';
 import { loopState } from './loop-state.ts';
-import type { ScopeNode } from './scope-node.ts';
+import { hasLeft, type Region } from './scope-node.ts';
 import type { Waiter } from './waiter.ts';
 
 /** The region whose cancellation made an error; none for the edge kind. */
-const origins = new WeakMap<CancelledError, ScopeNode>();
+const origins = new WeakMap<CancelledError, Region>();
 
 /**
  * Makes the error of one cancellation, shared by all waits that it ends. Without a stack unless
@@ -21,7 +21,7 @@ const origins = new WeakMap<CancelledError, ScopeNode>();
 export function cancelError(
   message: string,
   reason: unknown,
-  origin: ScopeNode | null,
+  origin: Region | null,
   debug: boolean,
 ): CancelledError {
   const options = reason === undefined ? {} : { reason, cause: reason };
@@ -42,7 +42,7 @@ export function cancelError(
  * The region that an error comes from, also when Node or the Web wrapped it in an AbortError
  * because it was the reason of a signal.
  */
-export function originOf(error: unknown): ScopeNode | undefined {
+export function originOf(error: unknown): Region | undefined {
   for (let depth = 0; depth < 4; depth++) {
     if (error instanceof CancelledError) {
       const origin = origins.get(error);
@@ -76,18 +76,18 @@ export function deliver(waiters: readonly Waiter<unknown>[], error: CancelledErr
 }
 
 /** Nearest region around that is still open. */
-export function openNode(node: ScopeNode): ScopeNode {
-  while (node.left) node = node.parent ?? loopState(node.loop).root;
+export function openNode(node: Region): Region {
+  while (hasLeft(node)) node = node.outer ?? loopState(node.loop).root;
   return node;
 }
 
 /** Whether an edge cancellation of its task is held back from this region by a shield. */
-export function edgeShielded(node: ScopeNode): boolean {
+export function edgeShielded(node: Region): boolean {
   const task = node.task;
-  let at: ScopeNode | null = node;
+  let at: Region | null = node;
   while (at !== null && at.task === task) {
     if (at.shield) return true;
-    at = at.parent;
+    at = at.outer;
   }
   return false;
 }

@@ -2,7 +2,7 @@
  * Finds tasks that await one another in a circle, which a cancellation has to break.
  */
 import type { Future } from './future.ts';
-import { type ScopeNode, taskNodes, waitersOf } from './scope-node.ts';
+import { type Region, taskNodes, waitersOf } from './scope-node.ts';
 import type { Waiter } from './waiter.ts';
 
 /** Longer circles are not found: every link of a chain may ask. */
@@ -12,9 +12,9 @@ const maxLinks = 1000;
 export function leadsTo(future: Future<unknown>, waiter: Waiter<unknown>): boolean {
   const open: Future<unknown>[] = [future];
   for (let i = 0; i < open.length && i < maxLinks; i++) {
-    const { root } = open[i] as { root?: ScopeNode };
-    if (root === undefined) continue;
-    for (const found of waitersOf(taskNodes(root, true).nodes)) {
+    const { task } = open[i] as { task?: Region };
+    if (task === undefined) continue;
+    for (const found of waitersOf(taskNodes(task, true).nodes)) {
       if (found === waiter) return true;
       const next = (found as { future?: Future<unknown> }).future;
       if (next !== undefined && !open.includes(next)) open.push(next);

@@ -5,7 +5,7 @@
  * the depth of scopes.
  */
 import { frameStorage } from './frame.ts';
-import type { ScopeNode } from './scope-node.ts';
+import type { Region } from './scope-node.ts';
 
 /** Scopes entered inside one another without a wait between them, before the next one gets one. */
 const maxSyncDepth = 50;
@@ -21,13 +21,13 @@ async function settle<T>(thenable: PromiseLike<T>): Promise<T> {
 }
 
 /** Awaits inside the region, so that its cancellation reaches a future that was returned. */
-export function awaitInNode<T>(node: ScopeNode, thenable: PromiseLike<T>): Promise<T> {
+export function awaitInNode<T>(node: Region, thenable: PromiseLike<T>): Promise<T> {
   return frameStorage.run(node, settle<T>, thenable);
 }
 
 /** Runs `fn` in the region and waits for its end. */
 export async function runInNode<T, A>(
-  node: ScopeNode,
+  node: Region,
   fn: (arg: A) => T | PromiseLike<T>,
   arg: A,
 ): Promise<T> {

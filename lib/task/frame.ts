@@ -9,7 +9,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { contextHooks, runningLoop } from '../loop/event-loop.ts';
 import { defaultLoop } from '../loop/policy.ts';
-import type { ScopeNode } from './scope-node.ts';
+import type { Region } from './scope-node.ts';
 import type { Task } from './task.ts';
 
 /** Context variables by their identity. Copied when one is set, so a snapshot is the map itself. */
@@ -21,16 +21,16 @@ export interface VarsBox {
   vars: Vars | null;
 }
 
-/** The value in AsyncLocalStorage. A `ScopeNode` is one, too: entering a scope makes one object. */
+/** The value in AsyncLocalStorage. Regions are frames, too: entering a scope makes one object. */
 export class Frame {
   readonly loop: EventLoop;
   /** The running task; null in callbacks and outside of tasks. */
   readonly task: Task | null;
   /** Innermost cancel region; the task's root region when there is no scope. */
-  readonly scope: ScopeNode;
+  readonly scope: Region;
   readonly box: VarsBox;
 
-  constructor(loop: EventLoop, task: Task | null, scope: ScopeNode, box: VarsBox) {
+  constructor(loop: EventLoop, task: Task | null, scope: Region, box: VarsBox) {
     this.loop = loop;
     this.task = task;
     this.scope = scope;

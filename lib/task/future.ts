@@ -79,13 +79,13 @@ export class Future<T = unknown> implements PromiseLike<T> {
 
   /** InvalidStateError when already done. */
   setResult(value: T): void {
-    this.#mustBePending();
+    checkPending(this as Future<unknown>);
     this.settle(RESOLVED, value);
   }
 
   /** InvalidStateError when already done. */
   setException(error: unknown): void {
-    this.#mustBePending();
+    checkPending(this as Future<unknown>);
     this.settle(error instanceof CancelledError ? CANCELLED : FAILED, error);
   }
 
@@ -194,10 +194,11 @@ export class Future<T = unknown> implements PromiseLike<T> {
   failureMessage(): string {
     return `${this.describe()} failed and nobody took its error`;
   }
+}
 
-  #mustBePending(): void {
-    if (this.status !== PENDING) throw new InvalidStateError(`${this.describe()} is already done`);
-  }
+function checkPending(future: Future): void {
+  if (future.status === PENDING) return;
+  throw new InvalidStateError(`${future.describe()} is already done`);
 }
 
 function hasTaker(observers: FutureObserver | Set<FutureObserver> | null): boolean {

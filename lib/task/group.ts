@@ -232,7 +232,7 @@ export class TaskGroup implements AsyncDisposable {
 
   /** Only a cancellation of a scope around is passed on; one of the task alone is its own end. */
   #noteOutside(error: CancelledError): void {
-    const parent = this.#node.parent;
+    const parent = this.#node.outer;
     if (parent !== null && openNode(parent).effective === error) this.#outside = error;
   }
 
@@ -246,7 +246,7 @@ export class TaskGroup implements AsyncDisposable {
     while (this.#live > 0) {
       const waiter = new GroupWaiter(this);
       this.#idle.add(waiter);
-      await waiter.begin(this.#node.parent === null ? null : openNode(this.#node.parent));
+      await waiter.begin(this.#node.outer === null ? null : openNode(this.#node.outer));
     }
   }
 

@@ -8,7 +8,7 @@
  *  - `effective` = the owner's `own`, else the parent's unless `shield`; kept up to date when any
  *    of them changes,
  *    so that the start of a wait reads one field.
- *  - The parent of an open region is open: whoever leaves hands children and waits to its parent.
+ *  - The region around an open one is open: whoever leaves hands children and waits to its parent.
  *  - A task is a region, too. The loop's root region keeps all tasks alive.
  */
 import { CancelledError } from '../base/errors.ts';
@@ -31,87 +31,74 @@ export interface NodeOwner {
 /** In `effective` of a region that was left: sends waits the slow way, to the region around. */
 const leftMarker: CancelledError = new CancelledError('The scope was left');
 
-export class ScopeNode implements Frame {
+/** A region; also the value in AsyncLocalStorage, so that entering one makes one object. */
+export interface Region extends Frame {
+  /** @internal The region around. */
+  outer: Region | null;
+  /** @internal Circular list by its first member. */
+  children: Region | null;
+  /** @internal One wait needs no set, and nearly all regions have at most one. */
+  waiters: Waiter<unknown> | Set<Waiter<unknown>> | null;
+  /** @internal Neighbours in the list of the region around. */
+  prev: Region;
+  /** @internal */
+  next: Region;
+  /** @internal What waits in here reject with, or null. */
+  effective: CancelledError | null;
+  /** @internal */
+  readonly owner: NodeOwner | null;
+  /** @internal */
+  readonly shield: boolean;
+  /** @internal Aborts with the region; made when first asked for. */
+  controller: AbortController | null;
+}
+
+/** The region of a scope, and that of a loop. */
+export class ScopeNode implements Region {
   readonly loop: EventLoop;
   readonly task: Task | null;
   readonly box: VarsBox;
-  parent: ScopeNode | null;
-  /** Circular lists by their first member. */
-  children: ScopeNode | null;
-  waiters: Waiter<unknown> | null;
-  prev: ScopeNode;
-  next: ScopeNode;
+  outer: Region | null;
+  children: Region | null;
+  waiters: Waiter<unknown> | Set<Waiter<unknown>> | null;
+  prev: Region;
+  next: Region;
   owner: NodeOwner | null;
-  /** What waits in here reject with, or null. */
   effective: CancelledError | null;
   shield: boolean;
-  left: boolean;
-  /** Aborts with the region; made when first asked for. */
   controller: AbortController | null;
 
   constructor(
     loop: EventLoop,
     task: Task | null,
-    parent: ScopeNode | null,
+    outer: Region | null,
     box: VarsBox,
     shield: boolean,
   ) {
     this.loop = loop;
     this.task = task;
     this.box = box;
-    this.parent = parent;
+    this.outer = outer;
     this.children = null;
     this.waiters = null;
     this.prev = this;
     this.next = this;
     this.owner = null;
-    this.effective = parent === null || shield ? null : parent.effective;
+    this.effective = outer === null || shield ? null : outer.effective;
     this.shield = shield;
-    this.left = false;
     this.controller = null;
-    if (parent !== null) adopt(parent, this);
+    if (outer !== null) adopt(outer, this);
   }
 
-  /** As a frame: its own innermost region. No field, for there is one node per task. */
-  get scope(): ScopeNode {
+  /** As a frame: its own innermost region. */
+  get scope(): Region {
     return this;
-  }
-
-  addWaiter(waiter: Waiter<unknown>): void {
-    waiter.node = this;
-    const first = this.waiters;
-    if (first === null) {
-      waiter.prev = waiter;
-      waiter.next = waiter;
-      this.waiters = waiter;
-    } else {
-      const last = first.prev as Waiter<unknown>;
-      waiter.prev = last;
-      waiter.next = first;
-      last.next = waiter;
-      first.prev = waiter;
-    }
-  }
-
-  removeWaiter(waiter: Waiter<unknown>): void {
-    const next = waiter.next as Waiter<unknown>;
-    if (next === waiter) {
-      this.waiters = null;
-    } else {
-      const prev = waiter.prev as Waiter<unknown>;
-      prev.next = next;
-      next.prev = prev;
-      if (this.waiters === waiter) this.waiters = next;
-    }
-    waiter.node = null;
-    waiter.prev = null;
-    waiter.next = null;
   }
 
   /** Cancels the region for good. False when it was cancelled or left before. */
   cancel(error: CancelledError): boolean {
     const { owner } = this;
-    if (owner === null || owner.own !== null || this.left) return false;
+    if (owner === null || owner.own !== null || hasLeft(this)) return false;
     owner.own = error;
     if (this.effective === null) spread(this, error);
     return true;
@@ -120,25 +107,48 @@ export class ScopeNode implements Frame {
   setShield(shield: boolean): void {
     if (this.shield === shield) return;
     this.shield = shield;
-    if (!this.left) refresh(this);
+    if (!hasLeft(this)) refresh(this);
   }
 
-  /** Unlinks the region. What still goes on in here belongs to the region around from now on. */
   leave(): void {
-    if (this.left) return;
-    const parent = this.parent;
-    this.left = true;
-    this.effective = leftMarker;
-    if (parent !== null) {
-      abandon(parent, this);
-      if (this.children !== null || this.waiters !== null) handOver(this, parent);
-    }
+    leaveRegion(this);
     this.owner = null;
   }
 }
 
-function adopt(parent: ScopeNode, child: ScopeNode): void {
-  child.parent = parent;
+/** Nothing begins in a region any more once it was left. */
+export function hasLeft(region: Region): boolean {
+  return region.effective === leftMarker;
+}
+
+/** Unlinks the region. What still goes on in here belongs to the region around from now on. */
+export function leaveRegion(region: Region): void {
+  if (hasLeft(region)) return;
+  const { outer } = region;
+  region.effective = leftMarker;
+  if (outer === null) return;
+  abandon(outer, region);
+  if (region.children !== null || region.waiters !== null) handOver(region, outer);
+}
+
+export function addWaiter(region: Region, waiter: Waiter<unknown>): void {
+  const { waiters } = region;
+  waiter.node = region;
+  if (waiters === null) region.waiters = waiter;
+  else if (waiters instanceof Set) waiters.add(waiter);
+  else region.waiters = new Set([waiters, waiter]);
+}
+
+export function removeWaiter(region: Region, waiter: Waiter<unknown>): void {
+  const { waiters } = region;
+  waiter.node = null;
+  if (waiters === waiter) region.waiters = null;
+  else if (waiters instanceof Set) waiters.delete(waiter);
+}
+
+/** Puts a region into the list of the one around. */
+export function adopt(parent: Region, child: Region): void {
+  child.outer = parent;
   const first = parent.children;
   if (first === null) {
     child.prev = child;
@@ -153,7 +163,7 @@ function adopt(parent: ScopeNode, child: ScopeNode): void {
   }
 }
 
-function abandon(parent: ScopeNode, child: ScopeNode): void {
+function abandon(parent: Region, child: Region): void {
   const next = child.next;
   if (next === child) {
     parent.children = null;
@@ -166,7 +176,7 @@ function abandon(parent: ScopeNode, child: ScopeNode): void {
   child.next = child;
 }
 
-function handOver(node: ScopeNode, parent: ScopeNode): void {
+function handOver(node: Region, parent: Region): void {
   while (node.children !== null) {
     const child = node.children;
     abandon(node, child);
@@ -174,18 +184,15 @@ function handOver(node: ScopeNode, parent: ScopeNode): void {
     refresh(child);
   }
   const moved: Waiter<unknown>[] = [];
-  while (node.waiters !== null) {
-    const waiter = node.waiters;
-    node.removeWaiter(waiter);
-    parent.addWaiter(waiter);
-    moved.push(waiter);
-  }
+  collectWaiters(node, moved);
+  node.waiters = null;
+  for (const waiter of moved) addWaiter(parent, waiter);
   if (parent.effective !== null) deliver(moved, parent.effective);
 }
 
 /** Brings `effective` up to date after a change of shield or parent. */
-function refresh(node: ScopeNode): void {
-  const inherited = node.shield ? null : (node.parent?.effective ?? null);
+function refresh(node: Region): void {
+  const inherited = node.shield ? null : (node.outer?.effective ?? null);
   const wanted = node.owner?.own ?? inherited;
   if (wanted === node.effective) return;
   if (wanted !== null && node.effective === null) spread(node, wanted);
@@ -193,12 +200,12 @@ function refresh(node: ScopeNode): void {
 }
 
 /** Marks the subtree as cancelled, then ends its waits, then tells owners and signals. */
-function spread(root: ScopeNode, error: CancelledError): void {
+function spread(root: Region, error: CancelledError): void {
   const waiters: Waiter<unknown>[] = [];
   const owners: NodeOwner[] = [];
   const shields: NodeOwner[] = [];
   const controllers: AbortController[] = [];
-  const open: ScopeNode[] = [root];
+  const open: Region[] = [root];
   for (;;) {
     const node = open.pop();
     if (node === undefined) break;
@@ -227,8 +234,8 @@ function spread(root: ScopeNode, error: CancelledError): void {
 }
 
 /** A cancellation from outside no longer reaches this subtree. */
-function clear(root: ScopeNode): void {
-  const open: ScopeNode[] = [root];
+function clear(root: Region): void {
+  const open: Region[] = [root];
   for (;;) {
     const node = open.pop();
     if (node === undefined) return;
@@ -241,8 +248,8 @@ function clear(root: ScopeNode): void {
 }
 
 /** @internal */
-export function childrenOf(node: ScopeNode): ScopeNode[] {
-  const found: ScopeNode[] = [];
+export function childrenOf(node: Region): Region[] {
+  const found: Region[] = [];
   const first = node.children;
   if (first === null) return found;
   let child = first;
@@ -253,28 +260,22 @@ export function childrenOf(node: ScopeNode): ScopeNode[] {
   return found;
 }
 
-function collectWaiters(node: ScopeNode, into: Waiter<unknown>[]): void {
-  const first = node.waiters;
-  if (first === null) return;
-  let waiter = first;
-  do {
-    into.push(waiter);
-    waiter = waiter.next as Waiter<unknown>;
-  } while (waiter !== first);
+function collectWaiters(node: Region, into: Waiter<unknown>[]): void {
+  const { waiters } = node;
+  if (waiters === null) return;
+  if (!(waiters instanceof Set)) into.push(waiters);
+  else for (const waiter of waiters) into.push(waiter);
 }
 
 /**
  * The regions of one task that an edge cancellation reaches, and the shields that stop it.
  * @param all regions behind shields, too.
  */
-export function taskNodes(
-  root: ScopeNode,
-  all: boolean,
-): { nodes: ScopeNode[]; shields: NodeOwner[] } {
-  const nodes: ScopeNode[] = [root];
+export function taskNodes(root: Region, all: boolean): { nodes: Region[]; shields: NodeOwner[] } {
+  const nodes: Region[] = [root];
   const shields: NodeOwner[] = [];
   for (let i = 0; i < nodes.length; i++) {
-    for (const child of childrenOf(nodes[i] as ScopeNode)) {
+    for (const child of childrenOf(nodes[i] as Region)) {
       if (child.task !== root.task) continue;
       if (all || !child.shield) nodes.push(child);
       else if (child.owner?.onShielded !== undefined) shields.push(child.owner);
@@ -284,7 +285,7 @@ export function taskNodes(
 }
 
 /** The waits that go on in these regions, in order of their begin within each. */
-export function waitersOf(nodes: readonly ScopeNode[]): Waiter<unknown>[] {
+export function waitersOf(nodes: readonly Region[]): Waiter<unknown>[] {
   const found: Waiter<unknown>[] = [];
   for (const node of nodes) collectWaiters(node, found);
   return found;

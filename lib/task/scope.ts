@@ -15,7 +15,7 @@ import { cancelError, edgeShielded, openNode, originOf } from './cancellation.ts
 import { checkBody, runInNode } from './enter.ts';
 import { currentFrame, currentLoop } from './frame.ts';
 import { loopState } from './loop-state.ts';
-import { type NodeOwner, ScopeNode } from './scope-node.ts';
+import { hasLeft, type NodeOwner, type Region, ScopeNode } from './scope-node.ts';
 import { nodeSignal } from './signal.ts';
 
 export interface CancelScopeOptions {
@@ -96,7 +96,7 @@ export class CancelScope implements NodeOwner {
 
   set deadlineMs(value: number) {
     this.#deadlineMs = checkMs('deadlineMs', value);
-    if (this.#node !== null && !this.#node.left) this.#arm();
+    if (this.#node !== null && !hasLeft(this.#node)) this.#arm();
   }
 
   get shield(): boolean {
@@ -106,7 +106,7 @@ export class CancelScope implements NodeOwner {
   set shield(value: boolean) {
     this.#shield = value;
     const node = this.#node;
-    if (node === null || node.left) return;
+    if (node === null || hasLeft(node)) return;
     node.setShield(value);
     if (!value && !edgeShielded(node)) node.task?.deliverPending();
   }
@@ -130,7 +130,7 @@ export class CancelScope implements NodeOwner {
         this.#controller.abort(cancelError(early.message, early.reason, null, false));
       return this.#controller.signal;
     }
-    if (!node.left) return nodeSignal(node);
+    if (!hasLeft(node)) return nodeSignal(node);
     node.controller ??= new AbortController();
     if (this.own !== null) node.controller.abort(this.own);
     return node.controller.signal;
@@ -143,7 +143,7 @@ export class CancelScope implements NodeOwner {
       this.#early ??= { message, reason };
       return;
     }
-    if (node.left || this.own !== null) return;
+    if (hasLeft(node) || this.own !== null) return;
     this.#disarm();
     node.cancel(cancelError(message, reason, node, node.loop.debug));
   }
@@ -186,8 +186,8 @@ export class CancelScope implements NodeOwner {
   /** @internal A cancellation from outside, which comes before this scope's own. */
   outerError(): CancelledError | null {
     const node = this.#node as ScopeNode;
-    if (node.shield || node.parent === null) return null;
-    const around = openNode(node.parent);
+    if (node.shield || node.outer === null) return null;
+    const around = openNode(node.outer);
     const task = node.task;
     if (task !== null && task.cancelling > this.#cancelsBefore && !edgeShielded(around)) {
       const edge = task.pendingCancel ?? task.extra?.lastCancel ?? null;
@@ -333,14 +333,14 @@ export async function moveOnAt<T>(
 export function currentEffectiveDeadline(): number {
   const frame = currentFrame();
   if (frame === undefined) return Infinity;
-  let node: ScopeNode | null = openNode(frame.scope);
+  let node: Region | null = openNode(frame.scope);
   if (node.effective !== null) return Number.NEGATIVE_INFINITY;
   if (frame.task?.pendingCancel && !edgeShielded(node)) return Number.NEGATIVE_INFINITY;
   let first = Infinity;
   while (node !== null) {
     if (node.owner instanceof CancelScope) first = Math.min(first, node.owner.deadlineMs);
     if (node.shield) break;
-    node = node.parent;
+    node = node.outer;
   }
   return first;
 }
@@ -389,7 +389,7 @@ export async function shielded<T>(
   const node = newNode(true);
   const grace = new Grace(node, graceMs);
   node.owner = grace;
-  const around = node.parent;
+  const around = node.outer;
   const pending = node.task?.pendingCancel ?? null;
   if ((around !== null && around.effective !== null) || pending !== null) grace.onShielded();
   try {

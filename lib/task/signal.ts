@@ -7,12 +7,12 @@
 import type { CancelledError } from '../base/errors.ts';
 import { edgeShielded, openNode } from './cancellation.ts';
 import { currentFrame, currentLoop } from './frame.ts';
-import type { ScopeNode } from './scope-node.ts';
+import { hasLeft, type Region } from './scope-node.ts';
 import type { Task } from './task.ts';
 import { Waiter } from './waiter.ts';
 
 /** @internal The signal of a region: fresh again after an edge cancellation was delivered. */
-export function nodeSignal(node: ScopeNode): AbortSignal {
+export function nodeSignal(node: Region): AbortSignal {
   const pending = node.task?.pendingCancel ?? null;
   const error = pending !== null && !edgeShielded(node) ? pending : node.effective;
   if (node.controller === null || (node.controller.signal.aborted && error === null)) {
@@ -25,12 +25,12 @@ export function nodeSignal(node: ScopeNode): AbortSignal {
 /** @internal */
 export function taskSignal(task: Task): AbortSignal {
   if (task.cancelled || (task.cancelling > 0 && !task.done)) {
-    const signal = task.root.controller?.signal;
+    const signal = task.controller?.signal;
     if (signal?.aborted) return signal;
     return AbortSignal.abort(task.cancelled ? task.outcome : task.extra?.lastCancel);
   }
-  if (!task.root.left) return nodeSignal(task.root);
-  return (task.root.controller ??= new AbortController()).signal;
+  if (!hasLeft(task)) return nodeSignal(task);
+  return (task.controller ??= new AbortController()).signal;
 }
 
 /** The signal of the innermost scope or task: `fetch(url, { signal: currentSignal() })`. */

@@ -11,7 +11,7 @@ import { isThenable } from './enter.ts';
 import { currentFrame, currentLoop, type Frame } from './frame.ts';
 import { noteSpawned } from './instruments.ts';
 import { loopState } from './loop-state.ts';
-import { childrenOf, type ScopeNode } from './scope-node.ts';
+import { childrenOf, type Region } from './scope-node.ts';
 import {
   type AnyCoro,
   type Coro,
@@ -49,7 +49,7 @@ export function readSpawnArgs(
 export function spawnTask<T>(
   frame: Frame | undefined,
   loop: EventLoop,
-  parentNode: ScopeNode | null,
+  parentNode: Region | null,
   owner: TaskOwner | null,
   options: TaskOptions | null,
   fn: AnyCoro,
@@ -65,7 +65,7 @@ export function spawnTask<T>(
 export function makeTask<T>(
   frame: Frame | undefined,
   loop: EventLoop,
-  parentNode: ScopeNode | null,
+  parentNode: Region | null,
   owner: TaskOwner | null,
   options: TaskOptions | null,
   fn: AnyCoro,
@@ -73,10 +73,10 @@ export function makeTask<T>(
 ): Task<T> {
   if (loop.closed) throw new InvalidStateError('The loop is closed');
   const context = options?.context;
-  const task = Task.make<T>(loop, parentNode, context?.box ?? null, fn, args);
-  task.owner = owner;
+  const task = Task.make<T>(loop, parentNode, fn, args);
+  task.starter = owner ?? frame?.task ?? null;
+  if (context !== undefined) task.needExtra().box = context.box;
   task.vars = frame === undefined ? topVars() : frame.box.vars;
-  if (owner === null && frame !== undefined) task.creator = frame.task;
   if (options?.name !== undefined) task.needExtra().name = options.name;
   const start = task.start as TaskStart;
   if (context?.resource) start.resource = context.resource;
@@ -120,11 +120,11 @@ export function currentTask(): Task | null {
 /** Tasks that are not done. (asyncio.all_tasks) */
 export function allTasks(loop: EventLoop = currentLoop()): Set<Task> {
   const tasks: Task[] = [];
-  const open: ScopeNode[] = [loopState(loop).root];
+  const open: Region[] = [loopState(loop).root];
   for (;;) {
     const node = open.pop();
     if (node === undefined) break;
-    if (node.task !== null && node.task.root === node) tasks.push(node.task);
+    if (node instanceof Task) tasks.push(node);
     for (const child of childrenOf(node)) open.push(child);
   }
   return new Set(tasks.sort((a, b) => a.id - b.id));
@@ -136,15 +136,15 @@ export function allTasks(loop: EventLoop = currentLoop()): Set<Task> {
  */
 export function startHandlerTask<A>(
   loop: EventLoop,
-  parentNode: ScopeNode | null,
+  parentNode: Region | null,
   name: string | null,
   fn: (arg: A) => Awaitable<unknown>,
   arg: A,
   owner: TaskOwner,
 ): Task {
-  const task = Task.make(loop, parentNode, null, fn as AnyCoro, [arg]);
+  const task = Task.make(loop, parentNode, fn as AnyCoro, [arg]);
   if (name !== null) task.needExtra().name = name;
-  task.owner = owner;
+  task.starter = owner;
   // The server enters the context of whoever made it before.
   task.vars = currentFrame()?.box.vars ?? topVars();
   task.begin();

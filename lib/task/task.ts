@@ -29,8 +29,16 @@ import {
 import type { TaskGroup } from './group.ts';
 import { noteExited, noteStep } from './instruments.ts';
 import { loopState } from './loop-state.ts';
-import { ScopeNode, taskNodes, waitersOf } from './scope-node.ts';
+import {
+  adopt,
+  leaveRegion,
+  type NodeOwner,
+  type Region,
+  taskNodes,
+  waitersOf,
+} from './scope-node.ts';
 import { taskSignal } from './signal.ts';
+import type { Waiter } from './waiter.ts';
 
 /** A function that uvio starts itself, so that it owns and can cancel the work. */
 export type Coro<T = unknown, A extends unknown[] = []> = (...args: A) => Awaitable<T>;
@@ -59,6 +67,9 @@ export interface TaskStart {
 
 interface TaskExtra {
   name: string | null;
+  /** Variables of a context that was given, instead of the task's own. */
+  box: VarsBox | null;
+  controller: AbortController | null;
   /** Where it was created, in debug mode. */
   stack: string | null;
   /** The latest edge cancellation. */
@@ -76,14 +87,22 @@ export type AnyCoro = (...args: unknown[]) => Awaitable<unknown>;
  * return or a promise without being unwrapped. Cancelling a task that awaits it cancels it too;
  * `join()` and `shield()` do not.
  */
-export class Task<T = unknown> extends Future<T> implements VarsBox {
+export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
   readonly id: number;
-  /** @internal The region of the whole task. */
-  readonly root: ScopeNode;
   /** @internal */
-  owner: TaskOwner | null;
+  outer: Region | null;
   /** @internal */
-  creator: Task | null;
+  children: Region | null;
+  /** @internal */
+  waiters: Waiter<unknown> | Set<Waiter<unknown>> | null;
+  /** @internal */
+  prev: Region;
+  /** @internal */
+  next: Region;
+  /** @internal */
+  effective: CancelledError | null;
+  /** @internal Who is told of the end; else the task that started it, which is not told. */
+  starter: TaskOwner | Task | null;
   /** @internal An edge cancellation that no wait has taken yet. */
   pendingCancel: CancelledError | null;
   /** @internal What most tasks do not need: memory. */
@@ -93,36 +112,28 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
   /** @internal */
   vars: Vars | null;
 
-  private constructor(
-    loop: EventLoop,
-    parentNode: ScopeNode | null,
-    box: VarsBox | null,
-    fn: AnyCoro,
-    args: unknown[],
-  ) {
+  private constructor(loop: EventLoop, outer: Region | null, fn: AnyCoro, args: unknown[]) {
     super({ loop });
     const state = loopState(loop);
-    const node = parentNode ?? state.root;
     this.id = ++state.lastTaskId;
-    this.root = new ScopeNode(loop, this as Task, node, box ?? this, false);
-    this.owner = null;
-    this.creator = null;
+    this.outer = outer ?? state.root;
+    this.children = null;
+    this.waiters = null;
+    this.prev = this as Task;
+    this.next = this as Task;
+    this.effective = this.outer.effective;
+    this.starter = null;
     this.pendingCancel = null;
     this.extra = null;
     this.start = { fn, args, resource: null };
     this.vars = null;
+    adopt(this.outer, this as Task);
     loop.liveTasks++;
   }
 
   /** @internal */
-  static make<T>(
-    loop: EventLoop,
-    parentNode: ScopeNode | null,
-    box: VarsBox | null,
-    fn: AnyCoro,
-    args: unknown[],
-  ): Task<T> {
-    return new Task<T>(loop, parentNode, box, fn, args);
+  static make<T>(loop: EventLoop, outer: Region | null, fn: AnyCoro, args: unknown[]): Task<T> {
+    return new Task<T>(loop, outer, fn, args);
   }
 
   get name(): string {
@@ -142,12 +153,13 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
     if (this.status !== PENDING) return 'done';
     if (this.start !== null) return 'pending';
     if (currentFrame()?.task === (this as Task)) return 'running';
-    return waitersOf(taskNodes(this.root, true).nodes).length > 0 ? 'waiting' : 'running';
+    return waitersOf(taskNodes(this as Task, true).nodes).length > 0 ? 'waiting' : 'running';
   }
 
   /** The group or task that started it. Null once the task is done. */
   get parent(): TaskGroup | Task | null {
-    return this.owner?.group ?? this.creator;
+    const { starter } = this;
+    return starter instanceof Task ? starter : (starter?.group ?? null);
   }
 
   /** Aborts when the task is cancelled. Made when first asked for. */
@@ -156,7 +168,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
   }
 
   get context(): Context {
-    return Context.of(this.root.box);
+    return Context.of(this.box);
   }
 
   /** Cancel requests not yet taken back. */
@@ -164,9 +176,54 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
     return this.extra?.cancelCount ?? 0;
   }
 
+  // A task is the outermost region of its function, and the frame that this runs in: one object.
+
+  /** @internal */
+  get task(): Task {
+    return this as Task;
+  }
+
+  /** @internal */
+  get scope(): Region {
+    return this as Task;
+  }
+
+  /** @internal */
+  get box(): VarsBox {
+    return this.extra?.box ?? this;
+  }
+
+  /** @internal */
+  get owner(): NodeOwner | null {
+    return null;
+  }
+
+  /** @internal */
+  get shield(): boolean {
+    return false;
+  }
+
+  /** @internal */
+  get controller(): AbortController | null {
+    return this.extra?.controller ?? null;
+  }
+
+  /** @internal */
+  set controller(controller: AbortController | null) {
+    this.needExtra().controller = controller;
+  }
+
   /** @internal */
   needExtra(): TaskExtra {
-    this.extra ??= { name: null, stack: null, lastCancel: null, cancelCount: 0, refused: 0 };
+    this.extra ??= {
+      name: null,
+      box: null,
+      controller: null,
+      stack: null,
+      lastCancel: null,
+      cancelCount: 0,
+      refused: 0,
+    };
     return this.extra;
   }
 
@@ -201,14 +258,15 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
   deliverPending(): void {
     const error = this.pendingCancel;
     if (error === null) return;
-    const { children, waiters: only, controller } = this.root;
-    if (children === null && controller === null && only !== null && only.next === only) {
+    const { children, waiters: only } = this;
+    const plain = children === null && only !== null && !(only instanceof Set);
+    if (plain && this.controller === null) {
       // One wait and no scopes, as most tasks: no lists.
       this.pendingCancel = null;
       deliver([only], error);
       return;
     }
-    const { nodes, shields } = taskNodes(this.root, false);
+    const { nodes, shields } = taskNodes(this as Task, false);
     const waiters = waitersOf(nodes);
     if (waiters.length > 0) {
       this.pendingCancel = null;
@@ -256,7 +314,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
   getStack(): string {
     const lines = [`${this.describe()} (${this.state})`];
     if (this.status === PENDING && this.loop.debug) {
-      for (const waiter of waitersOf(taskNodes(this.root, true).nodes)) {
+      for (const waiter of waitersOf(taskNodes(this as Task, true).nodes)) {
         lines.push(`    waits for ${waiter.label}`);
       }
     }
@@ -280,17 +338,8 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
   begin(): void {
     const start = this.start as TaskStart;
     this.start = null;
-    if (this.loop.instruments.length === 0) this.#run(start);
-    else noteStep(this.loop, this as Task, () => this.#run(start));
-  }
-
-  #run({ fn, args, resource }: TaskStart): void {
-    try {
-      if (resource === null) frameStorage.run(this.root, runFunction, fn, args);
-      else resource.runInAsyncScope(runInFrame, null, this.root, fn, args);
-    } catch (error) {
-      this.endWithError(error);
-    }
+    if (this.loop.instruments.length === 0) runTask(this as Task, start);
+    else noteStep(this.loop, this as Task, () => runTask(this as Task, start));
   }
 
   /** @internal */
@@ -302,17 +351,17 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
 
   /** @internal */
   end(status: FutureStatus, outcome: unknown): void {
-    const owner = this.owner;
+    const { starter } = this;
+    const owner = starter instanceof Task ? null : starter;
     this.loop.liveTasks--;
-    this.root.leave();
+    leaveRegion(this as Task);
     this.pendingCancel = null;
     this.start = null;
-    this.owner = null;
+    // A chain of tasks that each start the next one must not keep all of them.
+    this.starter = null;
     this.settle(status, outcome, owner !== null);
     if (this.loop.instruments.length > 0) noteExited(this.loop, this as Task);
     owner?.onFutureDone(this as Future<unknown>);
-    // A chain of tasks that each start the next one must not keep all of them.
-    this.creator = null;
   }
 
   /** @internal */
@@ -328,8 +377,18 @@ export class Task<T = unknown> extends Future<T> implements VarsBox {
   }
 }
 
-function runInFrame(root: ScopeNode, fn: AnyCoro, args: unknown[]): void {
-  frameStorage.run(root, runFunction, fn, args);
+// No private method: one of those adds a field to each object.
+function runTask(task: Task, { fn, args, resource }: TaskStart): void {
+  try {
+    if (resource === null) frameStorage.run(task, runFunction, fn, args);
+    else resource.runInAsyncScope(runInFrame, null, task, fn, args);
+  } catch (error) {
+    task.endWithError(error);
+  }
+}
+
+function runInFrame(task: Task, fn: AnyCoro, args: unknown[]): void {
+  frameStorage.run(task, runFunction, fn, args);
 }
 
 /**
@@ -352,7 +411,7 @@ function onThrow(error: unknown): void {
 }
 
 function frameTask(): Task {
-  return (frameStorage.getStore() as ScopeNode).task as Task;
+  return frameStorage.getStore() as Task;
 }
 
 async function awaitThenable(thenable: PromiseLike<unknown>): Promise<unknown> {

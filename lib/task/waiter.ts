@@ -8,7 +8,7 @@ import type { CancelledError, WaitOptions } from '../base/errors.ts';
 import { cancelledPromise, openNode, refusal } from './cancellation.ts';
 import { type Frame, frameStorage } from './frame.ts';
 import { noteWake } from './instruments.ts';
-import type { ScopeNode } from './scope-node.ts';
+import { addWaiter, type Region, removeWaiter } from './scope-node.ts';
 
 type Resolve = (value: unknown) => void;
 
@@ -35,27 +35,19 @@ class Rejection {
   }
 }
 
-/** Listens to the signal of one wait. */
-class AbortLink {
-  readonly signal: AbortSignal;
-  readonly waiter: Waiter<unknown>;
-
-  constructor(signal: AbortSignal, waiter: Waiter<unknown>) {
-    this.signal = signal;
-    this.waiter = waiter;
-    signal.addEventListener('abort', this, { once: true });
-  }
-
-  handleEvent(): void {
-    const { waiter, signal } = this;
-    if (!waiter.active) return;
+/** Ends the wait when the signal aborts. Few waits have a signal, so it is no field of theirs. */
+function listen(waiter: Waiter<unknown>, signal: AbortSignal): void {
+  const resolve = waiter.resolve as Resolve;
+  const onAbort = (): void => {
     waiter.onCancel();
     waiter.fail(signal.reason);
-  }
-
-  remove(): void {
-    this.signal.removeEventListener('abort', this);
-  }
+  };
+  // However the wait ends, it ends through `resolve`.
+  waiter.resolve = (value): void => {
+    signal.removeEventListener('abort', onAbort);
+    resolve(value);
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
 }
 
 /** Reusable, and embeddable by inheritance: a lock's waiter adds its place in the queue. */
@@ -63,24 +55,15 @@ export class Waiter<T = void> {
   /** What is waited for, as shown by inspect: 'read', 'sleep' … */
   readonly label: string;
   /** @internal Where it is linked, while active. */
-  node: ScopeNode | null;
-  /** @internal */
-  prev: Waiter<unknown> | null;
-  /** @internal */
-  next: Waiter<unknown> | null;
+  node: Region | null;
   // Plain fields: private ones cost more to set up, and this is the hottest object of all.
   /** @internal */
   resolve: Resolve | null;
-  /** @internal */
-  abort: AbortLink | null;
 
   constructor(label: string) {
     this.label = label;
     this.node = null;
-    this.prev = null;
-    this.next = null;
     this.resolve = null;
-    this.abort = null;
   }
 
   /** A promise of `start()` is open. */
@@ -98,7 +81,7 @@ export class Waiter<T = void> {
 
   /** @internal */
   startIn(frame: Frame | undefined, options?: WaitOptions): Promise<T> {
-    let node: ScopeNode | null = null;
+    let node: Region | null = null;
     if (frame !== undefined) {
       const task = frame.task;
       node = frame.scope;
@@ -109,18 +92,17 @@ export class Waiter<T = void> {
       }
     }
     const signal = options?.signal;
-    if (signal !== undefined) {
-      if (signal.aborted) return Promise.reject(signal.reason);
-      this.abort = new AbortLink(signal, this as Waiter<unknown>);
-    }
-    return this.begin(node);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    const promise = this.begin(node);
+    if (signal !== undefined) listen(this as Waiter<unknown>, signal);
+    return promise;
   }
 
   /** @internal Waits in a region without asking whether it is cancelled. */
-  begin(node: ScopeNode | null): Promise<T> {
+  begin(node: Region | null): Promise<T> {
     const promise = new Promise<T>(hold as (resolve: (value: T) => void) => void);
     this.resolve = heldResolve;
-    if (node !== null) node.addWaiter(this as Waiter<unknown>);
+    if (node !== null) addWaiter(node, this as Waiter<unknown>);
     return promise;
   }
 
@@ -159,18 +141,14 @@ export class Waiter<T = void> {
   onCancel(): void {}
 }
 
-function observed(node: ScopeNode, settle: () => void): void {
+function observed(node: Region, settle: () => void): void {
   if (node.task === null) settle();
   else noteWake(node.loop, node.task, settle);
 }
 
 function end(waiter: Waiter<unknown>): void {
   waiter.resolve = null;
-  if (waiter.node !== null) waiter.node.removeWaiter(waiter);
-  if (waiter.abort !== null) {
-    waiter.abort.remove();
-    waiter.abort = null;
-  }
+  if (waiter.node !== null) removeWaiter(waiter.node, waiter);
 }
 
 /**

@@ -45,7 +45,7 @@ export class NativeStream implements StreamHandle {
   get bufferedBytes(): number {
     const hub = this.backend.hub;
     if (this.#pending > 0 && this.#epoch === hub.ctl[CTL_FLUSH_EPOCH]) hub.binding.flush();
-    return this.#queued(hub);
+    return this.queuedIn(hub);
   }
 
   get fd(): number | null {
@@ -53,15 +53,16 @@ export class NativeStream implements StreamHandle {
     return fd < 0 ? null : fd;
   }
 
-  #queued(hub: NativeHub): number {
+  // A `#` method would add a field to each stream.
+  private queuedIn(hub: NativeHub): number {
     return (this.#state & CLOSING) !== 0 ? 0 : (hub.queued[this.id & hub.slotMask] as number);
   }
 
   write(data: string | Uint8Array): number {
     if ((this.#state & (CLOSING | SHUTDOWN)) !== 0) return 0;
     const hub = this.backend.hub;
-    const bytes = typeof data === 'string' ? hub.putText(this.id, data) : this.#put(hub, data);
-    if (bytes < 0) return this.#queued(hub);
+    const bytes = typeof data === 'string' ? hub.putText(this.id, data) : this.put(hub, data);
+    if (bytes < 0) return this.queuedIn(hub);
     const epoch = hub.ctl[CTL_FLUSH_EPOCH] as number;
     if (this.#epoch === epoch) {
       this.#pending += bytes;
@@ -73,11 +74,11 @@ export class NativeStream implements StreamHandle {
       hub.binding.flush();
       this.#pending = 0;
     }
-    return this.#queued(hub) + this.#pending;
+    return this.queuedIn(hub) + this.#pending;
   }
 
   /** Bytes put into the out slab; -1 when the addon took them. */
-  #put(hub: NativeHub, data: Uint8Array): number {
+  private put(hub: NativeHub, data: Uint8Array): number {
     if (data.length <= DIRECT_BYTES) return hub.put(this.id, data);
     // A negative result closes the stream; the reason comes with onClosed.
     hub.binding.write(this.id, data);
@@ -147,15 +148,15 @@ export class NativeStream implements StreamHandle {
   }
 
   localAddress(): SocketAddress | null {
-    return this.#address(0);
+    return this.address(0);
   }
 
   remoteAddress(): SocketAddress | null {
-    return this.#address(1);
+    return this.address(1);
   }
 
   /** Once asked for it stays known, also when the socket is gone. */
-  #address(peer: 0 | 1): SocketAddress | null {
+  private address(peer: 0 | 1): SocketAddress | null {
     this.#addresses ??= [null, null];
     this.#addresses[peer] ??= this.backend.hub.address(this.id, peer);
     return this.#addresses[peer];
@@ -168,7 +169,7 @@ export class NativeStream implements StreamHandle {
     const state = this.#state;
     if ((state & (PAUSED | CLOSING)) === 0) {
       // `setReadInto(true)` may have come after the read.
-      if ((state & INTO) !== 0) this.#fill(chunk);
+      if ((state & INTO) !== 0) this.fill(chunk);
       else this.sink?.onData(chunk);
     } else if ((state & CLOSING) === 0) {
       this.#held ??= [];
@@ -176,7 +177,7 @@ export class NativeStream implements StreamHandle {
     }
   }
 
-  #fill(chunk: Buffer): void {
+  private fill(chunk: Buffer): void {
     const sink = this.sink;
     for (let at = 0; sink !== null && at < chunk.length; ) {
       if ((this.#state & (PAUSED | CLOSING)) !== 0) {
