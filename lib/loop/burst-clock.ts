@@ -1,16 +1,16 @@
 /**
  * Arms timers relative to now, without reading the clock for each one that is cancelled at once.
  *
- * In: delays. Out: entries of the wheel. Never: a deadline that is too early when it can fire.
+ * In: delays. Out: readings and delays, told to the queue. Never: a deadline that is too early.
  *
  * Reading the clock costs more than arming and cancelling together, and most timers are limits
  * that are cancelled soon. Where the last few timers were each cancelled before the next was
- * armed, all within microseconds, the next one starts from the last reading and is provisional.
- * Arming another one beside it, firing, asking for its time, or a microtask reads the clock and
- * counts it from there: it was armed before, so it is never early. It is late only if the thread
- * is kept busy between arming and that microtask, and then by no more than that.
+ * armed, all within microseconds, the next one is only remembered here, not armed. Arming another
+ * one beside it, firing, asking for its time, or a microtask reads the clock and arms it from
+ * there: it was made before, so it is never early. It is late only if the thread is kept busy
+ * between making it and that microtask, and then by no more than that.
  */
-import type { TimerTarget, TimerWheel } from './timer-wheel.ts';
+import type { LoopTimer } from './handles.ts';
 
 /** Pairs of arm and cancel before the clock is trusted, and how many go by one reading. */
 const evidence = 4;
@@ -18,22 +18,30 @@ const burst = 32;
 /** Pairs that take longer than this, in ms, read the clock each time. */
 const pairMs = 0.001;
 
+/** The slot of a timer that is not armed yet: no real one, those come behind the buckets. */
+export const pendingSlot = 0;
+
+type Arm = (nowMs: number, delayMs: number, timer: LoopTimer) => void;
+
 const settled: Promise<void> = Promise.resolve();
 
 export class BurstClock {
+  /** The timer that is not armed yet. */
+  pending: LoopTimer | null = null;
+  pendingDelayMs = 0.5;
+  /** How many more need no reading. */
+  left = 0;
   readonly #readMs: () => number;
-  readonly #wheel: TimerWheel;
+  readonly #arm: Arm;
   readonly #settleLater: () => void;
   #lastMs: number;
-  #lastSlot = 0;
-  #lastGeneration = 0;
+  #last: LoopTimer | null = null;
   #pairs = 0;
-  #cachedLeft = 0;
   #settleAsked = false;
 
-  constructor(readMs: () => number, wheel: TimerWheel) {
+  constructor(readMs: () => number, arm: Arm) {
     this.#readMs = readMs;
-    this.#wheel = wheel;
+    this.#arm = arm;
     this.#lastMs = readMs();
     this.#settleLater = (): void => {
       this.#settleAsked = false;
@@ -41,41 +49,48 @@ export class BurstClock {
     };
   }
 
-  /** Arms for `delayMs` (at least 0) from now; returns the slot. */
-  arm(delayMs: number, target: TimerTarget): number {
-    if (this.#cachedLeft > 0 && this.#wheel.nothingProvisional() && delayMs !== Infinity) {
-      this.#cachedLeft--;
-      return this.#wheel.armProvisional(this.#lastMs + delayMs, target);
+  /** Arms for `delayMs` (at least 0) from now. */
+  arm(delayMs: number, timer: LoopTimer): void {
+    if (this.left > 0 && this.pending === null && delayMs > 0 && delayMs !== Infinity) {
+      this.left--;
+      timer.slot = pendingSlot;
+      this.pendingDelayMs = delayMs;
+      this.pending = timer;
+    } else {
+      this.#armExact(delayMs, timer);
     }
-    return this.#armExact(delayMs, target);
   }
 
-  /** The time now; everything that was armed before has its final deadline. */
+  /** Forgets the pending timer, which was cancelled; the deadline that it might have had. */
+  drop(): number {
+    this.pending = null;
+    return this.#lastMs + this.pendingDelayMs;
+  }
+
+  /** The time now; everything that was made before is armed. */
   read(): number {
     const nowMs = this.#readMs();
-    this.#wheel.settle(nowMs - this.#lastMs);
+    const timer = this.pending;
     this.#lastMs = nowMs;
-    this.#cachedLeft = 0;
+    this.left = 0;
     this.#pairs = 0;
+    this.pending = null;
+    if (timer !== null) this.#arm(nowMs, this.pendingDelayMs, timer);
     return nowMs;
   }
 
-  #armExact(delayMs: number, target: TimerTarget): number {
-    const wheel = this.#wheel;
-    const cancelled =
-      wheel.nothingProvisional() && wheel.generationOf(this.#lastSlot) !== this.#lastGeneration;
+  #armExact(delayMs: number, timer: LoopTimer): void {
+    const cancelled = this.pending === null && this.#last !== null && this.#last.slot < 0;
     const limitMs = this.#lastMs + (this.#pairs >= evidence ? burst : 1) * pairMs;
     const pairs = cancelled ? this.#pairs + 1 : 0;
     const nowMs = this.read();
     if (nowMs < limitMs) this.#pairs = pairs;
     if (this.#pairs >= evidence) {
-      this.#cachedLeft = burst;
+      this.left = burst;
       if (!this.#settleAsked) this.#askSettle();
     }
-    const slot = wheel.arm(nowMs + delayMs, target);
-    this.#lastSlot = slot;
-    this.#lastGeneration = wheel.generationOf(slot);
-    return slot;
+    this.#last = timer;
+    this.#arm(nowMs, delayMs, timer);
   }
 
   #askSettle(): void {

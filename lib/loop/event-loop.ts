@@ -164,7 +164,7 @@ export class EventLoop implements BackendHost, TimerOwner {
     }
     if (this.#closed) this.#checkOpen();
     const handle = new LoopTimer(this.timers, bindCallback(callback, args));
-    handle.slot = this.timers.armAfter(delayMs, handle);
+    this.timers.armAfter(delayMs, handle);
     return handle;
   }
 
@@ -272,12 +272,6 @@ export class EventLoop implements BackendHost, TimerOwner {
   armTimer(deadlineMs: number, target: TimerTarget): number {
     this.#checkOpen();
     return this.timers.idOf(this.timers.armAt(deadlineMs, target));
-  }
-
-  /** The same, `delayMs` from now: cheaper than reading the clock for it. @internal */
-  armTimerAfter(delayMs: number, target: TimerTarget): number {
-    this.#checkOpen();
-    return this.timers.idOf(this.timers.armAfter(delayMs, target));
   }
 
   /** O(1). False: it fired or was cancelled before. @internal */

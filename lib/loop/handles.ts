@@ -4,6 +4,7 @@
  * In: a callback, and the timers of a loop. Out: handles with `cancel()`. Never: a reference to
  * the callback after it ran or was cancelled.
  */
+import { joinWords } from './double-words.ts';
 import type { Job } from './event-loop.ts';
 import type { TimerQueue } from './timer-queue.ts';
 import type { TimerTarget } from './timer-wheel.ts';
@@ -112,10 +113,15 @@ export class SoonHandle implements Handle, Job {
 
 const firedSlot = -1;
 const cancelledSlot = -2;
+/** With a deadline's high word: top bits of what lies between 2 and 2^65, and the mark for it. */
+const usualShift = 26;
+const usualTop = 0x10;
+const firedMark = 1 << 31;
 
 /**
  * Three fields, because a million of them may be outstanding: what is over keeps its deadline
- * where its callback was, and the slot says which it is.
+ * where its callback was, and the slot says which it is. When it fired, it is an old object, and
+ * a new number in it would cost more than the rest: so the deadline is kept as two integers.
  */
 export class LoopTimer implements TimerHandle, TimerTarget {
   /** @internal */
@@ -132,7 +138,8 @@ export class LoopTimer implements TimerHandle, TimerTarget {
   }
 
   get whenMs(): number {
-    return typeof this.work === 'number' ? this.work : this.timers.deadlineOf(this.slot, this);
+    if (typeof this.work !== 'number') return this.timers.deadlineOf(this);
+    return this.slot < cancelledSlot ? joinWords(this.slot & ~firedMark, this.work) : this.work;
   }
 
   get cancelled(): boolean {
@@ -143,24 +150,30 @@ export class LoopTimer implements TimerHandle, TimerTarget {
     const slot = this.slot;
     if (slot < 0) return;
     this.slot = cancelledSlot;
-    this.work = this.timers.cancel(slot, this);
+    this.work = this.timers.cancel(this, slot);
   }
 
   ref(): this {
-    if (this.slot >= 0) this.timers.setRef(this.slot, this, true);
+    if (this.slot >= 0) this.timers.setRef(this, true);
     return this;
   }
 
   unref(): this {
-    if (this.slot >= 0) this.timers.setRef(this.slot, this, false);
+    if (this.slot >= 0) this.timers.setRef(this, false);
     return this;
   }
 
   /** @internal */
   onTimer(): void {
     const work = this.work as Callback;
-    this.slot = firedSlot;
-    this.work = this.timers.firedMs;
+    const { firedHigh, firedLow } = this.timers.wheel;
+    if (firedHigh >>> usualShift === usualTop) {
+      this.slot = firedHigh | firedMark;
+      this.work = firedLow;
+    } else {
+      this.slot = firedSlot;
+      this.work = joinWords(firedHigh, firedLow);
+    }
     work();
   }
 

@@ -8,7 +8,8 @@
  * cancellation: it fires for nothing, or the turn that `refsGone` asks for puts things right.
  */
 import type { Backend } from './backend.ts';
-import { BurstClock } from './burst-clock.ts';
+import { BurstClock, pendingSlot } from './burst-clock.ts';
+import type { LoopTimer } from './handles.ts';
 import type { LagHistogram } from './metrics.ts';
 import { type TimerTarget, TimerWheel } from './timer-wheel.ts';
 
@@ -21,7 +22,8 @@ export interface TimerOwner {
 }
 
 export class TimerQueue {
-  readonly #wheel: TimerWheel;
+  /** @internal */
+  readonly wheel: TimerWheel;
   readonly #clock: BurstClock;
   readonly #backend: Backend;
   readonly #owner: TimerOwner;
@@ -38,39 +40,32 @@ export class TimerQueue {
     this.#backend = backend;
     this.#owner = owner;
     this.#lag = lag;
-    this.#wheel = new TimerWheel(backend.now());
-    this.#clock = new BurstClock(() => backend.now(), this.#wheel);
+    this.wheel = new TimerWheel(backend.now());
+    this.#clock = new BurstClock(
+      () => backend.now(),
+      (nowMs, delayMs, timer) => this.#armFrom(nowMs, delayMs, timer),
+    );
   }
 
   /** Armed timers, infinite ones included. */
   get size(): number {
-    return this.#wheel.size;
-  }
-
-  /** Deadline of the timer that fires right now. */
-  get firedMs(): number {
-    return this.#wheel.firedMs;
+    return this.wheel.size + (this.#clock.pending === null ? 0 : 1);
   }
 
   /** Lower bound of all deadlines; Infinity when there is none. */
   nearest(): number {
     this.#clock.read();
-    return this.#wheel.nearest();
+    return this.wheel.nearest();
   }
 
-  /** Returns the slot. */
-  armAfter(delayMs: number, target: TimerTarget): number {
-    const slot = this.#clock.arm(delayMs > 0 ? delayMs : 0, target);
-    const deadlineMs = this.#wheel.deadlineOf(slot);
-    if (delayMs <= 0) this.#askTurn();
-    else if (deadlineMs < this.#armedMs) this.#armBackend(deadlineMs);
-    else if (!this.#ref) this.#refChanged();
-    return slot;
+  /** Gives the timer its slot. */
+  armAfter(delayMs: number, timer: LoopTimer): void {
+    this.#clock.arm(delayMs > 0 ? delayMs : 0, timer);
   }
 
   /** Returns the slot. */
   armAt(deadlineMs: number, target: TimerTarget): number {
-    const slot = this.#wheel.arm(deadlineMs, target);
+    const slot = this.wheel.arm(deadlineMs, target);
     if (deadlineMs < this.#armedMs) {
       if (deadlineMs <= this.#backend.now()) this.#askTurn();
       else this.#armBackend(deadlineMs);
@@ -80,50 +75,53 @@ export class TimerQueue {
     return slot;
   }
 
-  /** The deadline that it had; NaN when the slot is not the target's any more. */
-  cancel(slot: number, target: TimerTarget): number {
-    const wheel = this.#wheel;
-    if (!wheel.holds(slot, target)) return Number.NaN;
+  /** The deadline that it had; NaN when it has none any more. */
+  cancel(timer: LoopTimer, slot: number): number {
+    if (slot === pendingSlot) return this.#clock.drop();
+    const wheel = this.wheel;
+    if (!wheel.holds(slot, timer)) return Number.NaN;
     const deadlineMs = wheel.deadlineOf(slot);
     wheel.cancel(slot);
     if (wheel.refs === 0) this.#refsGone();
     return deadlineMs;
   }
 
-  deadlineOf(slot: number, target: TimerTarget): number {
-    // What is provisional gets its deadline now.
-    this.#clock.read();
-    return this.#wheel.holds(slot, target) ? this.#wheel.deadlineOf(slot) : Number.NaN;
+  deadlineOf(timer: LoopTimer): number {
+    if (timer.slot === pendingSlot) this.#clock.read();
+    const { slot } = timer;
+    return this.wheel.holds(slot, timer) ? this.wheel.deadlineOf(slot) : Number.NaN;
   }
 
-  setRef(slot: number, target: TimerTarget, ref: boolean): void {
-    if (!this.#wheel.holds(slot, target)) return;
-    this.#wheel.setRef(slot, ref);
+  setRef(timer: LoopTimer, ref: boolean): void {
+    if (timer.slot === pendingSlot) this.#clock.read();
+    if (!this.wheel.holds(timer.slot, timer)) return;
+    this.wheel.setRef(timer.slot, ref);
     this.#refChanged();
   }
 
   idOf(slot: number): number {
-    return this.#wheel.idOf(slot);
+    return this.wheel.idOf(slot);
   }
 
   cancelId(id: number): boolean {
-    const slot = this.#wheel.slotOf(id);
+    const slot = this.wheel.slotOf(id);
     if (slot < 0) return false;
-    this.#wheel.cancel(slot);
-    if (this.#wheel.refs === 0) this.#refsGone();
+    this.wheel.cancel(slot);
+    if (this.wheel.refs === 0) this.#refsGone();
     return true;
   }
 
   setIdRef(id: number, ref: boolean): void {
-    const slot = this.#wheel.slotOf(id);
+    const slot = this.wheel.slotOf(id);
     if (slot < 0) return;
-    this.#wheel.setRef(slot, ref);
+    this.wheel.setRef(slot, ref);
     this.#refChanged();
   }
 
   /** In each turn of the backend, after the callbacks. */
   onTurn(): void {
-    if (this.#wheel.size === 0) {
+    if (this.#clock.pending !== null) this.#clock.read();
+    if (this.wheel.size === 0) {
       if (this.#ref) this.#syncBackend();
     } else if (this.#dueNow || this.#armedMs <= this.#backend.now()) {
       this.fire();
@@ -134,7 +132,7 @@ export class TimerQueue {
 
   /** Everything that is due, in one batch. What a batch arms is for the next one. */
   fire(): void {
-    const wheel = this.#wheel;
+    const wheel = this.wheel;
     const nowMs = this.#clock.read();
     this.#dueNow = false;
     this.#armedMs = Number.NEGATIVE_INFINITY;
@@ -152,6 +150,15 @@ export class TimerQueue {
     this.#closed = true;
   }
 
+  #armFrom(nowMs: number, delayMs: number, timer: LoopTimer): void {
+    const deadlineMs = nowMs + delayMs;
+    timer.slot = this.wheel.arm(deadlineMs, timer);
+    if (this.#closed) return;
+    if (delayMs <= 0) this.#askTurn();
+    else if (deadlineMs < this.#armedMs) this.#armBackend(deadlineMs);
+    else if (!this.#ref) this.#refChanged();
+  }
+
   /** For what is due already: no native timer, the next turn looks. */
   #askTurn(): void {
     this.#dueNow = true;
@@ -165,7 +172,7 @@ export class TimerQueue {
   }
 
   #refChanged(): void {
-    if (this.#wheel.refs === 0) {
+    if (this.wheel.refs === 0) {
       this.#refsGone();
     } else if (!this.#ref) {
       this.#ref = true;
@@ -179,12 +186,12 @@ export class TimerQueue {
   }
 
   #syncBackend(): void {
-    const wanted = this.#wheel.refs > 0;
+    const wanted = this.wheel.refs > 0;
     if (wanted !== this.#ref) {
       this.#ref = wanted;
       this.#backend.setTimerRef(wanted);
     }
-    if (this.#wheel.size === 0 && this.#armedMs !== Infinity) {
+    if (this.wheel.size === 0 && this.#armedMs !== Infinity) {
       this.#armedMs = Infinity;
       this.#backend.armTimer(Infinity);
     }
@@ -193,7 +200,7 @@ export class TimerQueue {
   #rearm(): void {
     // A burst at the end of the batch must have its deadlines.
     const nowMs = this.#clock.read();
-    const nextMs = this.#wheel.nearest();
+    const nextMs = this.wheel.nearest();
     this.#armedMs = nextMs;
     if (nextMs > nowMs) this.#backend.armTimer(nextMs);
     else this.#askTurn();

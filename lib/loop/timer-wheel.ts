@@ -7,10 +7,13 @@
  * Four levels of 256 buckets, one tick = 1 ms. An entry lives on the level of the highest byte in
  * which its tick differs from `elapsed`, so all entries of one tick are always in one bucket, and
  * appending keeps them in order of arming. What lies in another window of 2^32 ms waits in `far`.
- * Buckets are circular lists; their heads are the first nodes of the same arrays.
+ * Buckets are circular lists; their heads are the first nodes of the same arrays. Where many are
+ * due, what costs is memory that is not in the cache: so links and deadline of a slot lie side by
+ * side, a batch is readied tick by tick, and generations are touched only where an id was given.
  */
 
-import { DeadlineSorter } from './deadline-sorter.ts';
+import { highWord, lowWord } from './double-words.ts';
+import { DueBatch } from './due-batch.ts';
 
 /** What is told that its time has come. */
 export interface TimerTarget {
@@ -20,19 +23,23 @@ export interface TimerTarget {
 
 const levelBits = 8;
 const bucketCount = 1024;
-/** List heads behind the buckets: other windows; due entries; entries before `settle`. */
+/** List heads behind the buckets: other windows; what is armed for the past during a batch. */
 const far = bucketCount;
-const firing = bucketCount + 1;
-const provisional = bucketCount + 2;
-const firstSlot = bucketCount + 3;
+const late = bucketCount + 1;
+const firstSlot = bucketCount + 2;
+/** In place of the previous node: the entry is in the batch that fires now, in no list. */
+const inBatch = -1;
 const startCapacity = 2048;
 /** Slots are 24 bits of an id. */
 const maxSlots = 2 ** 24;
 const slotMask = maxSlots - 1;
 const windowMs = 2 ** 32;
 const maxTick = 2 ** 53;
-/** Generations are above bit 0, which means unref'd. 29 + 24 bits fit a double. */
-const generationMask = 0x3fff_ffff;
+/** Generations are above two marks. 29 + 24 bits fit a double. */
+const unrefMark = 1;
+const namedMark = 2;
+const marks = unrefMark | namedMark;
+const generationMask = 0x7fff_ffff;
 /** Longer lists of upper levels are not searched: their bucket's start is a fair lower bound. */
 const searchLimit = 64;
 
@@ -41,19 +48,26 @@ export class TimerWheel {
   size = 0;
   /** Entries that are ref'd and not infinite. */
   refs = 0;
-  /** Deadline of the entry that `takeDue` gave last. */
-  firedMs = 0;
+  /** Deadline of the entry that `takeDue` gave last, as two words. */
+  firedHigh = 0;
+  firedLow = 0;
 
-  #next: Int32Array = new Int32Array(startCapacity);
-  #prev: Int32Array = new Int32Array(startCapacity);
-  #deadlines: Float64Array = new Float64Array(startCapacity);
+  /** Four words a slot: next, previous, and the deadline's two, which `#deadlines` sees. */
+  #nodes: Int32Array = new Int32Array(startCapacity * 4);
+  #deadlines: Float64Array = new Float64Array(this.#nodes.buffer);
   #generations: Int32Array = new Int32Array(startCapacity);
   #targets: (TimerTarget | null)[] = new Array(startCapacity).fill(null);
   /** Slots from here on were never used: their pages are not touched before they are. */
   #unused: number = firstSlot;
   /** Head of the list of freed slots; 0 is a bucket, so it means none. */
   #free = 0;
-  readonly #sorter: DeadlineSorter = new DeadlineSorter();
+  /** Held slots that have a mark. */
+  #marked = 0;
+  readonly #batch: DueBatch = new DueBatch();
+  #batchNext = 0;
+  #batchEnd = 0;
+  /** The time of the batch; NaN when there is none. */
+  #batchMs: number = Number.NaN;
   /** One bit for each bucket that is not empty. */
   readonly #bits: Int32Array = new Int32Array(bucketCount / 32);
   /** No bucket before this tick holds anything. */
@@ -64,7 +78,7 @@ export class TimerWheel {
   #farStart: number = Infinity;
 
   constructor(nowMs: number) {
-    for (let head = 0; head < firstSlot; head++) this.#next[head] = this.#prev[head] = head;
+    for (let head = 0; head < firstSlot; head++) this.#emptyList(head);
     this.#elapsed = Math.floor(nowMs);
     this.#elapsedLow = this.#elapsed >>> 0;
     this.#windowEnd = this.#elapsed - this.#elapsedLow + windowMs;
@@ -73,21 +87,24 @@ export class TimerWheel {
   /** Returns the slot, which belongs to `target` until it is taken or cancelled. */
   arm(deadlineMs: number, target: TimerTarget): number {
     const slot = this.#take(deadlineMs, target);
+    this.refs++;
     if (deadlineMs === Infinity) {
       // In no list, and not ref'd: nothing will ever come of it.
-      this.#next[slot] = this.#prev[slot] = slot;
-      this.#generations[slot] = (this.#generations[slot] as number) | 1;
+      this.#emptyList(slot);
+      this.#mark(slot, unrefMark);
+      this.refs--;
     } else {
-      this.refs++;
-      this.#append(this.#bucketOf(deadlineMs), slot);
+      // What a batch arms is for the next one, even if it is due.
+      this.#append(deadlineMs <= this.#batchMs ? late : this.#bucketOf(deadlineMs), slot);
     }
     return slot;
   }
 
   /** The slot must be held. */
   cancel(slot: number): void {
-    this.#unlink(slot);
-    this.#release(slot);
+    // A batch knows the slot by its number: it is freed when its turn comes.
+    if (this.#nodes[slot * 4 + 1] === inBatch) this.#letGo(slot);
+    else this.#release(slot);
   }
 
   /** Whether `slot` is held by this target. */
@@ -96,107 +113,96 @@ export class TimerWheel {
   }
 
   deadlineOf(slot: number): number {
-    return this.#deadlines[slot] as number;
+    return this.#deadlines[slot * 2 + 1] as number;
   }
 
   /** A name of a held slot that nothing else will ever have (for 2^29 uses of the slot). */
   idOf(slot: number): number {
-    return ((this.#generations[slot] as number) >>> 1) * maxSlots + slot;
+    this.#mark(slot, namedMark);
+    return this.#idNow(slot);
   }
 
   /** -1 when what had that id was taken or cancelled. */
   slotOf(id: number): number {
     const slot = id & slotMask;
     if (slot < firstSlot || slot >= this.#unused || this.#targets[slot] === null) return -1;
-    return this.idOf(slot) === id ? slot : -1;
+    return this.#idNow(slot) === id ? slot : -1;
   }
 
   setRef(slot: number, ref: boolean): void {
-    if (this.#deadlines[slot] === Infinity) return;
-    const tag = this.#generations[slot] as number;
-    if (((tag & 1) === 0) === ref) return;
-    this.#generations[slot] = tag ^ 1;
+    if (this.deadlineOf(slot) === Infinity) return;
+    const unref = ((this.#generations[slot] as number) & unrefMark) !== 0;
+    if (unref !== ref) return;
+    if (unref) this.#unmark(slot, unrefMark);
+    else this.#mark(slot, unrefMark);
     this.refs += ref ? 1 : -1;
   }
 
-  /** The same as `arm`, of a finite deadline that `settle` will put off before it is looked at. */
-  armProvisional(deadlineMs: number, target: TimerTarget): number {
-    const slot = this.#take(deadlineMs, target);
-    this.refs++;
-    this.#append(provisional, slot);
-    return slot;
+  /** Starts a batch of all that is due, for `takeDue`: by deadlines, then in order of arming. */
+  collect(nowMs: number): void {
+    if (Number.isNaN(this.#batchMs)) this.#batchMs = nowMs;
+    if (this.#batchNext === this.#batchEnd) this.#readyTick();
   }
 
-  nothingProvisional(): boolean {
-    return this.#next[provisional] === provisional;
+  /** Deadline of what `takeDue` gives next; Infinity when nothing is due. */
+  firstDueMs(): number {
+    if (this.#batchNext === this.#batchEnd) return Infinity;
+    return this.deadlineOf(this.#batch.slots[this.#batchNext] as number);
   }
 
-  /** Changes when the slot is given up. */
-  generationOf(slot: number): number {
-    return (this.#generations[slot] as number) >> 1;
-  }
-
-  /** Puts all provisional deadlines off, and makes them final. */
-  settle(byMs: number): void {
-    let slot = this.#next[provisional] as number;
-    if (slot === provisional) return;
-    this.#next[provisional] = this.#prev[provisional] = provisional;
-    while (slot !== provisional) {
-      const after = this.#next[slot] as number;
-      const deadlineMs = (this.#deadlines[slot] as number) + byMs;
-      this.#deadlines[slot] = deadlineMs;
-      this.#append(this.#bucketOf(deadlineMs), slot);
-      slot = after;
+  /** The next due target; its slot is free already. Null: no more of this batch. */
+  takeDue(): TimerTarget | null {
+    for (;;) {
+      if (this.#batchNext === this.#batchEnd && !this.#readyTick()) return null;
+      const slot = this.#batch.slots[this.#batchNext++] as number;
+      const target = this.#targets[slot] as TimerTarget | null;
+      if (target !== null) {
+        this.firedHigh = this.#nodes[slot * 4 + 2 + highWord] as number;
+        this.firedLow = this.#nodes[slot * 4 + 2 + lowWord] as number;
+        this.#letGo(slot);
+      }
+      this.#nodes[slot * 4] = this.#free;
+      this.#free = slot;
+      if (target !== null) return target;
     }
   }
 
-  /** Readies everything that is due for `takeDue`, in the order of deadlines, then of arming. */
-  collect(nowMs: number): void {
+  /** Readies the next tick of the batch; false when it is over. */
+  #readyTick(): boolean {
+    this.#batchNext = this.#batchEnd = 0;
+    const nowMs = this.#batchMs;
+    if (Number.isNaN(nowMs)) return false;
     const limit = Math.floor(nowMs);
     for (;;) {
       const bucket = this.#firstBucket();
       const start = bucket === far ? this.#farWindow() : this.#startOf(bucket);
       if (start > limit) break;
       this.#setElapsed(start);
-      if (bucket >= 1 << levelBits) this.#cascade(bucket);
-      else if (!this.#moveDue(bucket, nowMs)) break;
+      if (bucket >= 1 << levelBits) {
+        this.#cascade(bucket);
+      } else {
+        const all = this.#moveDue(bucket, nowMs);
+        if (this.#batchEnd > 0) return true;
+        if (!all) break;
+      }
     }
     this.#setElapsed(limit);
-  }
-
-  /** Deadline of what `takeDue` gives next; Infinity when nothing is due. */
-  firstDueMs(): number {
-    const slot = this.#next[firing] as number;
-    return slot === firing ? Infinity : (this.#deadlines[slot] as number);
-  }
-
-  /** The next due target; its slot is free already. Null: no more of this batch. */
-  takeDue(): TimerTarget | null {
-    const slot = this.#next[firing] as number;
-    if (slot === firing) return null;
-    const after = this.#next[slot] as number;
-    this.#next[firing] = after;
-    this.#prev[after] = firing;
-    const target = this.#targets[slot] as TimerTarget;
-    this.firedMs = this.#deadlines[slot] as number;
-    this.#release(slot);
-    return target;
+    this.#batchMs = Number.NaN;
+    if (!this.#isEmpty(late)) this.#cascade(late);
+    if (this.size === 0) this.#startOver();
+    return false;
   }
 
   /** A lower bound of all deadlines, mostly exact; Infinity when nothing is armed. */
   nearest(): number {
-    if (this.#next[firing] !== firing) return -Infinity;
+    if (!Number.isNaN(this.#batchMs)) return -Infinity;
     const bucket = this.#firstBucket();
-    if (bucket === far && this.#next[far] === far) return Infinity;
+    if (bucket === far && this.#isEmpty(far)) return Infinity;
     const exact = bucket < 1 << levelBits;
     let least = Infinity;
     let left = searchLimit;
-    for (
-      let slot = this.#next[bucket] as number;
-      slot !== bucket;
-      slot = this.#next[slot] as number
-    ) {
-      const deadline = this.#deadlines[slot] as number;
+    for (let slot = this.#after(bucket); slot !== bucket; slot = this.#after(slot)) {
+      const deadline = this.deadlineOf(slot);
       if (deadline < least) least = deadline;
       if (!exact && --left === 0) return bucket === far ? this.#farStart : this.#startOf(bucket);
     }
@@ -205,9 +211,9 @@ export class TimerWheel {
 
   #take(deadlineMs: number, target: TimerTarget): number {
     let slot = this.#free;
-    if (slot !== 0) this.#free = this.#next[slot] as number;
+    if (slot !== 0) this.#free = this.#after(slot);
     else slot = this.#freshSlot();
-    this.#deadlines[slot] = deadlineMs;
+    this.#deadlines[slot * 2 + 1] = deadlineMs;
     this.#targets[slot] = target;
     this.size++;
     return slot;
@@ -240,7 +246,7 @@ export class TimerWheel {
 
   /** Start of the first window that may hold something of `far`; Infinity when it is empty. */
   #farWindow(): number {
-    if (this.#next[far] === far) return Infinity;
+    if (this.#isEmpty(far)) return Infinity;
     return this.#farStart - (this.#farStart % windowMs);
   }
 
@@ -261,12 +267,25 @@ export class TimerWheel {
     this.#windowEnd = tick - this.#elapsedLow + windowMs;
   }
 
+  #after(slot: number): number {
+    return this.#nodes[slot * 4] as number;
+  }
+
+  #isEmpty(head: number): boolean {
+    return this.#nodes[head * 4] === head;
+  }
+
+  #emptyList(head: number): void {
+    this.#nodes[head * 4] = this.#nodes[head * 4 + 1] = head;
+  }
+
   #append(head: number, slot: number): void {
-    const last = this.#prev[head] as number;
-    this.#next[last] = slot;
-    this.#prev[slot] = last;
-    this.#next[slot] = head;
-    this.#prev[head] = slot;
+    const nodes = this.#nodes;
+    const last = nodes[head * 4 + 1] as number;
+    nodes[last * 4] = slot;
+    nodes[slot * 4 + 1] = last;
+    nodes[slot * 4] = head;
+    nodes[head * 4 + 1] = slot;
     if (head < bucketCount) {
       const word = head >>> 5;
       this.#bits[word] = (this.#bits[word] as number) | (1 << (head & 31));
@@ -274,10 +293,11 @@ export class TimerWheel {
   }
 
   #unlink(slot: number): void {
-    const next = this.#next[slot] as number;
-    const prev = this.#prev[slot] as number;
-    this.#next[prev] = next;
-    this.#prev[next] = prev;
+    const nodes = this.#nodes;
+    const next = nodes[slot * 4] as number;
+    const prev = nodes[slot * 4 + 1] as number;
+    nodes[prev * 4] = next;
+    nodes[next * 4 + 1] = prev;
     if (next === prev && next < bucketCount) this.#clearBit(next);
   }
 
@@ -286,107 +306,123 @@ export class TimerWheel {
     this.#bits[word] = (this.#bits[word] as number) & ~(1 << (bucket & 31));
   }
 
-  #release(slot: number): void {
-    const tag = this.#generations[slot] as number;
-    if ((tag & 1) === 0) this.refs--;
-    this.#generations[slot] = ((tag | 1) + 1) & generationMask;
-    this.#targets[slot] = null;
-    this.#next[slot] = this.#free;
-    this.#free = slot;
-    this.size--;
+  #idNow(slot: number): number {
+    return ((this.#generations[slot] as number) >>> 2) * maxSlots + slot;
   }
 
-  /** Spreads a bucket (or `far`) over the levels below. */
+  #mark(slot: number, mark: number): void {
+    const tag = this.#generations[slot] as number;
+    if ((tag & marks) === 0) this.#marked++;
+    this.#generations[slot] = tag | mark;
+  }
+
+  #unmark(slot: number, mark: number): void {
+    const tag = (this.#generations[slot] as number) & ~mark;
+    if ((tag & marks) === 0) this.#marked--;
+    this.#generations[slot] = tag;
+  }
+
+  #release(slot: number): void {
+    this.#unlink(slot);
+    this.#letGo(slot);
+    this.#nodes[slot * 4] = this.#free;
+    this.#free = slot;
+  }
+
+  /** The slot is not held any more, but not free yet either. */
+  #letGo(slot: number): void {
+    this.refs--;
+    this.size--;
+    this.#targets[slot] = null;
+    if (this.#marked > 0) this.#forgetMarks(slot);
+  }
+
+  #forgetMarks(slot: number): void {
+    const tag = this.#generations[slot] as number;
+    if ((tag & marks) === 0) return;
+    this.#marked--;
+    if ((tag & unrefMark) !== 0) this.refs++;
+    this.#generations[slot] = ((tag | marks) + 1) & generationMask;
+  }
+
+  /** Spreads a bucket (or `far`, or `late`) over the levels below. */
   #cascade(head: number): void {
-    let slot = this.#next[head] as number;
-    this.#next[head] = this.#prev[head] = head;
+    let slot = this.#after(head);
+    this.#emptyList(head);
     if (head === far) this.#farStart = Infinity;
-    else this.#clearBit(head);
+    else if (head !== late) this.#clearBit(head);
     while (slot !== head) {
-      const after = this.#next[slot] as number;
-      this.#append(this.#bucketOf(this.#deadlines[slot] as number), slot);
+      const after = this.#after(slot);
+      this.#append(this.#bucketOf(this.deadlineOf(slot)), slot);
       slot = after;
     }
   }
 
-  /** Moves what is due of a level-0 bucket to `firing`; whether that was all of it. */
+  /** Puts what is due of a level-0 bucket into the batch; whether that was all of it. */
   #moveDue(bucket: number, nowMs: number): boolean {
+    const batch = this.#batch;
+    batch.begin();
+    const nodes = this.#nodes;
+    const allDeadlines = this.#deadlines;
+    let { slots, deadlines } = batch;
+    let count = 0;
     let sorted = true;
+    let keptAny = false;
     let before = -Infinity;
-    for (
-      let slot = this.#next[bucket] as number;
-      slot !== bucket;
-      slot = this.#next[slot] as number
-    ) {
-      const deadline = this.#deadlines[slot] as number;
-      if (deadline < before || deadline > nowMs) {
-        sorted = false;
-        break;
+    for (let slot = this.#after(bucket); slot !== bucket; ) {
+      const after = nodes[slot * 4] as number;
+      const deadline = allDeadlines[slot * 2 + 1] as number;
+      if (deadline <= nowMs) {
+        if (deadline < before) sorted = false;
+        before = deadline;
+        if (count === slots.length) ({ slots, deadlines } = batch.grow());
+        slots[count] = slot;
+        deadlines[count++] = deadline;
+        if (keptAny) this.#unlink(slot);
+        nodes[slot * 4 + 1] = inBatch;
+      } else if (!keptAny) {
+        keptAny = true;
+        // All before this one went: it is the first now.
+        nodes[bucket * 4] = slot;
+        nodes[slot * 4 + 1] = bucket;
       }
-      before = deadline;
+      slot = after;
     }
-    if (sorted) {
-      this.#spliceToFiring(bucket);
-      return true;
+    if (!keptAny) {
+      this.#emptyList(bucket);
+      this.#clearBit(bucket);
     }
-    return this.#moveSorted(bucket, nowMs);
+    if (!sorted) batch.sort(count, this.#elapsed);
+    this.#batchEnd = count;
+    return !keptAny;
   }
 
-  #spliceToFiring(bucket: number): void {
-    const first = this.#next[bucket] as number;
-    const last = this.#prev[bucket] as number;
-    const tail = this.#prev[firing] as number;
-    this.#next[tail] = first;
-    this.#prev[first] = tail;
-    this.#next[last] = firing;
-    this.#prev[firing] = last;
-    this.#next[bucket] = this.#prev[bucket] = bucket;
-    this.#clearBit(bucket);
-  }
-
-  #moveSorted(bucket: number, nowMs: number): boolean {
-    const next = this.#next;
-    let due = 0;
-    let all = true;
-    const scratch = this.#sorter.room(this.size);
-    for (let slot = next[bucket] as number; slot !== bucket; slot = next[slot] as number) {
-      if ((this.#deadlines[slot] as number) <= nowMs) scratch[due++] = slot;
-      else all = false;
-    }
-    const sorted = this.#sorter.sort(due, this.#deadlines, this.#elapsed);
-    for (let i = 0; i < due; i++) {
-      const slot = sorted[i] as number;
-      this.#unlink(slot);
-      this.#append(firing, slot);
-    }
-    return all;
+  /** Slots are given out in order of memory again: a burst is then fast to go through. */
+  #startOver(): void {
+    this.#unused = firstSlot;
+    this.#free = 0;
   }
 
   #freshSlot(): number {
     const slot = this.#unused;
-    if (slot === this.#next.length) this.#grow();
+    if (slot === this.#targets.length) this.#grow();
     this.#unused = slot + 1;
     return slot;
   }
 
   #grow(): void {
-    const old = this.#next.length;
+    const old = this.#targets.length;
     if (old >= maxSlots) throw new RangeError(`More than ${maxSlots - firstSlot} timers`);
     const capacity = old * 2;
-    const next = new Int32Array(capacity);
-    const prev = new Int32Array(capacity);
-    const deadlines = new Float64Array(capacity);
+    const nodes = new Int32Array(capacity * 4);
     const generations = new Int32Array(capacity);
-    next.set(this.#next);
-    prev.set(this.#prev);
-    deadlines.set(this.#deadlines);
+    nodes.set(this.#nodes);
     generations.set(this.#generations);
     const targets: (TimerTarget | null)[] = new Array(capacity);
     for (let i = 0; i < old; i++) targets[i] = this.#targets[i] as TimerTarget | null;
     for (let i = old; i < capacity; i++) targets[i] = null;
-    this.#next = next;
-    this.#prev = prev;
-    this.#deadlines = deadlines;
+    this.#nodes = nodes;
+    this.#deadlines = new Float64Array(nodes.buffer);
     this.#generations = generations;
     this.#targets = targets;
   }
