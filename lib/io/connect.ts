@@ -276,7 +276,7 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
   const loop = currentLoop();
   const limits = makeLimits(options ?? {});
   return connectTcp(loop, options, (stream) => {
-    const connection = new StreamConnection(loop, stream, limits);
+    const connection = new StreamConnection(stream, limits);
     stream.sink = connection;
     return connection;
   });
@@ -294,7 +294,7 @@ export async function openUnixConnection(
   const loop = currentLoop();
   const limits = makeLimits(options);
   return connectUnix(loop, path, options, (stream) => {
-    const connection = new StreamConnection(loop, stream, limits);
+    const connection = new StreamConnection(stream, limits);
     stream.sink = connection;
     return connection;
   });

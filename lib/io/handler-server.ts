@@ -57,7 +57,7 @@ class ServedConnection extends StreamConnection implements TaskOwner {
     if (gone && this.has(flagDismissed)) return;
     const message = `Exception in the connection handler ${task.name}`;
     const context = { message, error, task, transport: this };
-    this.loop.callExceptionHandler(context);
+    task.loop.callExceptionHandler(context);
   }
 }
 
@@ -81,7 +81,7 @@ export class HandlerServer extends StreamServer {
   }
 
   protected override open(stream: StreamHandle): void {
-    const connection = new ServedConnection(this.loop, stream, this.limits);
+    const connection = new ServedConnection(stream, this.limits);
     stream.sink = connection;
     this.link(connection);
     this.context.run(startConnection, connection);

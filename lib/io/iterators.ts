@@ -1,10 +1,12 @@
 /**
- * `for await` over a connection.
+ * `for await` over a connection, and its one waiting reader.
  *
- * In: a reader. Out: iterators written by hand: an async generator costs twice as much a step.
+ * In: a stream to be read. Out: iterators written by hand: an async generator costs twice as much a step.
  * Never: closing the connection when a loop is left early.
  */
 import type { Buffer } from 'node:buffer';
+import { Waiter } from '../task/waiter.ts';
+import type { Want } from './wants.ts';
 
 interface StepReader {
   nextChunk(): Promise<IteratorResult<Buffer, undefined>>;
@@ -16,15 +18,23 @@ function leave(): Promise<IteratorReturnResult<undefined>> {
   return Promise.resolve({ value: undefined, done: true });
 }
 
-export class ChunkIterator implements AsyncIterator<Buffer, undefined> {
-  readonly #reader: StepReader;
+/**
+ * The one wait of those who read from a stream. It is the iterator over chunks, too, which needs
+ * no state: an object less for each connection that sits in a loop.
+ */
+export class Reader extends Waiter<unknown> implements AsyncIterator<Buffer, undefined> {
+  readonly #stream: StepReader;
+  /** @internal What the wait is for. */
+  want: Want<unknown> | null;
 
-  constructor(reader: StepReader) {
-    this.#reader = reader;
+  constructor(stream: StepReader) {
+    super('read');
+    this.#stream = stream;
+    this.want = null;
   }
 
   next(): Promise<IteratorResult<Buffer, undefined>> {
-    return this.#reader.nextChunk();
+    return this.#stream.nextChunk();
   }
 
   return(): Promise<IteratorReturnResult<undefined>> {

@@ -19,10 +19,9 @@ import {
 } from '../base/errors.ts';
 import { checkBytes, checkInteger } from '../base/units.ts';
 import type { StreamHandle, StreamSink } from '../loop/backend.ts';
-import type { EventLoop } from '../loop/event-loop.ts';
-import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
+import { cancelledPromise, takeCancellation } from '../task/waiter.ts';
 import { checkAttached } from './data.ts';
-import { ChunkIterator, LineLoop } from './iterators.ts';
+import { LineLoop, Reader } from './iterators.ts';
 import type { StreamLimits } from './limits.ts';
 import type { ByteReader } from './net-types.ts';
 import { ReadBuffer } from './read-buffer.ts';
@@ -55,20 +54,21 @@ const emptyBuffer: ReadBuffer = new ReadBuffer();
 
 export abstract class ReadingStream extends Stream implements ByteReader, StreamSink {
   #buffer: ReadBuffer;
-  /** Made by the first read that has to wait. */
-  #reader: Waiter<unknown> | null;
-  /** What the reader waits for. */
-  #want: Want<unknown> | null;
+  /** Made by the first read that has to wait, or the first loop over chunks. */
+  #reader: Reader | null;
   /** Why the connection was lost; `cause` has the system's error. */
   #loss: BrokenResourceError | null;
 
-  constructor(loop: EventLoop, handle: StreamHandle, limits: StreamLimits) {
-    // No context: promises carry their own.
-    super(loop, handle, limits, null);
+  constructor(handle: StreamHandle, limits: StreamLimits) {
+    super(handle, limits);
     this.#buffer = emptyBuffer;
     this.#reader = null;
-    this.#want = null;
     this.#loss = null;
+  }
+
+  /** @internal None: promises carry their own. */
+  get context(): null {
+    return null;
   }
 
   /** @internal */
@@ -133,7 +133,8 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Buffer, undefined> {
-    return new ChunkIterator(this);
+    this.#reader ??= new Reader(this);
+    return this.#reader;
   }
 
   /** @internal One step of a `for await` over chunks. */
@@ -155,11 +156,11 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
     const reader = this.#reader;
     if (reader?.active && this.#buffer.bytes === 0) {
       // The short way of nearly all data: nothing is queued and any bytes will do.
-      if (this.#want === wantChunk) {
+      if (reader.want === wantChunk) {
         reader.wake({ value: chunk, done: false });
         return;
       }
-      if (this.#want === wantAny) {
+      if (reader.want === wantAny) {
         reader.wake(chunk);
         return;
       }
@@ -272,17 +273,18 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   }
 
   private waitForMore<T>(want: Want<T>, options: WaitOptions | undefined): Promise<T> {
-    if (this.#buffer.bytes > 0) this.#want = want.remember?.(this.#buffer) ?? want;
-    else this.#want = want;
-    this.#reader ??= new Waiter<unknown>('read');
-    const promise = this.#reader.start(options) as Promise<T>;
-    if (this.#reader.active && this.has(flagReadingPaused)) this.resumeReading();
+    this.#reader ??= new Reader(this);
+    const reader = this.#reader;
+    if (this.#buffer.bytes > 0) reader.want = want.remember?.(this.#buffer) ?? want;
+    else reader.want = want;
+    const promise = reader.start(options) as Promise<T>;
+    if (reader.active && this.has(flagReadingPaused)) this.resumeReading();
     return promise;
   }
 
   /** More came, or the end: gives the reader its result if that is enough. */
-  private tryReader(reader: Waiter<unknown>): void {
-    const want = this.#want as Want<unknown>;
+  private tryReader(reader: Reader): void {
+    const want = reader.want as Want<unknown>;
     let result: unknown;
     try {
       result = want.take(this.#buffer, this.has(flagEnded), this.limits.limitBytes);
@@ -292,7 +294,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
       return;
     }
     if (result === notYet) {
-      this.#want = want.remember?.(this.#buffer) ?? want;
+      reader.want = want.remember?.(this.#buffer) ?? want;
       return;
     }
     reader.wake(result);

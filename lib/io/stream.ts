@@ -5,8 +5,7 @@
  * Never: protocols, promises.
  */
 import type { Data } from '../base/errors.ts';
-import type { CallbackContext, SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
-import type { EventLoop } from '../loop/event-loop.ts';
+import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
 import { dataBytes } from './data.ts';
 import type { StreamLimits } from './limits.ts';
 
@@ -25,34 +24,34 @@ export const stateAborted = 2;
 /** Ended by the peer or by an error. */
 export const stateLost = 3;
 
-// What is only true or false shares one field: many thousands of streams may be open.
+const stateMask = 3;
+
+// What is only true or false shares one field with the state: many thousands of streams may be
+// open.
 /** `onClosed` has come. */
-export const flagGone = 1;
+export const flagGone = 4;
 /** The user or the read-ahead limit paused reading. */
-export const flagReadingPaused = 2;
+export const flagReadingPaused = 8;
 /** `writeEof()` was called. */
-export const flagWriteEnded = 4;
+export const flagWriteEnded = 16;
 /** The write buffer went above the high-water mark and has not drained yet. */
-export const flagOverHighWater = 8;
+export const flagOverHighWater = 32;
 /** The peer sent FIN. */
-export const flagEnded = 16;
+export const flagEnded = 64;
 /** Somebody was told why the connection was lost. */
-export const flagLossTold = 32;
+export const flagLossTold = 128;
 /** The handler of the connection has ended. */
-export const flagServed = 64;
+export const flagServed = 256;
 /** The server closed or aborted it: errors that its handler meets by that are no news. */
-export const flagDismissed = 128;
+export const flagDismissed = 512;
 /** The protocol reads into its own memory. Decided when it is set, not per record. */
-export const flagBuffered = 256;
+export const flagBuffered = 1024;
 
 /**
  * Fields are plain, not private: backends touch them per record. Methods of streams are `private`
  * rather than `#`: a class with private methods adds a field to each of its objects.
  */
 export abstract class Stream {
-  /** Read by the backend's dispatcher. Null: nothing to be entered. */
-  readonly context: CallbackContext | null;
-  readonly loop: EventLoop;
   readonly handle: StreamHandle;
   readonly limits: StreamLimits;
   /** @internal */
@@ -61,26 +60,26 @@ export abstract class Stream {
   previous: Stream | null;
   /** @internal */
   next: Stream | null;
-  /** @internal One of the states. */
-  state: number;
-  /** @internal */
+  /** @internal One of the states, and flags. */
   flags: number;
 
-  constructor(
-    loop: EventLoop,
-    handle: StreamHandle,
-    limits: StreamLimits,
-    context: CallbackContext | null,
-  ) {
-    this.context = context;
-    this.loop = loop;
+  constructor(handle: StreamHandle, limits: StreamLimits) {
     this.handle = handle;
     this.limits = limits;
     this.owner = null;
     this.previous = null;
     this.next = null;
-    this.state = stateOpen;
-    this.flags = 0;
+    this.flags = stateOpen;
+  }
+
+  /** @internal */
+  get state(): number {
+    return this.flags & stateMask;
+  }
+
+  /** @internal */
+  set state(state: number) {
+    this.flags = (this.flags & ~stateMask) | state;
   }
 
   /** @internal */

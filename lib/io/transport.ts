@@ -29,6 +29,9 @@ const scratch: Buffer = Buffer.alloc(1);
 
 /** (asyncio.Transport) */
 export class StreamTransport extends Stream implements Transport, StreamSink {
+  /** Read by the backend's dispatcher. Null: nothing to be entered. */
+  readonly context: CallbackContext | null;
+  readonly loop: EventLoop;
   #protocol: StreamProtocol;
   /** What `onAlloc` gave out, and whose it is. */
   #lent: Uint8Array | null;
@@ -44,7 +47,9 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     limits: StreamLimits,
     context: CallbackContext | null,
   ) {
-    super(loop, handle, limits, context);
+    super(handle, limits);
+    this.context = context;
+    this.loop = loop;
     this.#protocol = noProtocol;
     this.#lent = null;
     this.#lender = null;

@@ -148,7 +148,7 @@ export function fakeConnection(options: StreamOptions = {}): {
   send: (data: string | Uint8Array) => void;
 } {
   const stream = new FakeStream();
-  const connection = new StreamConnection(currentLoop(), stream, makeLimits(options));
+  const connection = new StreamConnection(stream, makeLimits(options));
   stream.sink = connection;
   const send = (data: string | Uint8Array): void => connection.onData(Buffer.from(data as string));
   return { connection, stream, send };

@@ -19,6 +19,14 @@ const DIRECT_BYTES = 16 * 1024;
 /** A stream with that much in the out slab is flushed, so that its numbers are the kernel's. */
 const FLUSH_BYTES = 32 * 1024;
 
+/** What only few streams need. */
+interface Rare {
+  /** Chunks that were read already when `pause()` came. */
+  held: Buffer[] | null;
+  /** Local and remote, once asked for. */
+  readonly addresses: [SocketAddress | null, SocketAddress | null];
+}
+
 export class NativeStream implements StreamHandle {
   sink: StreamSink | null = null;
   /** @internal */ readonly backend: NativeBackend;
@@ -27,10 +35,7 @@ export class NativeStream implements StreamHandle {
   /** Bytes in the out slab, void when the epoch has moved on. */
   #pending = 0;
   #epoch = 0;
-  /** Chunks that were read already when `pause()` came. */
-  #held: Buffer[] | null = null;
-  /** Local and remote, once asked for. */
-  #addresses: [SocketAddress | null, SocketAddress | null] | null = null;
+  #rare: Rare | null = null;
 
   constructor(backend: NativeBackend, id: number) {
     this.backend = backend;
@@ -99,14 +104,14 @@ export class NativeStream implements StreamHandle {
   close(): void {
     if ((this.#state & CLOSING) !== 0) return;
     this.#state |= CLOSING;
-    this.#held = null;
+    this.dropHeld();
     this.backend.hub.binding.close(this.id);
   }
 
   abort(): void {
     // Also after close(): a flush that never ends is cut short.
     this.#state |= CLOSING;
-    this.#held = null;
+    this.dropHeld();
     this.backend.hub.binding.abort(this.id);
   }
 
@@ -121,7 +126,7 @@ export class NativeStream implements StreamHandle {
     this.#state &= ~PAUSED;
     const { binding } = this.backend.hub;
     binding.setReading(this.id, 1);
-    if (this.#held !== null || (this.#state & EOF_HELD) !== 0) binding.replay(this.id);
+    if (this.held !== null || (this.#state & EOF_HELD) !== 0) binding.replay(this.id);
   }
 
   setReadInto(enable: boolean): void {
@@ -157,9 +162,22 @@ export class NativeStream implements StreamHandle {
 
   /** Once asked for it stays known, also when the socket is gone. */
   private address(peer: 0 | 1): SocketAddress | null {
-    this.#addresses ??= [null, null];
-    this.#addresses[peer] ??= this.backend.hub.address(this.id, peer);
-    return this.#addresses[peer];
+    const { addresses } = this.rare;
+    addresses[peer] ??= this.backend.hub.address(this.id, peer);
+    return addresses[peer];
+  }
+
+  private get rare(): Rare {
+    this.#rare ??= { held: null, addresses: [null, null] };
+    return this.#rare;
+  }
+
+  private get held(): Buffer[] | null {
+    return this.#rare === null ? null : this.#rare.held;
+  }
+
+  private dropHeld(): void {
+    if (this.#rare !== null) this.#rare.held = null;
   }
 
   // What follows is called by the dispatcher.
@@ -172,8 +190,9 @@ export class NativeStream implements StreamHandle {
       if ((state & INTO) !== 0) this.fill(chunk);
       else this.sink?.onData(chunk);
     } else if ((state & CLOSING) === 0) {
-      this.#held ??= [];
-      this.#held.push(chunk);
+      const { rare } = this;
+      rare.held ??= [];
+      rare.held.push(chunk);
     }
   }
 
@@ -202,18 +221,18 @@ export class NativeStream implements StreamHandle {
   /** @internal */
   ended(): void {
     if ((this.#state & CLOSING) !== 0) return;
-    if ((this.#state & PAUSED) !== 0 || this.#held !== null) this.#state |= EOF_HELD;
+    if ((this.#state & PAUSED) !== 0 || this.held !== null) this.#state |= EOF_HELD;
     else this.sink?.onEof();
   }
 
   /** @internal */
   replay(): void {
-    const held = this.#held;
-    this.#held = null;
+    const { held } = this;
+    this.dropHeld();
     // A chunk's receiver may pause again: `deliver` then holds the rest, in order.
     if (held !== null) for (const chunk of held) this.deliver(chunk);
     if ((this.#state & EOF_HELD) === 0 || (this.#state & PAUSED) !== 0) return;
-    if (this.#held !== null) return;
+    if (this.held !== null) return;
     this.#state &= ~EOF_HELD;
     this.ended();
   }
@@ -226,7 +245,7 @@ export class NativeStream implements StreamHandle {
   /** @internal */
   lost(error: Error | undefined): void {
     this.#state |= CLOSING;
-    this.#held = null;
+    this.dropHeld();
     const sink = this.sink;
     this.sink = null;
     sink?.onClosed(error);
