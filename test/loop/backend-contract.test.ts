@@ -1,6 +1,8 @@
 /** The rules of lib/loop/backend.ts, by number, on the backend of the policy under test. */
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { StreamHandle } from '../../lib/loop/backend.ts';
 import { runningLoop } from '../../lib/loop/event-loop.ts';
@@ -467,6 +469,19 @@ describe('rule 8: errors of Node’s shape', () => {
     await server.closed();
     await client.until(() => client.closes > 0 || client.events.includes('eof'));
     if (client.closes > 0) expect(client.error).toMatchObject({ code: 'ECONNRESET' });
+  });
+
+  test('a write finds the reset of the peer and tells it by its name', async () => {
+    const listener = bench.listen();
+    const { port } = await listener.listening;
+    const peer = createConnection(port, '127.0.0.1');
+    await once(peer, 'connect');
+    const server = await listener.connection(0);
+    peer.resetAndDestroy();
+    server.handle?.write(Buffer.from('x'));
+    await server.closed();
+    const message = expect.stringMatching(/^(read|write) ECONNRESET$/);
+    expect(server.error).toMatchObject({ code: 'ECONNRESET', message });
   });
 
   test('a cancelled connect says nothing', async () => {

@@ -7,6 +7,7 @@
  */
 import { writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { systemError } from '../../base/errors.ts';
 import type { SocketAddress, StreamHandle, StreamSink } from '../backend.ts';
 import type { PureBackend } from './backend.ts';
 
@@ -19,16 +20,19 @@ interface CarrierSocket extends Socket {
 
 const empty = new Uint8Array(0);
 
+/** The socket tries those again by itself, as libuv does; the last one is macOS's. */
+const notNowCodes: ReadonlySet<string | undefined> = new Set(['EAGAIN', 'ENOBUFS', 'EPROTOTYPE']);
+
 /**
  * How much the kernel took at once: nearly always all, so that nothing has to be copied for rule 4.
- * Copying instead costs 45 % more CPU at 64 KiB. 0 also for any failure.
+ * Copying instead costs 45 % more CPU at 64 KiB. Negative: the errno of a broken connection.
  */
 function writeDirectly(fd: number, data: Uint8Array): number {
   try {
     return writeSync(fd, data);
-  } catch {
-    // Full, or broken: the socket finds out by itself and says so.
-    return 0;
+  } catch (error) {
+    const { code, errno } = error as NodeJS.ErrnoException;
+    return notNowCodes.has(code) ? 0 : (errno ?? 0);
   }
 }
 
@@ -86,6 +90,11 @@ export class PureStream implements StreamHandle {
     // Node would keep a reference to what the kernel has not taken, so that part is copied.
     const fd = socket.writableLength > 0 ? -1 : this.#descriptor();
     const taken = fd < 0 ? 0 : writeDirectly(fd, data);
+    if (taken < 0) {
+      // The kernel tells a reset once: a second try would only find a broken pipe.
+      socket.destroy(systemError(taken, 'write'));
+      return 0;
+    }
     if (taken < data.byteLength) socket.write(Buffer.from(data.subarray(taken)));
     return socket.writableLength;
   }
@@ -218,6 +227,7 @@ export class PureStream implements StreamHandle {
       return;
     }
     this.#chunk = chunk;
+    this.backend.lastChunk = chunk;
     this.dispatch(this.#readInto ? deliverFill : deliverData);
     this.#chunk = undefined;
   }
