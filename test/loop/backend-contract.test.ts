@@ -480,8 +480,7 @@ describe('rule 8: errors of Node’s shape', () => {
     peer.resetAndDestroy();
     server.handle?.write(Buffer.from('x'));
     await server.closed();
-    const message = expect.stringMatching(/^(read|write) ECONNRESET$/);
-    expect(server.error).toMatchObject({ code: 'ECONNRESET', message });
+    expect(server.error).toMatchObject({ code: 'ECONNRESET', errno: expect.any(Number) });
   });
 
   test('a cancelled connect says nothing', async () => {
