@@ -26,7 +26,9 @@ const bucketCount = 1024;
 /** List heads behind the buckets: other windows; what is armed for the past during a batch. */
 const far = bucketCount;
 const late = bucketCount + 1;
-const firstSlot = bucketCount + 2;
+/** A tick of the batch that was in order, so it needs no look: as a whole it came here. */
+const firing = bucketCount + 2;
+const firstSlot = bucketCount + 3;
 /** In place of the previous node: the entry is in the batch that fires now, in no list. */
 const inBatch = -1;
 const startCapacity = 2048;
@@ -64,6 +66,8 @@ export class TimerWheel {
   /** Held slots that have a mark. */
   #marked = 0;
   readonly #batch: DueBatch = new DueBatch();
+  /** Of each bucket of level 0: whether something has a lower deadline than what is before it. */
+  readonly #unsorted: Uint8Array = new Uint8Array(1 << levelBits);
   #batchNext = 0;
   #batchEnd = 0;
   /** The time of the batch; NaN when there is none. */
@@ -141,30 +145,48 @@ export class TimerWheel {
   /** Starts a batch of all that is due, for `takeDue`: by deadlines, then in order of arming. */
   collect(nowMs: number): void {
     if (Number.isNaN(this.#batchMs)) this.#batchMs = nowMs;
-    if (this.#batchNext === this.#batchEnd) this.#readyTick();
+    if (this.firstDueMs() === Infinity) this.#readyTick();
   }
 
   /** Deadline of what `takeDue` gives next; Infinity when nothing is due. */
   firstDueMs(): number {
+    if (!this.#isEmpty(firing)) return this.deadlineOf(this.#after(firing));
     if (this.#batchNext === this.#batchEnd) return Infinity;
     return this.deadlineOf(this.#batch.slots[this.#batchNext] as number);
   }
 
   /** The next due target; its slot is free already. Null: no more of this batch. */
   takeDue(): TimerTarget | null {
-    for (;;) {
-      if (this.#batchNext === this.#batchEnd && !this.#readyTick()) return null;
-      const slot = this.#batch.slots[this.#batchNext++] as number;
-      const target = this.#targets[slot] as TimerTarget | null;
-      if (target !== null) {
-        this.firedHigh = this.#nodes[slot * 4 + 2 + highWord] as number;
-        this.firedLow = this.#nodes[slot * 4 + 2 + lowWord] as number;
-        this.#letGo(slot);
+    do {
+      const nodes = this.#nodes;
+      const first = nodes[firing * 4] as number;
+      if (first !== firing) {
+        const after = nodes[first * 4] as number;
+        nodes[firing * 4] = after;
+        nodes[after * 4 + 1] = firing;
+        return this.#fired(first);
       }
-      this.#nodes[slot * 4] = this.#free;
-      this.#free = slot;
-      if (target !== null) return target;
-    }
+      while (this.#batchNext < this.#batchEnd) {
+        const slot = this.#batch.slots[this.#batchNext++] as number;
+        if (this.#targets[slot] !== null) return this.#fired(slot);
+        this.#putFree(slot);
+      }
+    } while (this.#readyTick());
+    return null;
+  }
+
+  #fired(slot: number): TimerTarget {
+    const target = this.#targets[slot] as TimerTarget;
+    this.firedHigh = this.#nodes[slot * 4 + 2 + highWord] as number;
+    this.firedLow = this.#nodes[slot * 4 + 2 + lowWord] as number;
+    this.#letGo(slot);
+    this.#putFree(slot);
+    return target;
+  }
+
+  #putFree(slot: number): void {
+    this.#nodes[slot * 4] = this.#free;
+    this.#free = slot;
   }
 
   /** Readies the next tick of the batch; false when it is over. */
@@ -181,6 +203,7 @@ export class TimerWheel {
       if (bucket >= 1 << levelBits) {
         this.#cascade(bucket);
       } else {
+        if (this.#spliceDue(bucket, nowMs)) return true;
         const all = this.#moveDue(bucket, nowMs);
         if (this.#batchEnd > 0) return true;
         if (!all) break;
@@ -282,6 +305,10 @@ export class TimerWheel {
   #append(head: number, slot: number): void {
     const nodes = this.#nodes;
     const last = nodes[head * 4 + 1] as number;
+    if (head < 1 << levelBits) {
+      if (last === head) this.#unsorted[head] = 0;
+      else if (this.deadlineOf(slot) < this.deadlineOf(last)) this.#unsorted[head] = 1;
+    }
     nodes[last * 4] = slot;
     nodes[slot * 4 + 1] = last;
     nodes[slot * 4] = head;
@@ -325,8 +352,7 @@ export class TimerWheel {
   #release(slot: number): void {
     this.#unlink(slot);
     this.#letGo(slot);
-    this.#nodes[slot * 4] = this.#free;
-    this.#free = slot;
+    this.#putFree(slot);
   }
 
   /** The slot is not held any more, but not free yet either. */
@@ -356,6 +382,21 @@ export class TimerWheel {
       this.#append(this.#bucketOf(this.deadlineOf(slot)), slot);
       slot = after;
     }
+  }
+
+  /** Takes a level-0 bucket as it is, if it is in order and its last entry is due. */
+  #spliceDue(bucket: number, nowMs: number): boolean {
+    const nodes = this.#nodes;
+    const last = nodes[bucket * 4 + 1] as number;
+    if (this.#unsorted[bucket] !== 0 || this.deadlineOf(last) > nowMs) return false;
+    const first = nodes[bucket * 4] as number;
+    nodes[firing * 4] = first;
+    nodes[first * 4 + 1] = firing;
+    nodes[last * 4] = firing;
+    nodes[firing * 4 + 1] = last;
+    this.#emptyList(bucket);
+    this.#clearBit(bucket);
+    return true;
   }
 
   /** Puts what is due of a level-0 bucket into the batch; whether that was all of it. */
