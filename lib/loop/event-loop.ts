@@ -150,7 +150,8 @@ export class EventLoop implements BackendHost, TimerOwner {
 
   /**
    * Runs `callback` once after `delayMs`, never earlier. 0 or less: in the next turn.
-   * Infinity: never. TypeError for NaN. (asyncio: call_later)
+   * Infinity: never. Within one millisecond, late timers may run in order of arming.
+   * TypeError for NaN. (asyncio: call_later)
    */
   callLater<A extends unknown[]>(
     delayMs: number,

@@ -152,7 +152,7 @@ export class TimerQueue {
 
   #armFrom(nowMs: number, delayMs: number, timer: LoopTimer): void {
     const deadlineMs = nowMs + delayMs;
-    timer.slot = this.wheel.arm(deadlineMs, timer);
+    timer.slot = this.wheel.arm(deadlineMs, timer, false);
     if (this.#closed) return;
     if (delayMs <= 0) this.#askTurn();
     else if (deadlineMs < this.#armedMs) this.#armBackend(deadlineMs);

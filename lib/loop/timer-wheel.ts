@@ -1,8 +1,8 @@
 /**
  * A hierarchical timing wheel in typed arrays: arm and cancel are O(1) and allocate nothing.
  *
- * In: deadlines in ms and targets. Out: due targets in the order of their deadlines, and the
- * nearest deadline. Never: reading a clock, calling a target, firing early.
+ * In: deadlines in ms and targets. Out: due targets in order of their ticks, within one by deadline
+ * or in order of arming (see `arm`), and the nearest deadline. Never: reading a clock, calling a target, firing early.
  *
  * Four levels of 256 buckets, one tick = 1 ms. An entry lives on the level of the highest byte in
  * which its tick differs from `elapsed`, so all entries of one tick are always in one bucket, and
@@ -26,7 +26,7 @@ const bucketCount = 1024;
 /** List heads behind the buckets: other windows; what is armed for the past during a batch. */
 const far = bucketCount;
 const late = bucketCount + 1;
-/** A tick of the batch that was in order, so it needs no look: as a whole it came here. */
+/** A tick of the batch that fires in order of arming: as a whole it came here. */
 const firing = bucketCount + 2;
 const firstSlot = bucketCount + 3;
 /** In place of the previous node: the entry is in the batch that fires now, in no list. */
@@ -66,8 +66,8 @@ export class TimerWheel {
   /** Held slots that have a mark. */
   #marked = 0;
   readonly #batch: DueBatch = new DueBatch();
-  /** Of each bucket of level 0: whether something has a lower deadline than what is before it. */
-  readonly #unsorted: Uint8Array = new Uint8Array(1 << levelBits);
+  /** Of each list: whether the deadlines of some tick in it must be looked at. */
+  readonly #strict: Uint8Array = new Uint8Array(firstSlot);
   #batchNext = 0;
   #batchEnd = 0;
   /** The time of the batch; NaN when there is none. */
@@ -88,8 +88,11 @@ export class TimerWheel {
     this.#windowEnd = this.#elapsed - this.#elapsedLow + windowMs;
   }
 
-  /** Returns the slot, which belongs to `target` until it is taken or cancelled. */
-  arm(deadlineMs: number, target: TimerTarget): number {
+  /**
+   * Returns the slot, which belongs to `target` until it is taken or cancelled. Entries of a tick
+   * fire in order of arming where none of them is `strict`, else by their deadlines.
+   */
+  arm(deadlineMs: number, target: TimerTarget, strict: boolean = true): number {
     const slot = this.#take(deadlineMs, target);
     this.refs++;
     if (deadlineMs === Infinity) {
@@ -99,7 +102,9 @@ export class TimerWheel {
       this.refs--;
     } else {
       // What a batch arms is for the next one, even if it is due.
-      this.#append(deadlineMs <= this.#batchMs ? late : this.#bucketOf(deadlineMs), slot);
+      const head = deadlineMs <= this.#batchMs ? late : this.#bucketOf(deadlineMs);
+      this.#append(head, slot);
+      if (strict) this.#strict[head] = 1;
     }
     return slot;
   }
@@ -142,7 +147,7 @@ export class TimerWheel {
     this.refs += ref ? 1 : -1;
   }
 
-  /** Starts a batch of all that is due, for `takeDue`: by deadlines, then in order of arming. */
+  /** Starts a batch of all that is due, for `takeDue`. */
   collect(nowMs: number): void {
     if (Number.isNaN(this.#batchMs)) this.#batchMs = nowMs;
     if (this.firstDueMs() === Infinity) this.#readyTick();
@@ -203,7 +208,10 @@ export class TimerWheel {
       if (bucket >= 1 << levelBits) {
         this.#cascade(bucket);
       } else {
-        if (this.#spliceDue(bucket, nowMs)) return true;
+        if (start < limit && this.#strict[bucket] === 0) {
+          this.#splice(bucket);
+          return true;
+        }
         const all = this.#moveDue(bucket, nowMs);
         if (this.#batchEnd > 0) return true;
         if (!all) break;
@@ -305,10 +313,7 @@ export class TimerWheel {
   #append(head: number, slot: number): void {
     const nodes = this.#nodes;
     const last = nodes[head * 4 + 1] as number;
-    if (head < 1 << levelBits) {
-      if (last === head) this.#unsorted[head] = 0;
-      else if (this.deadlineOf(slot) < this.deadlineOf(last)) this.#unsorted[head] = 1;
-    }
+    if (last === head) this.#strict[head] = 0;
     nodes[last * 4] = slot;
     nodes[slot * 4 + 1] = last;
     nodes[slot * 4] = head;
@@ -374,21 +379,23 @@ export class TimerWheel {
   /** Spreads a bucket (or `far`, or `late`) over the levels below. */
   #cascade(head: number): void {
     let slot = this.#after(head);
+    const strict = this.#strict[head] as number;
     this.#emptyList(head);
     if (head === far) this.#farStart = Infinity;
     else if (head !== late) this.#clearBit(head);
     while (slot !== head) {
       const after = this.#after(slot);
-      this.#append(this.#bucketOf(this.deadlineOf(slot)), slot);
+      const to = this.#bucketOf(this.deadlineOf(slot));
+      this.#append(to, slot);
+      if (strict !== 0) this.#strict[to] = 1;
       slot = after;
     }
   }
 
-  /** Takes a level-0 bucket as it is, if it is in order and its last entry is due. */
-  #spliceDue(bucket: number, nowMs: number): boolean {
+  /** Takes a level-0 bucket as it is. */
+  #splice(bucket: number): void {
     const nodes = this.#nodes;
     const last = nodes[bucket * 4 + 1] as number;
-    if (this.#unsorted[bucket] !== 0 || this.deadlineOf(last) > nowMs) return false;
     const first = nodes[bucket * 4] as number;
     nodes[firing * 4] = first;
     nodes[first * 4 + 1] = firing;
@@ -396,7 +403,6 @@ export class TimerWheel {
     nodes[firing * 4 + 1] = last;
     this.#emptyList(bucket);
     this.#clearBit(bucket);
-    return true;
   }
 
   /** Puts what is due of a level-0 bucket into the batch; whether that was all of it. */

@@ -185,6 +185,29 @@ describe('TimerWheel', () => {
     expect(model.live).toEqual([]);
   });
 
+  test('within a tick by deadlines where one is strict, else in order of arming', () => {
+    const ahead = [300.7, 300.2, 301.9, 301.1, 70_000.5, 70_000.1];
+    const wheel = new TimerWheel(0);
+    const order: number[] = [];
+    for (let i = 0; i < ahead.length; i++) {
+      wheel.arm(ahead[i] as number, new Target(0, i), i === 3 || i === 4);
+    }
+    for (const nowMs of [300.5, 300.8, 303, 70_001]) {
+      wheel.collect(nowMs);
+      for (let next = wheel.takeDue(); next !== null; next = wheel.takeDue()) {
+        order.push((next as Target).order);
+        expect(firedMs(wheel)).toBeLessThanOrEqual(nowMs);
+      }
+    }
+    expect(order).toEqual([1, 0, 3, 2, 5, 4]);
+    wheel.arm(80_000.9, new Target(0, 0), false);
+    wheel.arm(80_000.1, new Target(0, 1), false);
+    wheel.collect(80_001);
+    expect((wheel.takeDue() as Target).order).toBe(0);
+    expect((wheel.takeDue() as Target).order).toBe(1);
+    expect(wheel.takeDue()).toBeNull();
+  });
+
   test('a due entry can be cancelled before it is taken', () => {
     const model = new Model(0);
     const [, b] = [model.arm(1), model.arm(2), model.arm(3)];
