@@ -2,7 +2,8 @@
  * A hierarchical timing wheel in typed arrays: arm and cancel are O(1) and allocate nothing.
  *
  * In: deadlines in ms and targets. Out: due targets in order of their ticks, within one by deadline
- * or in order of arming (see `arm`), and the nearest deadline. Never: reading a clock, calling a target, firing early.
+ * or in order of arming (see `arm`), and the nearest deadline. Never: reading a clock, calling a
+ * target, firing early.
  *
  * Four levels of 256 buckets, one tick = 1 ms. An entry lives on the level of the highest byte in
  * which its tick differs from `elapsed`, so all entries of one tick are always in one bucket, and
