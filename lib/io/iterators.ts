@@ -1,7 +1,8 @@
 /**
  * `for await` over a connection, and its one waiting reader.
  *
- * In: a stream to be read. Out: iterators written by hand: an async generator costs twice as much a step.
+ * In: a stream to be read. Out: iterators written by hand: an async generator costs twice as much
+ * a step.
  * Never: closing the connection when a loop is left early.
  */
 import type { Buffer } from 'node:buffer';

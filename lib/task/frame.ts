@@ -26,7 +26,7 @@ export class Frame {
   readonly loop: EventLoop;
   /** The running task; null in callbacks and outside of tasks. */
   readonly task: Task | null;
-  /** Innermost cancel region; the task's root region when there is no scope. */
+  /** Innermost cancel region; the task itself when there is no scope. */
   readonly scope: Region;
   readonly box: VarsBox;
 
