@@ -293,14 +293,13 @@ describe('shield', () => {
     const reports: string[] = [];
     const loop = getRunningLoop();
     loop.setExceptionHandler((_loop, context) => reports.push(context.message));
-    const outer = shield(
-      createTask({ name: 'work' }, async () => {
-        await sleep(1);
-        throw new RangeError();
-      }),
-    );
+    const work = createTask({ name: 'work' }, async () => {
+      await sleep(1);
+      throw new RangeError();
+    });
+    const outer = shield(work);
     outer.cancel();
-    await sleep(3);
+    while (!work.done) await sleep(1);
     const { reportFailures } = await import('../../lib/task/failures.ts');
     reportFailures(loop);
     expect(reports).toEqual(["Task 'work' failed and nobody took its error"]);
