@@ -13,14 +13,15 @@ namespace uvio {
 Hub::Hub(uv_loop_t* loop, HubHost* host, Engine* engine)
     : loop_(loop),
       host_(host),
-      uv_engine_(loop),
-      engine_(engine != nullptr ? engine : &uv_engine_) {}
+      default_engine_(loop),
+      engine_(engine != nullptr ? engine : &default_engine_) {}
 
 Hub::~Hub() {
   for (Endpoint* page : pages_) delete[] page;
 }
 
 int Hub::Open() {
+  if (const int error = engine_->Open(this)) return error;
   if (const int error = timer_.Open(loop_, OnTimerDue, OnTimerClosed, this)) return error;
   uv_prepare_init(loop_, &prepare_);
   uv_check_init(loop_, &check_);
@@ -28,7 +29,7 @@ int Hub::Open() {
   uv_idle_init(loop_, &spin_);
   uv_timer_init(loop_, &retry_);
   prepare_.data = check_.data = wake_.data = spin_.data = retry_.data = this;
-  open_handles_ = 6;
+  open_handles_ = kOwnHandles;
   uv_prepare_start(&prepare_, OnPrepare);
   uv_check_start(&check_, OnCheck);
   uv_unref(reinterpret_cast<uv_handle_t*>(&prepare_));
@@ -59,6 +60,7 @@ void Hub::Dispose() {
     if (endpoint->fd >= 0 && endpoint->state != State::kClosing) CloseNow(endpoint);
   }
   uv_idle_stop(&wake_);
+  engine_->Close();
   timer_.Close();
   for (uv_handle_t* handle :
        {reinterpret_cast<uv_handle_t*>(&prepare_), reinterpret_cast<uv_handle_t*>(&check_),
@@ -199,7 +201,9 @@ void Hub::Wake() {
 int Hub::SetInterest(Endpoint* endpoint, uint8_t interest) {
   if (endpoint->interest == interest) return 0;
   endpoint->interest = interest;
-  return engine_->SetInterest(endpoint, interest);
+  const int error = engine_->SetInterest(endpoint, interest);
+  if (!in_turn_ && engine_->Pending()) Wake();  // told before, and wanted only now
+  return error;
 }
 
 void Hub::UpdateInterest(Endpoint* endpoint) {

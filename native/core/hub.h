@@ -11,9 +11,20 @@
 #include "core/endpoint.h"
 #include "core/layout.h"
 #include "core/timer.h"
+
+#ifdef __linux__
+#include "core/epoll_engine.h"
+#else
 #include "core/uv_engine.h"
+#endif
 
 namespace uvio {
+
+#ifdef __linux__
+using DefaultEngine = EpollEngine;
+#else
+using DefaultEngine = UvEngine;
+#endif
 
 struct Chunk {
   uint8_t* data = nullptr;
@@ -44,7 +55,7 @@ struct ListenOptions {
 // emit records, enter JavaScript once, flush what it wrote).
 class Hub final : public EngineHost {
  public:
-  // Another engine than libuv's is borrowed (tests).
+  // Another engine than the default is borrowed (tests).
   Hub(uv_loop_t* loop, HubHost* host, Engine* engine = nullptr);
   ~Hub();
   int Open();
@@ -84,9 +95,15 @@ class Hub final : public EngineHost {
 
   void OnReady(Endpoint* endpoint, uint8_t interest, bool failed) override;
   void OnReleased(Endpoint* endpoint) override;
+  void OnEngineClosed() override { HandleClosed(); }
 
  private:
   static constexpr uint32_t kPageSlots = 64;
+#ifdef __linux__
+  static constexpr int kOwnHandles = 7;  // the engine's, the timer's and the five below
+#else
+  static constexpr int kOwnHandles = 6;
+#endif
   struct List {
     Endpoint* head = nullptr;
     Endpoint* tail = nullptr;
@@ -142,7 +159,7 @@ class Hub final : public EngineHost {
 
   uv_loop_t* loop_;
   HubHost* host_;
-  UvEngine uv_engine_;
+  DefaultEngine default_engine_;
   Engine* engine_;
 
   uint8_t* shared_ = nullptr;

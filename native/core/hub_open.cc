@@ -7,10 +7,6 @@ namespace uvio {
 
 namespace {
 
-bool OutOfResources(int error) {
-  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 // What a peer that gave up early leaves behind; see accept(2).
 bool OfThePeer(int error) {
   return error == ECONNABORTED || error == EPROTO || error == ENETDOWN || error == ENOPROTOOPT ||
@@ -122,6 +118,7 @@ bool Hub::AcceptOne(Endpoint* listener) {
   const int fd = AcceptSocket(listener->fd, &address);
   if (fd < 0) {
     if (OfThePeer(-fd)) return true;
+    if (fd == -EAGAIN || fd == -EWOULDBLOCK) engine_->Drained(listener);
     if (fd != -EAGAIN && fd != -EWOULDBLOCK) AcceptFailed(listener, -fd);
     return false;
   }
@@ -154,7 +151,7 @@ void Hub::AcceptFailed(Endpoint* listener, int error) {
     listener->error = error;
     Raise(listener, kRecAcceptError);
   }
-  if (!OutOfResources(error) || listener->Has(kFlagStarved)) return;
+  if (listener->Has(kFlagStarved)) return;
   listener->flags |= kFlagStarved;
   starved_++;
   UpdateInterest(listener);

@@ -80,11 +80,15 @@ void Hub::SyncTimer() {
   }
 }
 
+// Rounds: read, enter JavaScript, flush. Another one follows at once while something is ready, for
+// a bounded time, since Node's timers and handles wait meanwhile.
 void Hub::Turn() {
   if (in_turn_) return;
+  if (ready_.head == nullptr && engine_->Pending()) engine_->Poll();
   const bool active = ready_.head != nullptr || events_ != nullptr || timer_due_;
   if (active) {
     in_turn_ = true;
+    const uint64_t start_ns = uv_hrtime();
     for (int round = 0; round < kMaxRoundsPerTurn; round++) {
       if (timer_due_) {
         timer_due_ = false;
@@ -98,11 +102,12 @@ void Hub::Turn() {
       host_->Enter(count);
       if (disposing_) return;
       Flush();
-      if (ready_.head == nullptr && events_ == nullptr) break;
+      if (ready_.head != nullptr || events_ != nullptr) continue;
+      if (uv_hrtime() - start_ns > kMaxTurnNs || engine_->Poll() == 0) break;
     }
     in_turn_ = false;
   }
-  if (ready_.head != nullptr || events_ != nullptr) {
+  if (ready_.head != nullptr || events_ != nullptr || engine_->Pending()) {
     Wake();
   } else if (woken_) {
     woken_ = false;

@@ -77,6 +77,7 @@ constexpr size_t kMaxBulkBytesPerRound = 128 << 10;
 
 constexpr int kMaxAcceptsPerTurn = 64;
 constexpr int kMaxRoundsPerTurn = 16;
+constexpr uint64_t kMaxTurnNs = 200000;  // no further poll after that long
 constexpr int64_t kMaxQueueBytes = int64_t{1} << 30;  // per stream; above it the stream fails
 constexpr uint64_t kAcceptRetryMs = 100;
 constexpr uint64_t kAcceptReportNs = 1000000000ull;

@@ -4,11 +4,13 @@
 // Re-entrancy: see engine.h.
 #pragma once
 
+#ifndef __linux__
+
 #include "core/engine.h"
 
 namespace uvio {
 
-// One uv_poll_t for each descriptor, system calls of our own. uv_tcp_t is not used: its accept
+// Elsewhere than on Linux: one uv_poll_t for each descriptor. uv_tcp_t is not used: its accept
 // closes the whole backlog on EMFILE, and its reads want memory before there is anything to read.
 class UvEngine : public Engine {
  public:
@@ -28,3 +30,5 @@ class UvEngine : public Engine {
 };
 
 }  // namespace uvio
+
+#endif

@@ -19,8 +19,8 @@ using namespace uvio;
 
 namespace {
 
-struct FaultEngine final : UvEngine {
-  using UvEngine::UvEngine;
+struct FaultEngine final : DefaultEngine {
+  using DefaultEngine::DefaultEngine;
   int every = 0;          // each nth Send takes one byte or nothing
   int receive_fails_at = 0;
   int sends = 0;
@@ -33,14 +33,14 @@ struct FaultEngine final : UvEngine {
     if (every > 0 && sends % every == 0) {
       if (sends % 2 == 0) return -EAGAIN;
       const iovec one{parts[0].iov_base, 1};
-      return UvEngine::Send(endpoint, &one, 1);
+      return DefaultEngine::Send(endpoint, &one, 1);
     }
-    return UvEngine::Send(endpoint, parts, count);
+    return DefaultEngine::Send(endpoint, parts, count);
   }
   int64_t Receive(Endpoint* endpoint, void* into, size_t capacity) override {
     receives++;
     if (receive_fails_at > 0 && receives == receive_fails_at) return -ECONNRESET;
-    return UvEngine::Receive(endpoint, into, capacity);
+    return DefaultEngine::Receive(endpoint, into, capacity);
   }
 };
 
