@@ -24,10 +24,11 @@ export interface VarsBox {
 /** The value in AsyncLocalStorage. Regions are frames, too: entering a scope makes one object. */
 export class Frame {
   readonly loop: EventLoop;
-  /** The running task; null in callbacks and outside of tasks. */
+  /** @internal The running task; null in callbacks and outside of tasks. */
   readonly task: Task | null;
-  /** Innermost cancel region; the task itself when there is no scope. */
+  /** @internal Innermost cancel region; the task itself when there is no scope. */
   readonly scope: Region;
+  /** @internal */
   readonly box: VarsBox;
 
   constructor(loop: EventLoop, task: Task | null, scope: Region, box: VarsBox) {
