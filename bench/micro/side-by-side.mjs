@@ -1,6 +1,7 @@
 // Runs pairs of rows, ours and Node's, by turns in fresh processes, and prints medians and ratios.
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 
 /** CPU nanoseconds of this process an operation, garbage collection included. */
@@ -76,8 +77,10 @@ export async function main(script, rows) {
     );
   }
   if (values.json) {
-    const { version, arch } = process;
+    const { version, arch, argv } = process;
+    const command = ['node', `bench/micro/${basename(argv[1])}`, ...argv.slice(2)].join(' ');
     const report = {
+      command,
       version,
       arch,
       policy: values.policy,
