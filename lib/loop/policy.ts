@@ -7,14 +7,10 @@
 import { argTypeError, systemErrorByCode } from '../base/errors.ts';
 import type { BackendFactory } from './backend.ts';
 import { EventLoop } from './event-loop.ts';
-import {
-  createNativeBackend,
-  type NativeInfo,
-  nativeInfo as probeNative,
-} from './native/backend.ts';
+import { createNativeBackend, nativeInfo } from './native/backend.ts';
 import { createPureBackend } from './pure/backend.ts';
 
-export type { NativeInfo } from './native/backend.ts';
+export { type NativeInfo, nativeInfo } from './native/backend.ts';
 
 /** Chooses the loop backend. Made by `native()`, `pure()` or `simulated()` (uvio/testing). */
 export interface LoopPolicy {
@@ -78,21 +74,6 @@ export function native(options: NativeOptions = {}): LoopPolicy {
     });
   }
   return pure();
-}
-
-/** What `native()` would give here. Tries to load the addon; never throws. */
-export function nativeInfo(): NativeInfo {
-  const runtime = foreignRuntime();
-  if (runtime !== null) {
-    return { available: false, reason: `${runtime} has no libuv loop for addons`, engines: [] };
-  }
-  return probeNative();
-}
-
-function foreignRuntime(): 'Bun' | 'Deno' | null {
-  if (process.versions['bun'] !== undefined) return 'Bun';
-  if ('Deno' in globalThis) return 'Deno';
-  return null;
 }
 
 let chosen: LoopPolicy | null = null;

@@ -22,7 +22,6 @@ enum Flag : uint16_t {
   kFlagWantDrain = 1 << 5,
   kFlagReady = 1 << 6,      // in the ready list
   kFlagNoDelay = 1 << 7,    // listener: for accepted sockets
-  kFlagUnref = 1 << 8,
   kFlagStarved = 1 << 9,    // listener: out of descriptors, waits
   kFlagUnix = 1 << 10,
   kFlagReported = 1 << 11,  // CLOSED was handed over

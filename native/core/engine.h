@@ -53,7 +53,6 @@ class EngineHost {
 class Engine {
  public:
   virtual ~Engine() = default;
-  virtual const char* name() const = 0;
   // An engine with a handle of its own overrides both; OnEngineClosed follows Close.
   virtual int Open(EngineHost*) { return 0; }
   virtual void Close() {}

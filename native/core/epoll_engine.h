@@ -17,7 +17,6 @@ namespace uvio {
 class EpollEngine : public Engine {
  public:
   explicit EpollEngine(uv_loop_t* loop) : loop_(loop) {}
-  const char* name() const override { return "uv"; }
   int Open(EngineHost* host) override;
   void Close() override;
   int Add(Endpoint* endpoint) override;

@@ -142,6 +142,7 @@ class Hub final : public EngineHost {
   void Turn();
   void ReadAll();
   bool ReadOne(Endpoint* endpoint);
+  void ReadNothing(Endpoint* endpoint, int64_t got);
   const Chunk& CurrentChunk(bool bulk);
   void EmitEvents();
   bool Emit(Endpoint* endpoint, Record record);

@@ -1,7 +1,5 @@
 #include <errno.h>
 
-#include <algorithm>
-
 #include "core/hub.h"
 #include "core/socket.h"
 

@@ -118,8 +118,11 @@ bool Hub::AcceptOne(Endpoint* listener) {
   const int fd = AcceptSocket(listener->fd, &address);
   if (fd < 0) {
     if (OfThePeer(-fd)) return true;
-    if (fd == -EAGAIN || fd == -EWOULDBLOCK) engine_->Drained(listener);
-    if (fd != -EAGAIN && fd != -EWOULDBLOCK) AcceptFailed(listener, -fd);
+    if (fd == -EAGAIN || fd == -EWOULDBLOCK) {
+      engine_->Drained(listener);
+    } else {
+      AcceptFailed(listener, -fd);
+    }
     return false;
   }
   Endpoint* stream = New(Kind::kStream, fd);

@@ -187,27 +187,28 @@ bool Hub::ReadOne(Endpoint* endpoint) {
     const bool large = static_cast<size_t>(got) >= kBulkEnterBytes ||
                        (!bulk && static_cast<size_t>(got) == capacity);
     if (large != bulk) endpoint->flags ^= kFlagBulk;
-  } else if (got == 0) {
+  } else {
+    ReadNothing(endpoint, got);
+  }
+  return true;
+}
+
+// A read gave no bytes: the end, nothing yet, or an error.
+void Hub::ReadNothing(Endpoint* endpoint, int64_t got) {
+  if (got == 0) {
     endpoint->flags |= kFlagEof;
     UpdateInterest(endpoint);
     Raise(endpoint, kRecEof);
   } else if (got != -EAGAIN) {
     Fail(endpoint, static_cast<int>(-got), kSysRead);
   }
-  return true;
 }
 
 int64_t Hub::Receive(uint32_t id, void* into, size_t capacity) {
   Endpoint* endpoint = Stream(id);
   if (endpoint == nullptr || endpoint->state != State::kOpen) return -EBADF;
   const int64_t got = engine_->Receive(endpoint, into, capacity);
-  if (got == 0) {
-    endpoint->flags |= kFlagEof;
-    UpdateInterest(endpoint);
-    Raise(endpoint, kRecEof);
-  } else if (got < 0 && got != -EAGAIN) {
-    Fail(endpoint, static_cast<int>(-got), kSysRead);
-  }
+  if (got <= 0) ReadNothing(endpoint, got);
   return got;
 }
 

@@ -46,7 +46,6 @@ enum Syscall : int32_t {
   kSysRead = 1,
   kSysWrite = 2,
   kSysConnect = 3,
-  kSysShutdown = 4,
 };
 
 constexpr int kSlotBits = 18;

@@ -15,7 +15,6 @@ namespace uvio {
 class UvEngine : public Engine {
  public:
   explicit UvEngine(uv_loop_t* loop) : loop_(loop) {}
-  const char* name() const override { return "uv"; }
   int Add(Endpoint* endpoint) override;
   int SetInterest(Endpoint* endpoint, uint8_t interest) override;
   void Remove(Endpoint* endpoint) override;

@@ -29,8 +29,17 @@ let loaded: Loaded | undefined;
 
 /** Loads once for each thread. */
 export function loadBinding(): Loaded {
+  // Bun aborts and Deno may crash on uv_* calls: refuse before the file is opened.
+  const runtime = foreignRuntime();
+  if (runtime !== null) return unavailable(`${runtime} has no libuv loop for addons`);
   loaded ??= load();
   return loaded;
+}
+
+function foreignRuntime(): 'Bun' | 'Deno' | null {
+  if (process.versions['bun'] !== undefined) return 'Bun';
+  if ('Deno' in globalThis) return 'Deno';
+  return null;
 }
 
 function unavailable(reason: string): Loaded {
@@ -38,9 +47,6 @@ function unavailable(reason: string): Loaded {
 }
 
 function load(): Loaded {
-  // Bun aborts and Deno may crash on uv_* calls: refuse before the file is opened.
-  if ('bun' in process.versions) return unavailable('Bun does not provide libuv to addons');
-  if ('Deno' in globalThis) return unavailable('Deno does not provide libuv to addons');
   if (process.platform === 'win32') return unavailable('Windows is served by pure()');
   const require = createRequire(import.meta.url);
   try {

@@ -9,7 +9,6 @@ import { Buffer } from 'node:buffer';
 import { systemError } from '../../base/errors.ts';
 import type { BackendHost, CallbackContext, SocketAddress } from '../backend.ts';
 import type { NativeBackend } from './backend.ts';
-import type { Loaded } from './binding.ts';
 import { loadBinding } from './binding.ts';
 import type { Binding, Shared } from './layout.ts';
 import {
@@ -50,7 +49,7 @@ let theHub: NativeHub | undefined;
 /** The thread's hub; throws when the addon is not there (callers ask `loadBinding()` first). */
 export function getHub(): NativeHub {
   if (theHub === undefined) {
-    const { binding, info } = loadBinding() as Loaded;
+    const { binding, info } = loadBinding();
     if (binding === null) throw new Error(info.reason);
     theHub = new NativeHub(binding);
   }
@@ -174,10 +173,6 @@ export class NativeHub {
   find(id: number): Endpoint | undefined {
     const endpoint = this.endpoints[id & this.slotMask];
     return endpoint !== undefined && endpoint.id === id ? endpoint : undefined;
-  }
-
-  remove(id: number): void {
-    if (this.find(id) !== undefined) this.endpoints[id & this.slotMask] = undefined;
   }
 
   // --- The way in

@@ -31,7 +31,7 @@ export const REC_REPLAY = 9;
 export const REC_TIMER = 10;
 
 /** Names of the system calls in a closed record. */
-export const SYSCALLS = ['close', 'read', 'write', 'connect', 'shutdown'] as const;
+export const SYSCALLS = ['close', 'read', 'write', 'connect'] as const;
 
 /** Bits of the listen flags. */
 export const LISTEN_REUSE_PORT = 1;

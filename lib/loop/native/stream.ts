@@ -42,11 +42,6 @@ export class NativeStream implements StreamHandle {
     this.id = id;
   }
 
-  /** @internal */
-  get hub(): NativeHub {
-    return this.backend.hub;
-  }
-
   get bufferedBytes(): number {
     const hub = this.backend.hub;
     if (this.#pending > 0 && this.#epoch === hub.ctl[CTL_FLUSH_EPOCH]) hub.binding.flush();
