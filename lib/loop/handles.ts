@@ -35,9 +35,12 @@ export interface ContextHooks {
   atRoot: (fn: Callback) => void;
 }
 
+/** In force until there is a context variable. */
+export const noContext = (): unknown => undefined;
+
 /** One for the thread; the task layer replaces its members. */
 export const contextHooks: ContextHooks = {
-  capture: (): unknown => undefined,
+  capture: noContext,
   run: (_captured: unknown, fn: Callback): void => fn(),
   atRoot: (fn: Callback): void => fn(),
 };
