@@ -31,8 +31,8 @@ export interface ContextHooks {
   capture: () => unknown;
   /** Runs a callback in what was captured. */
   run: (captured: unknown, fn: Callback) => void;
-  /** Runs a whole turn outside of whatever context happened to ask for it. */
-  atRoot: (fn: Callback) => void;
+  /** For a new loop: runs whole turns outside of whatever context happened to ask for them. */
+  makeRoot: () => (fn: Callback) => void;
 }
 
 /** In force until there is a context variable. */
@@ -42,7 +42,10 @@ export const noContext = (): unknown => undefined;
 export const contextHooks: ContextHooks = {
   capture: noContext,
   run: (_captured: unknown, fn: Callback): void => fn(),
-  atRoot: (fn: Callback): void => fn(),
+  makeRoot:
+    () =>
+    (fn: Callback): void =>
+      fn(),
 };
 
 /** A callback with its arguments and context; the callback itself when it has neither. */

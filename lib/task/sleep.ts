@@ -5,8 +5,22 @@
  */
 import { argTypeError, type WaitOptions } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
-import { currentFrame, currentLoop } from './frame.ts';
+import { currentFrame, currentLoop, type Frame } from './frame.ts';
 import { takeCancellation, Waiter } from './waiter.ts';
+
+/** Its place in the ready queue stays when it is cancelled: a turn is soon. */
+class YieldWaiter<T> extends Waiter<T> {
+  readonly value: T;
+
+  constructor(value: T) {
+    super('sleep');
+    this.value = value;
+  }
+
+  runJob(): void {
+    this.wake(this.value);
+  }
+}
 
 class SleepWaiter<T> extends Waiter<T> {
   readonly loop: EventLoop;
@@ -56,15 +70,24 @@ export function sleep<T = void>(ms: number, value?: T, options?: WaitOptions): P
   if (typeof ms !== 'number' || Number.isNaN(ms)) return notMs('ms', ms);
   const frame = currentFrame();
   const loop = frame?.loop ?? currentLoop();
+  if (ms <= 0) return yieldIn(frame, loop, value as T, options);
   const waiter = new SleepWaiter<T>(loop, value as T);
   const promise = waiter.startIn(frame, options);
   if (!waiter.active) return promise;
-  if (ms <= 0) {
-    loop.enqueue(waiter);
-  } else {
-    if (ms < 1 && loop.debug) warnFraction(ms);
-    if (ms !== Infinity) waiter.timer = loop.armTimer(loop.time() + ms, waiter);
-  }
+  if (ms < 1 && loop.debug) warnFraction(ms);
+  if (ms !== Infinity) waiter.timer = loop.armTimer(loop.time() + ms, waiter);
+  return promise;
+}
+
+function yieldIn<T>(
+  frame: Frame | undefined,
+  loop: EventLoop,
+  value: T,
+  options: WaitOptions | undefined,
+): Promise<T> {
+  const waiter = new YieldWaiter<T>(value);
+  const promise = waiter.startIn(frame, options);
+  if (waiter.active) loop.enqueue(waiter);
   return promise;
 }
 

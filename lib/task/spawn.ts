@@ -8,7 +8,7 @@ import { type Awaitable, InvalidStateError } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { topVars } from './context.ts';
 import { isThenable } from './enter.ts';
-import { currentFrame, currentLoop, type Frame } from './frame.ts';
+import { currentFrame, currentLoop, type Frame, withoutDestroy } from './frame.ts';
 import { noteSpawned } from './instruments.ts';
 import { loopState } from './loop-state.ts';
 import { childrenOf, type Region } from './scope-node.ts';
@@ -20,9 +20,6 @@ import {
   type TaskOwner,
   type TaskStart,
 } from './task.ts';
-
-/** Destroy hooks would cost a finalizer per task. */
-const withoutDestroy = { requireManualDestroy: true };
 
 /** @internal Splits `(options, fn, ...args)` and `(fn, ...args)`. */
 export function readSpawnArgs(
@@ -104,9 +101,13 @@ export function createTask<T, A extends unknown[]>(
   ...args: A
 ): Task<T>;
 export function createTask(first: unknown, ...rest: unknown[]): Task {
-  const { options, fn, args } = readSpawnArgs('createTask', first, rest);
   const frame = currentFrame();
-  return spawnTask(frame, frame?.loop ?? currentLoop(), null, null, options, fn, args);
+  const loop = frame?.loop ?? currentLoop();
+  if (typeof first === 'function') {
+    return spawnTask(frame, loop, null, null, null, first as AnyCoro, rest);
+  }
+  const { options, fn, args } = readSpawnArgs('createTask', first, rest);
+  return spawnTask(frame, loop, null, null, options, fn, args);
 }
 
 /** The same function as createTask: curio's word. Returns the task at once, not a promise. */
