@@ -4,10 +4,11 @@
  * In: callbacks and deadlines; turns and timer events of the backend. Out: calls, in order; turns
  * and one armed timer asked of the backend. Never: a concrete backend, a task, a socket, blocking.
  *
- * A turn runs what was ready when it began. Up to `maxOwnTurns` turns, and more of them while they
- * are small, follow each other within one turn of Node, with all microtasks between them; then the
+ * A turn runs what was ready when it began. Up to `maxOwnTurns` turns, or fewer that run `maxOwnJobs`
+ * jobs, follow each other within one turn of Node, with all microtasks between them; then the
  * backend is asked for a turn, which lets I/O, Node's timers and setImmediate run. (Measured: more
- * makes sockets wait, fewer makes chains of tasks pay for Node's turns, of 3 to 5 microseconds.)
+ * makes sockets wait, fewer makes chains of tasks pay for Node's turns, of 3 to 5 microseconds:
+ * bench/micro/fairness.mjs.)
  */
 import { inspect } from 'node:util';
 import { Deque } from '../base/deque.ts';
@@ -32,9 +33,9 @@ export { type ContextHooks, contextHooks, type Handle, type TimerHandle } from '
 export type { LoopMetrics } from './metrics.ts';
 export type { TimerTarget } from './timer-wheel.ts';
 
-const maxOwnTurns = 16;
-/** While a turn of Node has run no more jobs than this, turns go on. */
-const maxOwnJobs = 64;
+/** A turn of Node goes on to another turn of ours until one of these is reached. */
+const maxOwnTurns = 64;
+const maxOwnJobs = 256;
 const defaultSlowCallbackMs = 100;
 
 /** One entry of the ready queue. */
@@ -341,7 +342,7 @@ export class EventLoop implements BackendHost, TimerOwner {
 
   /** Whether another turn may come before the backend's next one. */
   #mayGoOn(): boolean {
-    return this.#ownTurns < maxOwnTurns || this.#ownJobs < maxOwnJobs;
+    return this.#ownTurns < maxOwnTurns && this.#ownJobs < maxOwnJobs;
   }
 
   #wake(): void {

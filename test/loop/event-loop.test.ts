@@ -251,7 +251,7 @@ describe('fairness', () => {
 
   test.each([
     [1, 64],
-    [100, 16],
+    [100, 3],
   ])('turns of %i jobs: at most %i of them within a turn of Node', async (jobs, most) => {
     let turns = 0;
     let going = true;
