@@ -174,6 +174,7 @@ export class EventLoop implements BackendHost, TimerOwner {
     if (this.#closed) this.#checkOpen();
     // Of most calls the rest is empty: asked this way, no array is made for it.
     const work =
+      // biome-ignore lint/complexity/noArguments: the rest would be an array.
       arguments.length === 2 && contextHooks.capture === noContext
         ? (callback as unknown as Callback)
         : bindCallback(callback, args);
