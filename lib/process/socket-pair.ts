@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { notSupportedError } from '../base/errors.ts';
+import { notSupportedError, systemErrorByCode } from '../base/errors.ts';
 
 export interface SocketPair {
   readonly parent: Socket;
@@ -44,11 +44,14 @@ function meet(path: string): Promise<SocketPair> {
       child?.destroy();
       reject(error);
     };
+    // Out of descriptors libuv accepts and closes, and tells nobody (docs/decisions/0005).
+    const refused = (): void => fail(systemErrorByCode('EMFILE', 'accept', path));
     const check = (): void => {
       if (parent === undefined || child === undefined || child.connecting) return;
       // Its callback would wait for the connections; the name is gone at once.
       server.close();
       child.off('error', fail);
+      child.off('close', refused);
       resolve({ parent, child });
     };
     server.on('error', fail);
@@ -59,6 +62,9 @@ function meet(path: string): Promise<SocketPair> {
     server.listen(path, () => {
       child = connect(path, check);
       child.on('error', fail);
+      child.on('close', refused);
+      // Or it would not see its end.
+      child.resume();
     });
   });
 }

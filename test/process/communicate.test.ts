@@ -10,7 +10,7 @@ import { createSubprocessExec, type Process } from '../../lib/process/process.ts
 import { CancelScope } from '../../lib/task/scope.ts';
 import { createTask } from '../../lib/task/task.ts';
 import { failure } from '../task/support.ts';
-import { processTest, turn, until } from './support.ts';
+import { exists, isStopped, processTest, turn, until } from './support.ts';
 
 const pipes = { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe' } as const;
 
@@ -142,19 +142,19 @@ describe('communicate', () => {
 
 describe('communicate, cancelled', () => {
   processTest('leaves the process alone and keeps what was read', async () => {
-    const process = await shell('echo one; cat; echo end');
+    const process = await shell('echo one; kill -STOP $$; cat; echo end');
     const task = createTask(() => process.communicate('two\n'));
-    const reader = process.stdout as unknown as { writeBufferBytes: number };
-    expect(reader).toBeDefined();
-    for (let i = 0; i < 5; i++) await turn();
+    await until(() => isStopped(process.pid));
+    await turn();
     await task.cancelAndWait();
-    expect(task.cancelled).toBe(true);
+    expect([task.cancelled, exists(process.pid)]).toEqual([true, true]);
+    process.sendSignal('SIGCONT');
     expect((await process.communicate()).stdout.toString()).toBe('one\ntwo\nend\n');
     expect(process.exitCode).toBe(0);
   });
 
   processTest('by a scope, or a signal, the same', async () => {
-    const process = await shell('read -r line; echo $line');
+    const process = await shell('kill -STOP $$; cat');
     const scope = new CancelScope();
     await scope.run(async () => {
       setImmediate(() => scope.cancel());
@@ -165,6 +165,8 @@ describe('communicate, cancelled', () => {
     const waiting = process.communicate(undefined, { signal: controller.signal });
     controller.abort('reason');
     expect(await failure(waiting)).toBe('reason');
+    await until(() => isStopped(process.pid));
+    process.sendSignal('SIGCONT');
     expect((await process.communicate()).stdout.toString()).toBe('word\n');
   });
 

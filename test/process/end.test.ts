@@ -307,7 +307,7 @@ describe('the end of a run', () => {
   test('closes pipes of one that has ended and was not read', async () => {
     const runner = new Runner({ policy: testPolicy() });
     await runner.run(async () => {
-      const process = await createSubprocessExec('head', ['-c', '200000', '/dev/zero'], pipes);
+      const process = await createSubprocessExec('head', ['-c', '100000', '/dev/zero'], pipes);
       await process.wait();
     });
     expect(openChildren(runner.loop)).toBe(1);
@@ -369,8 +369,8 @@ describe('many', () => {
             await failure(runProcess(['uvio-no-such-program'], { input: 'x' }));
           }
         }
-        await until(() => openFds() <= fds);
-        expect(openChildren(getRunningLoop())).toBe(0);
+        const loop = getRunningLoop();
+        await until(() => openFds() <= fds && openChildren(loop) === 0);
         const { stdout } = await runProcess(['ps', '-o', 'stat=', '--ppid', `${process.pid}`]);
         expect(stdout.toString().match(/^Z/m)).toBe(null);
       },

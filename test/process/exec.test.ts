@@ -10,7 +10,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cwd, env } from 'node:process';
-import { afterAll, describe, expect } from 'vitest';
+import { afterAll, beforeAll, describe, expect } from 'vitest';
 import {
   BrokenResourceError,
   BusyResourceError,
@@ -26,11 +26,19 @@ import { failure } from '../task/support.ts';
 import { exists, node, processTest, turn } from './support.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'uvio-test-'));
-afterAll(() => rmSync(folder, { recursive: true }));
+const { TMPDIR } = env;
+beforeAll(() => {
+  env['TMPDIR'] = folder;
+});
+afterAll(() => {
+  if (TMPDIR === undefined) delete env['TMPDIR'];
+  else env['TMPDIR'] = TMPDIR;
+  rmSync(folder, { recursive: true });
+});
 
 /** Folders in which the two ends of joined outputs met. */
 function tempFiles(): string[] {
-  return readdirSync(tmpdir()).filter((name) => /^uvio-\w{6}$/.test(name));
+  return readdirSync(folder).filter((name) => name.startsWith('uvio-'));
 }
 
 const pipes = { stdin: 'pipe', stdout: 'pipe', stderr: 'pipe' } as const;
@@ -100,7 +108,8 @@ describe('createSubprocessExec', () => {
   });
 
   processTest('keeps more than a read-ahead for who reads after its end', async () => {
-    const size = 150_000;
+    // More than the read-ahead, and little enough for it and the kernel to hold.
+    const size = 100_000;
     const options = { stdout: 'pipe' } as const;
     const process = await createSubprocessExec('head', ['-c', `${size}`, '/dev/zero'], options);
     await process.wait();
@@ -140,8 +149,8 @@ describe('createSubprocessExec', () => {
   });
 
   processTest('tells a writer that the process closed its input', async () => {
-    const script = 'exec <&-; echo closed; read -r line <&3';
-    const process = await createSubprocessExec('sh', ['-c', script], pipes);
+    const script = 'exec <&-; echo closed; kill -STOP $$';
+    await using process = await createSubprocessExec('sh', ['-c', script], pipes);
     expect(await process.stdout?.readLine()).toBe('closed');
     const { stdin } = process;
     const error = await failure(async () => {
@@ -153,7 +162,7 @@ describe('createSubprocessExec', () => {
     expect(error).toBeInstanceOf(BrokenResourceError);
     expect(error.cause).toMatchObject({ code: 'EPIPE', syscall: 'write' });
     expect(await failure(stdin?.write('x') ?? Promise.resolve())).toBe(error);
-    await process.wait();
+    process.kill();
   });
 
   processTest('tells a writer that the process has ended', async () => {
