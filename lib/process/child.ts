@@ -221,8 +221,7 @@ function startNode(plan: SpawnPlan, joined: Socket | undefined): ChildProcess {
     stdio[2] = joined;
   }
   const { cwd, env, shell } = plan;
-  const node = spawn(plan.program, [...plan.args], { cwd, env, shell, stdio });
-  return node;
+  return spawn(plan.program, [...plan.args], { cwd, env, shell, stdio });
 }
 
 /** Why there is no process. Node tells it a tick later, and has made the pipes all the same. */

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -208,6 +209,14 @@ describe('runProcess, cancelled', () => {
     controller.abort('reason');
     expect([await running, exists(pid)]).toEqual(['reason', false]);
     expect(await failure(runProcess(['true'], { signal }))).toBe('reason');
+  });
+
+  processTest('leaves no listener on its signal', async () => {
+    const { signal } = new AbortController();
+    await runProcess(['true'], { signal });
+    await failure(runProcess(['false'], { signal }));
+    await failure(runProcess(['cat'], { signal, timeoutMs: 0 }));
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   processTest('before it begins starts nothing', async () => {

@@ -220,8 +220,8 @@ describe('openSignalReceiver', () => {
 async function* receiverFed(receiver: Receiver): AsyncGenerator<NodeJS.Signals> {
   await raise('SIGUSR2');
   for await (const signal of receiver) {
-    kill(pid, 'SIGUSR2');
     yield signal;
+    kill(pid, 'SIGUSR2');
   }
 }
 
