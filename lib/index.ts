@@ -7,6 +7,7 @@
  */
 import './task/loop-methods.ts';
 import './io/loop-methods.ts';
+import './process/loop-methods.ts';
 
 export {
   type Awaitable,
@@ -22,6 +23,8 @@ export {
   InvalidStateError,
   isCancelled,
   LimitOverrunError,
+  ProcessError,
+  type ProcessResult,
   QueueEmpty,
   QueueFull,
   QueueShutDown,
@@ -72,6 +75,15 @@ export {
   pure,
   setLoopPolicy,
 } from './loop/policy.ts';
+export type { StdioSource, SubprocessOptions } from './process/options.ts';
+export {
+  createSubprocessExec,
+  createSubprocessShell,
+  type Process,
+} from './process/process.ts';
+export type { SubprocessProtocol, SubprocessTransport } from './process/protocols.ts';
+export { runProcess } from './process/run-process.ts';
+export { openSignalReceiver } from './process/signal-receiver.ts';
 export {
   asCompleted,
   ensureFuture,

@@ -255,6 +255,34 @@ export class LimitOverrunError extends Error {
   }
 }
 
+/** How a subprocess ended, and what it wrote. */
+export interface ProcessResult {
+  /** Minus the signal's number after a signal. */
+  readonly exitCode: number;
+  readonly exitSignal: NodeJS.Signals | null;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+}
+
+/**
+ * A command ended with another code than 0, or by a signal. (subprocess.CalledProcessError)
+ */
+export class ProcessError extends Error implements ProcessResult {
+  readonly code: 'ERR_UVIO_PROCESS' = 'ERR_UVIO_PROCESS';
+  readonly exitCode: number;
+  readonly exitSignal: NodeJS.Signals | null;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+
+  constructor(message: string, result: ProcessResult) {
+    super(message);
+    this.exitCode = result.exitCode;
+    this.exitSignal = result.exitSignal;
+    this.stdout = result.stdout;
+    this.stderr = result.stderr;
+  }
+}
+
 const namedClasses = [
   CancelledError,
   TimeoutError,
@@ -271,6 +299,7 @@ const namedClasses = [
   EndOfChannel,
   IncompleteReadError,
   LimitOverrunError,
+  ProcessError,
 ];
 for (const errorClass of namedClasses) nameClass(errorClass);
 
@@ -309,6 +338,7 @@ export const errorTable: readonly ErrorRow[] = [
   ),
   row('ERR_UVIO_LIMIT_OVERRUN', 'LimitOverrunError', 'No separator within the limit'),
   row('ERR_UVIO_NATIVE_UNAVAILABLE', 'Error', 'native({ required: true }): the addon cannot load'),
+  row('ERR_UVIO_PROCESS', 'ProcessError', 'A command ended with another code than 0'),
   row('ERR_UVIO_QUEUE_EMPTY', 'QueueEmpty', 'The queue is empty'),
   row('ERR_UVIO_QUEUE_FULL', 'QueueFull', 'The queue is full'),
   row('ERR_UVIO_QUEUE_SHUT_DOWN', 'QueueShutDown', 'The queue was shut down'),

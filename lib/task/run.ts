@@ -26,6 +26,7 @@ export interface RunOptions {
   /**
    * Signals that cancel the main task; a second one ends the process at once. If main ended by
    * that, the process ends by the signal. Default: ['SIGINT'] on the main thread, none in workers.
+   * One that the program handles itself (openSignalReceiver, addSignalHandler) is left to it.
    */
   handleSignals?: readonly NodeJS.Signals[] | false;
   /** Name of the main task. */
@@ -35,6 +36,9 @@ export interface RunOptions {
 
 /** Nothing due keeps the process alive while main waits for a peer or a signal; this does. */
 const keepAliveMs = 2 ** 40;
+
+/** @internal Signals that the program handles itself: no business of a run. */
+export const handledSignals: Set<NodeJS.Signals> = new Set();
 
 /** Listens to the signals of one run. */
 class Interrupts {
@@ -54,6 +58,7 @@ class Interrupts {
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
+    if (handledSignals.has(signal)) return;
     if (this.received !== null) {
       this.stop();
       process.kill(process.pid, signal);
