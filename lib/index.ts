@@ -73,6 +73,15 @@ export {
   setLoopPolicy,
 } from './loop/policy.ts';
 export {
+  type ChannelStatistics,
+  openMemoryChannel,
+  type ReceiveChannel,
+  type SendChannel,
+} from './sync/channel.ts';
+export { PriorityQueue } from './sync/priority-queue.ts';
+export { LifoQueue, Queue } from './sync/queue.ts';
+export { safeChannel } from './sync/safe-channel.ts';
+export {
   asCompleted,
   ensureFuture,
   type GatherOptions,
