@@ -85,6 +85,15 @@ export type { SubprocessProtocol, SubprocessTransport } from './process/protocol
 export { runProcess } from './process/run-process.ts';
 export { openSignalReceiver } from './process/signal-receiver.ts';
 export {
+  type ChannelStatistics,
+  openMemoryChannel,
+  type ReceiveChannel,
+  type SendChannel,
+} from './sync/channel.ts';
+export { PriorityQueue } from './sync/priority-queue.ts';
+export { LifoQueue, Queue } from './sync/queue.ts';
+export { safeChannel } from './sync/safe-channel.ts';
+export {
   asCompleted,
   ensureFuture,
   type GatherOptions,

@@ -6,6 +6,7 @@
  */
 import type { EventLoop } from '../loop/event-loop.ts';
 import type { Failure } from './failures.ts';
+import { Pace } from './pace.ts';
 import { ScopeNode } from './scope-node.ts';
 
 export class LoopState {
@@ -13,6 +14,8 @@ export class LoopState {
   readonly root: ScopeNode;
   /** Errors that no one has taken yet. */
   readonly failures: Set<Failure>;
+  /** Of operations that complete at once. */
+  readonly pace: Pace;
   /** Ids count per loop, so that two simulated runs name their tasks alike. */
   lastTaskId: number;
   lastGroupId: number;
@@ -20,6 +23,7 @@ export class LoopState {
   constructor(loop: EventLoop) {
     this.root = new ScopeNode(loop, null, null, { vars: null }, false);
     this.failures = new Set();
+    this.pace = new Pace(loop);
     this.lastTaskId = 0;
     this.lastGroupId = 0;
   }

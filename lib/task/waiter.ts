@@ -131,6 +131,15 @@ export class Waiter<T = void> {
     else observed(node, () => resolve(new Rejection(error)));
   }
 
+  /** @internal Ends the wait; the caller resolves its promise later, and must. Null: not active. */
+  detach(): Resolve | null {
+    const { node, resolve } = this;
+    if (resolve === null) return null;
+    end(this as Waiter<unknown>);
+    if (node === null || node.loop.instruments.length === 0) return resolve;
+    return (value) => observed(node, () => resolve(value));
+  }
+
   /** @internal A cancellation comes. Waits that pass it on, and go on, override this. */
   deliver(error: CancelledError): void {
     this.onCancel();
@@ -158,7 +167,11 @@ function end(waiter: Waiter<unknown>): void {
  * could starve the process.
  */
 export function takeCancellation(): CancelledError | null {
-  const frame = frameStorage.getStore();
+  return takeCancellationIn(frameStorage.getStore());
+}
+
+/** @internal The same for those who have read the frame. */
+export function takeCancellationIn(frame: Frame | undefined): CancelledError | null {
   if (frame === undefined) return null;
   const task = frame.task;
   if (frame.scope.effective === null && (task === null || task.pendingCancel === null)) return null;
