@@ -72,6 +72,14 @@ export {
   pure,
   setLoopPolicy,
 } from './loop/policy.ts';
+export { Barrier } from './sync/barrier.ts';
+export { CapacityLimiter } from './sync/capacity-limiter.ts';
+export { Condition } from './sync/condition.ts';
+export { Event } from './sync/event.ts';
+export { Lock, type LockStatistics } from './sync/lock.ts';
+export { ParkingLot } from './sync/parking-lot.ts';
+export { ResourceGuard } from './sync/resource-guard.ts';
+export { Semaphore } from './sync/semaphore.ts';
 export {
   asCompleted,
   ensureFuture,
