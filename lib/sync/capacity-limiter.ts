@@ -1,8 +1,8 @@
 /**
  * A semaphore that knows its borrowers and whose size can change.
  *
- * In: acquire, release, a new size. Out: tokens, first come, first served. Never: two tokens for one
- * borrower, who would wait for itself when the limiter is full.
+ * In: acquire, release, a new size. Out: tokens, first come, first served. Never: two tokens for
+ * one borrower, who would wait for itself when the limiter is full.
  */
 import { type Awaitable, InvalidStateError, type WaitOptions, WouldBlock } from '../base/errors.ts';
 import { checkCount } from '../base/units.ts';

@@ -1,7 +1,9 @@
 /** What the tests of this room share. */
+import { expect } from 'vitest';
+import type { Condition } from '../../lib/sync/condition.ts';
 import { Event } from '../../lib/sync/event.ts';
 import { checkpoint } from '../../lib/task/sleep.ts';
-import { createTask, type Task } from '../../lib/task/task.ts';
+import { createTask, currentTask, type Task } from '../../lib/task/task.ts';
 
 /** Turns of the loop, until all tasks that can go on have done so. */
 export async function idle(): Promise<void> {
@@ -34,4 +36,19 @@ export async function held(source: Source): Promise<Holder> {
   const holder = hold(source);
   await idle();
   return holder;
+}
+
+/** A task that holds the lock, waits, and logs its name before it releases. */
+export function waiting(condition: Condition, log: unknown[] = [], name: unknown = ''): Task<void> {
+  return createTask(() =>
+    condition.with(async () => {
+      await condition.wait();
+      expect(condition.lock.statistics().owner).toBe(currentTask());
+      log.push(name);
+    }),
+  );
+}
+
+export async function notify(condition: Condition, count?: number): Promise<void> {
+  await condition.with(() => condition.notify(count));
 }

@@ -4,7 +4,6 @@ import { describe, expect, test } from 'vitest';
 import { CancelledError, type WaitOptions, WouldBlock } from '../../lib/base/errors.ts';
 import { Barrier } from '../../lib/sync/barrier.ts';
 import { CapacityLimiter } from '../../lib/sync/capacity-limiter.ts';
-import { Condition } from '../../lib/sync/condition.ts';
 import { Event } from '../../lib/sync/event.ts';
 import { Lock } from '../../lib/sync/lock.ts';
 import { ParkingLot } from '../../lib/sync/parking-lot.ts';
@@ -13,7 +12,7 @@ import { taskGroup } from '../../lib/task/group.ts';
 import { CancelScope, moveOnAfter, shielded } from '../../lib/task/scope.ts';
 import { checkpoint, currentTime } from '../../lib/task/sleep.ts';
 import { createTask } from '../../lib/task/task.ts';
-import { failure, never, runTest, virtualTest } from '../task/support.ts';
+import { failure, runTest, virtualTest } from '../task/support.ts';
 import { idle } from './support.ts';
 
 interface Subject {
@@ -292,32 +291,4 @@ describe('as trio has it for everything like a lock:', () => {
       expect(log).toEqual(['started', 'finished']);
     });
   }
-});
-
-describe('the waits of a Condition', () => {
-  runTest('are ended by a whole scope, one after the other, each with the lock', async () => {
-    const condition = new Condition();
-    const scope = new CancelScope();
-    let inside = 0;
-    let most = 0;
-    const wait = (): Promise<void> =>
-      condition.with(async () => {
-        await condition.wait().catch(() => {});
-        most = Math.max(most, ++inside);
-        await Promise.resolve();
-        inside--;
-      });
-    const task = createTask(() => scope.run(() => Promise.all([wait(), wait(), wait()])));
-    await idle();
-    scope.cancel();
-    await task;
-    expect([most, condition.lock.locked]).toEqual([1, false]);
-  });
-
-  runTest('have their own deadline at the latest when the lock is free', async () => {
-    const condition = new Condition();
-    await condition.with(() => moveOnAfter(1, () => condition.wait()));
-    expect(condition.lock.locked).toBe(false);
-    await moveOnAfter(never, () => condition.with(() => {}));
-  });
 });
