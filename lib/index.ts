@@ -84,15 +84,23 @@ export {
 export type { SubprocessProtocol, SubprocessTransport } from './process/protocols.ts';
 export { runProcess } from './process/run-process.ts';
 export { openSignalReceiver } from './process/signal-receiver.ts';
+export { Barrier } from './sync/barrier.ts';
+export { CapacityLimiter } from './sync/capacity-limiter.ts';
 export {
   type ChannelStatistics,
   openMemoryChannel,
   type ReceiveChannel,
   type SendChannel,
 } from './sync/channel.ts';
+export { Condition } from './sync/condition.ts';
+export { Event } from './sync/event.ts';
+export { Lock, type LockStatistics } from './sync/lock.ts';
+export { ParkingLot } from './sync/parking-lot.ts';
 export { PriorityQueue } from './sync/priority-queue.ts';
 export { LifoQueue, Queue } from './sync/queue.ts';
+export { ResourceGuard } from './sync/resource-guard.ts';
 export { safeChannel } from './sync/safe-channel.ts';
+export { Semaphore } from './sync/semaphore.ts';
 export {
   asCompleted,
   ensureFuture,

@@ -30,10 +30,15 @@ export function checkInteger(
   return value;
 }
 
-/** A number of bytes; Infinity means no bound. */
-export function checkBytes(name: string, value: unknown, min: number = 0): number {
+/** A number of things; Infinity means no bound. */
+export function checkCount(name: string, value: unknown, min: number = 0): number {
   if (value === Infinity) return value;
   return checkInteger(name, value, min);
+}
+
+/** A number of bytes; Infinity means no bound. */
+export function checkBytes(name: string, value: unknown, min: number = 0): number {
+  return checkCount(name, value, min);
 }
 
 /** 0 … 65535. */
