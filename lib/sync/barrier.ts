@@ -10,7 +10,8 @@
  */
 import { BrokenBarrierError, type WaitOptions } from '../base/errors.ts';
 import { checkInteger } from '../base/units.ts';
-import { refusedNow } from './entry.ts';
+import { wakeInPace } from '../task/pace.ts';
+import { atOnce, refusedNow } from './entry.ts';
 import { ListedWaiter, WaiterList } from './waiter-list.ts';
 
 /** (asyncio.Barrier) */
@@ -44,8 +45,8 @@ export class Barrier {
       if (refused !== null) return refused;
       if (this.#broken) return Promise.reject(new BrokenBarrierError());
       let index = 0;
-      for (const waiter of this.#waiters.take()) waiter.wake(index++);
-      return Promise.resolve(index);
+      for (const waiter of this.#waiters.take()) wakeInPace(waiter, index++);
+      return atOnce(index);
     }
     const waiter = new ListedWaiter<number>('barrier.wait');
     const promise = waiter.start(options);

@@ -6,7 +6,8 @@
  */
 import { type Awaitable, InvalidStateError, type WaitOptions, WouldBlock } from '../base/errors.ts';
 import { checkCount } from '../base/units.ts';
-import { currentOwner, noTask, refusedNow, runHolding } from './entry.ts';
+import { wakeInPace } from '../task/pace.ts';
+import { atOnce, currentOwner, noTask, refusedNow, runHolding } from './entry.ts';
 import { ListedWaiter, WaiterList } from './waiter-list.ts';
 
 /**
@@ -58,7 +59,7 @@ export class CapacityLimiter {
     const borrower = borrowerOf(options?.borrower);
     if (this.#borrowers.has(borrower)) return Promise.reject(this.#secondToken(borrower));
     if (this.#borrowed < this.#total) {
-      return refusedNow(options) ?? Promise.resolve(this.#lend(borrower));
+      return refusedNow(options) ?? atOnce(this.#lend(borrower));
     }
     const waiter = new TokenWaiter(this, borrower);
     const promise = waiter.start(options);
@@ -115,7 +116,7 @@ export class CapacityLimiter {
     while (this.#borrowed < this.#total) {
       const next = this.#waiters.shift();
       if (next === null) return;
-      next.wake(this.#lend(next.borrower));
+      wakeInPace(next, this.#lend(next.borrower));
     }
   }
 

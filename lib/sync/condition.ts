@@ -15,6 +15,7 @@ import {
 } from '../base/errors.ts';
 import { checkCount } from '../base/units.ts';
 import { isThenable } from '../task/enter.ts';
+import { wakeInPace } from '../task/pace.ts';
 import { type Owner, refusedNow } from './entry.ts';
 import { type Hold, Lock, LockWaiter } from './lock.ts';
 import { WaiterList } from './waiter-list.ts';
@@ -72,7 +73,7 @@ class ConditionWaiter extends LockWaiter<void> {
 
   finish(): void {
     if (this.#state === 'failed') super.fail(this.#error);
-    else this.wake();
+    else wakeInPace(this, undefined);
   }
 }
 

@@ -6,6 +6,8 @@
  */
 import type { Awaitable, WaitOptions } from '../base/errors.ts';
 import { checkBody } from '../task/enter.ts';
+import { currentFrame } from '../task/frame.ts';
+import { paceOf } from '../task/pace.ts';
 import { currentTask, type Task } from '../task/task.ts';
 import { cancelledPromise, takeCancellation } from '../task/waiter.ts';
 
@@ -24,6 +26,11 @@ export function refusedNow(options: WaitOptions | undefined): Promise<never> | n
   if (error !== null) return cancelledPromise(error);
   const signal = options?.signal;
   return signal?.aborted ? Promise.reject(signal.reason) : null;
+}
+
+/** For an operation that completes at once: a loop of them lets others run now and then. */
+export function atOnce<T>(value: T): Promise<T> {
+  return paceOf(currentFrame()).resolved(value);
 }
 
 /** Runs `fn` while holding what `acquire` gives; releases it on every way out. */

@@ -5,7 +5,8 @@
  * right after `set()` takes back.
  */
 import type { WaitOptions } from '../base/errors.ts';
-import { refusedNow } from './entry.ts';
+import { wakeInPace } from '../task/pace.ts';
+import { atOnce, refusedNow } from './entry.ts';
 import { ListedWaiter, WaiterList } from './waiter-list.ts';
 
 /** (asyncio.Event, trio.Event, curio.Event) */
@@ -20,7 +21,7 @@ export class Event {
   /** Wakes all that wait; later waits end at once, until `clear()`. May be called again. */
   set(): void {
     this.#isSet = true;
-    for (const waiter of this.#waiters.take()) waiter.wake();
+    for (const waiter of this.#waiters.take()) wakeInPace(waiter, undefined);
   }
 
   /** Waits that were woken stay so, even if they have not gone on yet. */
@@ -30,7 +31,7 @@ export class Event {
 
   /** At once when set. Cancellable. */
   wait(options?: WaitOptions): Promise<void> {
-    if (this.#isSet) return refusedNow(options) ?? Promise.resolve();
+    if (this.#isSet) return refusedNow(options) ?? atOnce(undefined);
     const waiter = new ListedWaiter<void>('event.wait');
     const promise = waiter.start(options);
     if (waiter.active) this.#waiters.push(waiter);

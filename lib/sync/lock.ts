@@ -9,8 +9,9 @@
  *  - The holds of the owner are a chain, the latest first, longer than one for a reentrant lock.
  */
 import { type Awaitable, InvalidStateError, type WaitOptions, WouldBlock } from '../base/errors.ts';
+import { wakeInPace } from '../task/pace.ts';
 import type { Task } from '../task/task.ts';
-import { currentOwner, noTask, type Owner, refusedNow, runHolding } from './entry.ts';
+import { atOnce, currentOwner, noTask, type Owner, refusedNow, runHolding } from './entry.ts';
 import { ListedWaiter, WaiterList } from './waiter-list.ts';
 
 export interface LockStatistics {
@@ -61,7 +62,7 @@ class Acquiring extends LockWaiter<Disposable> {
   }
 
   finish(hold: Hold): void {
-    this.wake(hold);
+    wakeInPace(this, hold);
   }
 }
 
@@ -94,7 +95,7 @@ export class Lock {
   acquire(options?: WaitOptions): Promise<Disposable> {
     const owner = currentOwner();
     if (this.#isFreeFor(owner)) {
-      return refusedNow(options) ?? Promise.resolve(this.#take(owner));
+      return refusedNow(options) ?? atOnce(this.#take(owner));
     }
     const waiter = new Acquiring('lock.acquire', owner);
     const promise = waiter.start(options);

@@ -6,6 +6,8 @@
  */
 import type { WaitOptions } from '../base/errors.ts';
 import { checkCount } from '../base/units.ts';
+import { wakeInPace } from '../task/pace.ts';
+import type { Waiter } from '../task/waiter.ts';
 import { ListedWaiter, WaiterList } from './waiter-list.ts';
 
 /** (trio.lowlevel.ParkingLot) */
@@ -35,8 +37,8 @@ export class ParkingLot {
   unpark(count: number = 1): number {
     checkCount('count', count);
     const woken = Math.min(count, this.#waiters.length);
-    // Nobody can come or go in between: what is woken goes on in a microtask.
-    for (let i = 0; i < woken; i++) this.#waiters.shift()?.wake();
+    // Nobody can come or go in between: what is woken goes on in a microtask, or later.
+    for (let i = 0; i < woken; i++) wakeInPace(this.#waiters.shift() as Waiter, undefined);
     return woken;
   }
 

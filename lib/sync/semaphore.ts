@@ -6,7 +6,8 @@
  */
 import { type Awaitable, rangeError, type WaitOptions, WouldBlock } from '../base/errors.ts';
 import { checkCount, checkInteger } from '../base/units.ts';
-import { refusedNow, runHolding } from './entry.ts';
+import { wakeInPace } from '../task/pace.ts';
+import { atOnce, refusedNow, runHolding } from './entry.ts';
 import { ListedWaiter, WaiterList } from './waiter-list.ts';
 
 /**
@@ -39,7 +40,7 @@ export class Semaphore {
    */
   acquire(options?: WaitOptions): Promise<Disposable> {
     if (this.#value > 0) {
-      return refusedNow(options) ?? Promise.resolve(this.acquireNowait());
+      return refusedNow(options) ?? atOnce(this.acquireNowait());
     }
     const waiter = new ListedWaiter<Disposable>('semaphore.acquire');
     const promise = waiter.start(options);
@@ -62,7 +63,7 @@ export class Semaphore {
     }
     const next = this.#waiters.shift();
     if (next === null) this.#value++;
-    else next.wake(new Permit(this));
+    else wakeInPace(next, new Permit(this));
   }
 
   /** Runs `fn` with a permit, which is released on every way out. Cancellable while it waits. */

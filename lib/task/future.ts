@@ -15,6 +15,7 @@ import { cancelError, cancelledPromise, openNode } from './cancellation.ts';
 import { leadsTo } from './circle.ts';
 import { takeFailure, trackFailure } from './failures.ts';
 import { currentFrame, currentLoop, type Frame } from './frame.ts';
+import { wakeInPace } from './pace.ts';
 import { Waiter } from './waiter.ts';
 
 /** Told at once, synchronously, when a future is done: for code of uvio only. */
@@ -252,7 +253,8 @@ export class FutureWaiter<T> extends Waiter<T> implements FutureObserver {
   }
 
   onFutureDone(future: Future<unknown>): void {
-    if (future.status === RESOLVED) this.wake(future.outcome as T);
+    // Two tasks that set each other's futures must not keep all others from running.
+    if (future.status === RESOLVED) wakeInPace(this, future.outcome as T);
     else this.fail(future.outcome);
   }
 }

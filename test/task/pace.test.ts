@@ -3,8 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { QueueShutDown } from '../../lib/base/errors.ts';
 import type { Instrument } from '../../lib/loop/event-loop.ts';
 import { openMemoryChannel } from '../../lib/sync/channel.ts';
+import { Lock } from '../../lib/sync/lock.ts';
 import { Queue } from '../../lib/sync/queue.ts';
+import { Semaphore } from '../../lib/sync/semaphore.ts';
 import { currentLoop } from '../../lib/task/frame.ts';
+import { Future } from '../../lib/task/future.ts';
 import { taskGroup } from '../../lib/task/group.ts';
 import { paceOf } from '../../lib/task/pace.ts';
 import { moveOnAfter } from '../../lib/task/scope.ts';
@@ -47,6 +50,48 @@ describe('a deadline comes in spite of', () => {
         });
       }),
     ),
+  );
+
+  runTest('two tasks that hand a lock to each other', () =>
+    forAWhile(() =>
+      taskGroup((group) => {
+        const lock = new Lock();
+        const step = (): Promise<void> => lock.with(() => {});
+        group.createTask(() => forever(step));
+        group.createTask(() => forever(step));
+      }),
+    ),
+  );
+
+  runTest('two tasks that set futures for each other', () =>
+    forAWhile(() =>
+      taskGroup((group) => {
+        let [there, back] = [new Future<void>(), new Future<void>()];
+        // Done already when the deadline has cancelled who waits for it.
+        const set = (future: Future<void>): unknown => future.done || future.setResult();
+        group.createTask(() =>
+          forever(async () => {
+            await there;
+            there = new Future();
+            set(back);
+          }),
+        );
+        group.createTask(() =>
+          forever(async () => {
+            set(there);
+            await back;
+            back = new Future();
+          }),
+        );
+      }),
+    ),
+  );
+
+  runTest('one task that acquires and releases a semaphore', () =>
+    forAWhile(async () => {
+      const semaphore = new Semaphore(1);
+      await forever(() => semaphore.with(() => {}));
+    }),
   );
 
   runTest('one task that puts and gets', () =>
