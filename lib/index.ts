@@ -72,6 +72,7 @@ export {
   pure,
   setLoopPolicy,
 } from './loop/policy.ts';
+export { RateLimiter } from './sync/rate-limiter.ts';
 export {
   asCompleted,
   ensureFuture,
@@ -87,6 +88,7 @@ export {
   waitFor,
 } from './task/combinators.ts';
 export { Context, ContextVar, copyContext } from './task/context.ts';
+export { type EveryOptions, every } from './task/every.ts';
 export { Future, isFuture } from './task/future.ts';
 export {
   openNursery,
@@ -95,6 +97,8 @@ export {
   type TaskStatus,
   taskGroup,
 } from './task/group.ts';
+export { hedge } from './task/hedge.ts';
+export { type RetryOptions, retry } from './task/retry.ts';
 export { getEventLoop, getRunningLoop, Runner, type RunOptions, run } from './task/run.ts';
 export {
   CancelScope,
