@@ -101,6 +101,7 @@ export { LifoQueue, Queue } from './sync/queue.ts';
 export { ResourceGuard } from './sync/resource-guard.ts';
 export { safeChannel } from './sync/safe-channel.ts';
 export { Semaphore } from './sync/semaphore.ts';
+export { RateLimiter } from './sync/rate-limiter.ts';
 export {
   asCompleted,
   ensureFuture,
@@ -116,6 +117,7 @@ export {
   waitFor,
 } from './task/combinators.ts';
 export { Context, ContextVar, copyContext } from './task/context.ts';
+export { type EveryOptions, every } from './task/every.ts';
 export { Future, isFuture } from './task/future.ts';
 export {
   openNursery,
@@ -124,6 +126,8 @@ export {
   type TaskStatus,
   taskGroup,
 } from './task/group.ts';
+export { hedge } from './task/hedge.ts';
+export { type RetryOptions, retry } from './task/retry.ts';
 export { getEventLoop, getRunningLoop, Runner, type RunOptions, run } from './task/run.ts';
 export {
   CancelScope,
