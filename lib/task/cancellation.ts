@@ -4,7 +4,7 @@
  * In: who cancels and why, and the waits concerned. Out: rejected waits. Never: recursion (chains
  * of tasks that await one another may be long), user code called before all flags are set.
  */
-import { CancelledError } from '../base/errors.ts';
+import { CancelledError, TimeoutError } from '../base/errors.ts';
 import type { Frame } from './frame.ts';
 import { frameStorage } from './frame.ts';
 import { loopState } from './loop-state.ts';
@@ -53,6 +53,34 @@ export function originOf(error: unknown): Region | undefined {
     error = (error as { cause?: unknown }).cause;
   }
   return undefined;
+}
+
+/** Makes it count as the cancellation `from`, which came from further outside; null: by edge. */
+export function setOrigin(error: CancelledError, from: CancelledError | null): void {
+  const origin = from === null ? undefined : origins.get(from);
+  if (origin === undefined) origins.delete(error);
+  else origins.set(error, origin);
+}
+
+/**
+ * Turns a cancellation that is under way into a time limit's error, in place: a block that ends
+ * cannot throw another one. Its cause is a CancelledError as it was.
+ */
+export function becomeTimeout(error: CancelledError, message: string): void {
+  const { reason } = error;
+  const cause = cancelError(error.message, reason, null, false);
+  origins.delete(error);
+  const stack = error.stack ?? '';
+  Object.setPrototypeOf(error, TimeoutError.prototype);
+  const changed = error as unknown as Record<string, unknown>;
+  delete changed['reason'];
+  const own = { configurable: true, writable: true, enumerable: false };
+  Object.defineProperties(error, {
+    code: { ...own, value: 'ETIMEDOUT', enumerable: true },
+    message: { ...own, value: message },
+    cause: { ...own, value: cause },
+    stack: { ...own, value: stack.replace(/^CancelledError: .*/, `TimeoutError: ${message}`) },
+  });
 }
 
 // A pair per delivery, flattened. Deliveries that deliveries cause join the end: no recursion.

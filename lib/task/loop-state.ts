@@ -8,6 +8,11 @@ import type { EventLoop } from '../loop/event-loop.ts';
 import type { Failure } from './failures.ts';
 import { ScopeNode } from './scope-node.ts';
 
+/** What a loop does with its tasks when it is closed; set by the file that knows tasks. */
+export const closing: { endTasks: (loop: EventLoop) => Promise<void> } = {
+  endTasks: () => Promise.resolve(),
+};
+
 export class LoopState {
   /** The region around all tasks of a loop. It is never cancelled. */
   readonly root: ScopeNode;
@@ -16,12 +21,22 @@ export class LoopState {
   /** Ids count per loop, so that two simulated runs name their tasks alike. */
   lastTaskId: number;
   lastGroupId: number;
+  /** Tasks that may be left at the end of a run without a word; few, so no field of theirs. */
+  readonly daemons: WeakSet<object>;
+  /** Ends `runForever()`. */
+  endForever: (() => void) | null;
+  /** `stop()` came before `runForever()`. */
+  stopAsked: boolean;
 
   constructor(loop: EventLoop) {
     this.root = new ScopeNode(loop, null, null, { vars: null }, false);
     this.failures = new Set();
     this.lastTaskId = 0;
     this.lastGroupId = 0;
+    this.daemons = new WeakSet();
+    this.endForever = null;
+    this.stopAsked = false;
+    loop.closeHooks.add(() => closing.endTasks(loop));
   }
 }
 
