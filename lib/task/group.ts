@@ -176,8 +176,9 @@ export class TaskGroup implements AsyncDisposable {
     this.#taskDone(future as Task, future.status === FAILED ? { error: future.outcome } : null);
   }
 
-  /** @internal A cancellation of whoever waits for the group's end. */
+  /** @internal A cancellation of whoever waits for the group's end; its own is none. */
   interrupt(error: CancelledError): void {
+    if (originOf(error) === this.#node) return;
     this.#outside = error;
     this.cancelScope.cancelBecause(`The task group '${this.name}' was cancelled`, error.reason);
   }
@@ -227,7 +228,7 @@ export class TaskGroup implements AsyncDisposable {
   #bodyFailed(error: unknown): void {
     const cancelled = asCancellation(error);
     if (cancelled === null) this.#fail(error, 'The body failed', true);
-    else if (originOf(cancelled) !== this.#node) this.interrupt(cancelled);
+    else this.interrupt(cancelled);
   }
 
   /** Only a cancellation of a scope around is passed on; one of the task alone is its own end. */
@@ -241,12 +242,15 @@ export class TaskGroup implements AsyncDisposable {
     for (const task of this.#queued) task.cancelWith(error);
   }
 
-  /** Cannot be refused: whoever is cancelled here cancels the tasks and goes on waiting. */
+  /**
+   * Cannot be refused: whoever is cancelled here cancels the tasks and goes on waiting. In the
+   * group's own region, so that a shield of its scope protects the wait for the tasks, too.
+   */
   async #allDone(): Promise<void> {
     while (this.#live > 0) {
       const waiter = new GroupWaiter(this);
       this.#idle.add(waiter);
-      await waiter.begin(this.#node.outer === null ? null : openNode(this.#node.outer));
+      await waiter.begin(this.#node);
     }
   }
 
