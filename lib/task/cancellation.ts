@@ -126,13 +126,16 @@ export function edgeShielded(node: Region): boolean {
  */
 export function refusal(frame: Frame): CancelledError | null {
   const node = openNode(frame.scope);
-  const task = frame.task;
-  if (task !== null && task.pendingCancel !== null && !edgeShielded(node)) {
-    const edge = task.pendingCancel;
-    task.pendingCancel = null;
-    return edge;
-  }
-  return node.effective;
+  return takeEdge(node) ?? node.effective;
+}
+
+/** The pending edge of a region's task, taken, unless a shield holds it back from there. */
+export function takeEdge(node: Region): CancelledError | null {
+  const { task } = node;
+  if (task === null || task.pendingCancel === null || edgeShielded(node)) return null;
+  const edge = task.pendingCancel;
+  task.pendingCancel = null;
+  return edge;
 }
 
 /** The cancellation in an error of a task, or null: Node's AbortError carries it as its cause. */

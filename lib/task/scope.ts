@@ -311,9 +311,10 @@ export async function shielded<T>(
   const node = newNode(true);
   const grace = new Grace(node, graceMs);
   node.owner = grace;
-  const around = node.outer;
-  const pending = node.task?.pendingCancel ?? null;
-  if ((around !== null && around.effective !== null) || pending !== null) grace.onShielded();
+  const around = node.outer as Region;
+  const pending = node.task !== null && node.task.pendingCancel !== null;
+  // What a shield further outside holds back has not come as far as here.
+  if (around.effective !== null || (pending && !edgeShielded(around))) grace.onShielded();
   try {
     return await runInNode(node, fn, undefined);
   } finally {

@@ -410,18 +410,20 @@ describe('task groups, as in curio', () => {
   });
 
   virtualTest('an error cancels the others and says whose it was', async () => {
-    const why = '';
+    let why = '';
     const error = await failure(
-      taskGroup(
-        {
-          body(group: TaskGroup): void {
-            group.createTask(sleepForever);
-            group.createTask({ name: 'faulty' }, () => Promise.reject(new RangeError('x')));
-          },
-        }.body,
-      ),
+      taskGroup((group) => {
+        group.createTask(() =>
+          sleepForever().catch((cancelled: CancelledError) => {
+            why = cancelled.message;
+            throw cancelled;
+          }),
+        );
+        group.createTask({ name: 'faulty' }, () => Promise.reject(new RangeError('x')));
+      }),
     );
     expect(error.leaves().map((one: Error) => one.message)).toEqual(['x']);
+    expect(why).toMatch(/^Task 'faulty' failed in task group/);
   });
 
   virtualTest('a task of the group may spawn into it and be joined by others', async () => {
