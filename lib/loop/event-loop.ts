@@ -139,6 +139,11 @@ export class EventLoop implements BackendHost, TimerOwner {
     return this.backendHandle.now();
   }
 
+  /** Uniform in [0, 1); of the backend's seed when that has one. @internal */
+  random(): number {
+    return this.backendHandle.random?.() ?? Math.random();
+  }
+
   /** First in, first out, in the next turn. (asyncio: call_soon) */
   callSoon<A extends unknown[]>(callback: (...args: A) => void, ...args: A): Handle {
     checkCallback(callback);
