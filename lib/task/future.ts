@@ -8,6 +8,7 @@ import {
   type Awaitable,
   CancelledError,
   InvalidStateError,
+  TimeoutError,
   type WaitOptions,
 } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
@@ -71,10 +72,14 @@ export class Future<T = unknown> implements PromiseLike<T> {
     return error;
   }
 
-  /** @internal The error, which counts as taken now. */
+  /**
+   * @internal The error, which counts as taken now. A cancellation that became a TimeoutError when
+   * the block around ended is still one here.
+   */
   failure(): unknown {
     if (this.status === PENDING) return new InvalidStateError(`${this.describe()} is not done`);
     if (this.status === FAILED) takeFailure(this);
+    else if (this.outcome instanceof TimeoutError) return this.outcome.cause;
     return this.outcome;
   }
 

@@ -9,6 +9,11 @@ import type { Failure } from './failures.ts';
 import { Pace } from './pace.ts';
 import { ScopeNode } from './scope-node.ts';
 
+/** What a loop does with its tasks when it is closed; set by the file that knows tasks. */
+export const closing: { endTasks: (loop: EventLoop) => Promise<void> } = {
+  endTasks: () => Promise.resolve(),
+};
+
 export class LoopState {
   /** The region around all tasks of a loop. It is never cancelled. */
   readonly root: ScopeNode;
@@ -19,6 +24,12 @@ export class LoopState {
   /** Ids count per loop, so that two simulated runs name their tasks alike. */
   lastTaskId: number;
   lastGroupId: number;
+  /** Tasks that may be left at the end of a run without a word; few, so no field of theirs. */
+  readonly daemons: WeakSet<object>;
+  /** Ends `runForever()`. */
+  endForever: (() => void) | null;
+  /** `stop()` came before `runForever()`. */
+  stopAsked: boolean;
 
   constructor(loop: EventLoop) {
     this.root = new ScopeNode(loop, null, null, { vars: null }, false);
@@ -26,6 +37,10 @@ export class LoopState {
     this.pace = new Pace(loop);
     this.lastTaskId = 0;
     this.lastGroupId = 0;
+    this.daemons = new WeakSet();
+    this.endForever = null;
+    this.stopAsked = false;
+    loop.closeHooks.add(() => closing.endTasks(loop));
   }
 }
 

@@ -8,13 +8,14 @@ import { isMainThread } from 'node:worker_threads';
 import { type Awaitable, InvalidStateError } from '../base/errors.ts';
 import { type EventLoop, type Instrument, runningLoop } from '../loop/event-loop.ts';
 import { getLoopPolicy, type LoopPolicy } from '../loop/policy.ts';
+import { reportLeftTask } from './end-reports.ts';
 import { checkBody } from './enter.ts';
 import { reportFailures } from './failures.ts';
 import { currentFrame, currentLoop } from './frame.ts';
 import { CANCELLED } from './future.ts';
-import { forgetLoop } from './loop-state.ts';
+import { closing, forgetLoop, loopState } from './loop-state.ts';
 import { spawnTask } from './spawn.ts';
-import { type AnyCoro, allTasks, type Task } from './task.ts';
+import { type AnyCoro, allTasks, Task } from './task.ts';
 
 export interface RunOptions {
   /** Overrides `setLoopPolicy` for this run. */
@@ -77,12 +78,59 @@ function ended(task: Task, takesError: boolean): Promise<void> {
 
 /** Until none is left: clean-up may start new ones. */
 async function endTasks(loop: EventLoop): Promise<void> {
-  for (;;) {
+  for (let round = 0; ; round++) {
     const tasks = [...allTasks(loop)];
     if (tasks.length === 0) return;
+    if (loop.debug && round === 0) {
+      // Those of groups and servers are these ones' to report.
+      const own = tasks.filter(({ starter }) => starter === null || starter instanceof Task);
+      for (const task of own) reportLeftTask(loop, task);
+    }
     for (const task of tasks) task.cancel('the run ended');
     for (const task of tasks) await ended(task, false);
   }
+}
+
+closing.endTasks = endTasks;
+
+/** Marks the loop as running, and keeps the process alive, until the result is called. */
+function beginRun(loop: EventLoop): () => void {
+  loop.running = true;
+  for (const instrument of loop.instruments) instrument.beforeRun?.();
+  const alive = loop.armTimer(loop.time() + keepAliveMs, { onTimer() {} });
+  return () => {
+    loop.cancelTimer(alive);
+    loop.running = false;
+    for (const instrument of loop.instruments) instrument.afterRun?.();
+  };
+}
+
+/** @internal `loop.runForever()`. */
+export async function runForever(loop: EventLoop): Promise<void> {
+  if (loop.closed) throw new InvalidStateError('The loop is closed');
+  if (loop.running) throw new InvalidStateError('The loop is running already');
+  const state = loopState(loop);
+  const endRun = beginRun(loop);
+  await new Promise<void>((resolve) => {
+    state.endForever = resolve;
+    if (state.stopAsked) stopLoop(loop);
+  });
+  state.stopAsked = false;
+  endRun();
+}
+
+/** @internal `loop.stop()`. */
+export function stopLoop(loop: EventLoop): void {
+  const state = loopState(loop);
+  const { endForever } = state;
+  if (endForever === null) {
+    if (loop.running) throw new InvalidStateError('The loop is in run(): cancel the main task');
+    state.stopAsked = true;
+    return;
+  }
+  state.endForever = null;
+  // Behind what is ready now, as asyncio does.
+  loop.enqueue({ runJob: () => endForever() });
 }
 
 function checkNoRun(): void {
@@ -148,9 +196,7 @@ export class Runner implements AsyncDisposable {
     const { loop } = this;
     const { signal, name = 'main' } = this.#options;
     const handled = this.#options.handleSignals ?? (isMainThread ? ['SIGINT' as const] : false);
-    loop.running = true;
-    for (const instrument of loop.instruments) instrument.beforeRun?.();
-    const alive = loop.armTimer(loop.time() + keepAliveMs, { onTimer() {} });
+    const endRun = beginRun(loop);
     const task = spawnTask<T>(undefined, loop, null, null, { name }, main as AnyCoro, []);
     const done = ended(task as Task, true);
     const interrupts = new Interrupts(task as Task, handled === false ? [] : handled);
@@ -161,9 +207,7 @@ export class Runner implements AsyncDisposable {
     signal?.removeEventListener('abort', onAbort);
     interrupts.stop();
     this.#received = interrupts.received;
-    loop.cancelTimer(alive);
-    loop.running = false;
-    for (const instrument of loop.instruments) instrument.afterRun?.();
+    endRun();
     return { task };
   }
 }

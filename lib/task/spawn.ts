@@ -75,6 +75,7 @@ export function makeTask<T>(
   if (context !== undefined) task.needExtra().box = context.box;
   task.vars = frame === undefined ? topVars() : frame.box.vars;
   if (options?.name !== undefined) task.needExtra().name = options.name;
+  if (options?.daemon === true) loopState(loop).daemons.add(task);
   const start = task.start as TaskStart;
   if (context?.resource) start.resource = context.resource;
   else if (options?.eagerStart !== true) start.resource = new AsyncResource('UVIO', withoutDestroy);

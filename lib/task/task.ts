@@ -14,8 +14,9 @@ import {
 import type { EventLoop } from '../loop/event-loop.ts';
 import { asCancellation, deliver } from './cancellation.ts';
 import { Context } from './context.ts';
+import { reportLeftWaits } from './end-reports.ts';
 import { isThenable } from './enter.ts';
-import { currentFrame, frameStorage, type Vars, type VarsBox } from './frame.ts';
+import { currentFrame, type Frame, frameStorage, type Vars, type VarsBox } from './frame.ts';
 import {
   CANCELLED,
   FAILED,
@@ -48,7 +49,10 @@ export interface TaskOptions {
   context?: Context;
   /** Run up to the first wait before the call returns (asyncio: eager_start). Default false. */
   eagerStart?: boolean;
-  /** Does not count as an error when still running at the end of the run (curio: daemon). */
+  /**
+   * Does not count as an error when still running at the end of the run: it is cancelled and
+   * awaited as all are, but debug mode does not report it (curio: daemon).
+   */
   daemon?: boolean;
 }
 
@@ -354,6 +358,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     const { starter } = this;
     const owner = starter instanceof Task ? null : starter;
     this.loop.liveTasks--;
+    if (this.loop.debug) reportLeftWaits(this as Task);
     leaveRegion(this as Task);
     this.pendingCancel = null;
     this.start = null;
@@ -411,7 +416,8 @@ function onThrow(error: unknown): void {
 }
 
 function frameTask(): Task {
-  return frameStorage.getStore() as Task;
+  // Not the frame itself: a function that opened a block of timeout() is in that one's region.
+  return (frameStorage.getStore() as Frame).task as Task;
 }
 
 async function awaitThenable(thenable: PromiseLike<unknown>): Promise<unknown> {
