@@ -98,10 +98,10 @@ export { Lock, type LockStatistics } from './sync/lock.ts';
 export { ParkingLot } from './sync/parking-lot.ts';
 export { PriorityQueue } from './sync/priority-queue.ts';
 export { LifoQueue, Queue } from './sync/queue.ts';
+export { RateLimiter } from './sync/rate-limiter.ts';
 export { ResourceGuard } from './sync/resource-guard.ts';
 export { safeChannel } from './sync/safe-channel.ts';
 export { Semaphore } from './sync/semaphore.ts';
-export { RateLimiter } from './sync/rate-limiter.ts';
 export {
   asCompleted,
   ensureFuture,
