@@ -26,7 +26,8 @@ function node(file, args, major) {
 
 function python(file, module, args) {
   for (const command of ['/usr/bin/python3', 'python3']) {
-    const say = `import sys, ${module}; print(sys.version.split()[0], getattr(${module}, '__version__', ''))`;
+    const ofModule = `getattr(${module}, '__version__', '')`;
+    const say = `import sys, ${module}; print(sys.version.split()[0], ${ofModule})`;
     const version = output(command, ['-c', say]);
     if (version !== null)
       return { command, version: `Python ${version}`.trim(), args: [script(file), ...args] };
@@ -47,10 +48,11 @@ function effect(major) {
 }
 
 /** Lets `import 'effect'` find the package in the peers' folder. */
+const inPeersFolder = JSON.stringify(new URL(`file://${peersFolder}/x.mjs`));
 const resolver = `
 import { register } from 'node:module';
 const hooks = 'export const resolve = (name, context, next) => name.startsWith("effect") ' +
-  '? next(name, { ...context, parentURL: ${JSON.stringify(new URL(`file://${peersFolder}/x.mjs`))} }) ' +
+  '? next(name, { ...context, parentURL: ${inPeersFolder} }) ' +
   ': next(name, context);';
 register('data:text/javascript,' + encodeURIComponent(hooks));
 `;
