@@ -9,10 +9,9 @@
  * I/O, Node's timers and setImmediate run. (16: measured; more makes sockets wait, fewer makes
  * chains of tasks pay for Node's turns.)
  */
-import { inspect } from 'node:util';
 import { Deque } from '../base/deque.ts';
 import { argTypeError, InvalidStateError } from '../base/errors.ts';
-import { checkMs } from '../base/units.ts';
+import { checkMs, noteSeconds } from '../base/units.ts';
 import type { Backend, BackendFactory, BackendHost } from './backend.ts';
 import {
   bindCallback,
@@ -24,6 +23,7 @@ import {
   type TimerHandle,
 } from './handles.ts';
 import { BusyMeter, LagHistogram, type LoopMetrics } from './metrics.ts';
+import { printException, slowCode, tell } from './reports.ts';
 import { type TimerOwner, TimerQueue } from './timer-queue.ts';
 import type { TimerTarget, TimerWheel } from './timer-wheel.ts';
 
@@ -43,6 +43,8 @@ export interface Job {
 /** What the loop's exception handler is told. The task layer adds `task` and `future`. */
 export interface ExceptionContext {
   readonly message: string;
+  /** Of a report of debug mode, or of an error nobody took: stable, UVIO_… */
+  readonly code?: string;
   readonly error?: unknown;
   readonly transport?: unknown;
   /** Of a slow callback. */
@@ -51,7 +53,10 @@ export interface ExceptionContext {
   readonly callback?: string;
 }
 
-/** Observer of the scheduler (trio.abc.Instrument, curio.Activation). Must not throw. */
+/**
+ * Observer of the scheduler (trio.abc.Instrument, curio.Activation). Must not throw: one that does
+ * is removed, and its error goes to the exception handler.
+ */
 export interface Instrument {
   beforeRun?(): void;
   afterRun?(): void;
@@ -79,8 +84,6 @@ const settled: Promise<void> = Promise.resolve();
 export class EventLoop implements BackendHost, TimerOwner {
   /** 'uv', 'io_uring', 'pure' or 'simulated'. */
   readonly backend: string;
-  /** Slow-callback reports, creation stacks, misuse checks. */
-  debug: boolean;
   /** Debug mode reports longer callbacks. */
   slowCallbackMs: number = defaultSlowCallbackMs;
   /** Set while a `run` is on this loop. */
@@ -96,8 +99,13 @@ export class EventLoop implements BackendHost, TimerOwner {
   liveTasks = 0;
   /** @internal */
   instruments: readonly Instrument[] = [];
+  /** Debug mode, or somebody observes: one look for all that is only done then. @internal */
+  watched = false;
+  /** The task layer tells of each step. @internal */
+  followed = false;
 
   readonly #ready: Deque<Job> = new Deque();
+  #debug: boolean;
   #closed = false;
   #closing: Promise<void> | undefined;
   #handler: ExceptionHandler | null = null;
@@ -119,7 +127,7 @@ export class EventLoop implements BackendHost, TimerOwner {
   readonly #timersBody: Callback;
 
   constructor(makeBackend: BackendFactory, options?: EventLoopOptions) {
-    this.debug = options?.debug ?? process.env['UVIO_DEBUG'] === '1';
+    this.#debug = options?.debug ?? process.env['UVIO_DEBUG'] === '1';
     this.#hopNow = (): void => this.#onHop();
     this.#hopLater = (): void => process.nextTick(this.#hopNow);
     this.#turnBody = (): void => this.#runTurn();
@@ -128,6 +136,17 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.backendHandle = makeBackend(this);
     this.backend = this.backendHandle.name;
     this.timers = new TimerQueue(this.backendHandle, this, this.#lag);
+    if (this.#debug) this.#watch();
+  }
+
+  /** Slow-callback reports, creation stacks, misuse checks. */
+  get debug(): boolean {
+    return this.#debug;
+  }
+
+  set debug(on: boolean) {
+    this.#debug = on;
+    this.#watch();
   }
 
   get closed(): boolean {
@@ -164,6 +183,7 @@ export class EventLoop implements BackendHost, TimerOwner {
       checkCallback(callback);
     }
     if (this.#closed) this.#checkOpen();
+    if (this.#debug) noteSeconds('A delay', delayMs);
     const handle = new LoopTimer(this.timers, bindCallback(callback, args));
     this.timers.armAfter(delayMs, handle);
     return handle;
@@ -213,14 +233,28 @@ export class EventLoop implements BackendHost, TimerOwner {
     }
   }
 
+  /**
+   * From the next event on; twice is once. Whether it follows steps is looked at here: a method for
+   * them that is added later is not called. TypeError for what is no object.
+   */
   addInstrument(instrument: Instrument): void {
-    if (!this.instruments.includes(instrument)) {
-      this.instruments = [...this.instruments, instrument];
+    if (typeof instrument !== 'object' || instrument === null) {
+      throw argTypeError('instrument', 'an object', instrument);
     }
+    if (this.instruments.includes(instrument)) return;
+    this.instruments = [...this.instruments, instrument];
+    this.#watch();
   }
 
+  /** From the next event on. Nothing when it is not there. */
   removeInstrument(instrument: Instrument): void {
     this.instruments = this.instruments.filter((other) => other !== instrument);
+    this.#watch();
+  }
+
+  #watch(): void {
+    this.watched = !this.#closed && (this.#debug || this.instruments.length > 0);
+    contextHooks.watch(this);
   }
 
   metrics(): LoopMetrics {
@@ -256,6 +290,7 @@ export class EventLoop implements BackendHost, TimerOwner {
       }
     }
     this.#closed = true;
+    this.#watch();
     this.closeHooks.clear();
     this.#ready.clear();
     this.timers.close();
@@ -351,7 +386,7 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.#awake = true;
     this.#iterations++;
     const count = this.#ready.length;
-    if (this.debug) this.#runReadyTimed(count);
+    if (this.#debug) this.#runReadyTimed(count);
     else this.#runReady(count);
     this.leave(before);
     if (this.#ready.length > 0) {
@@ -399,7 +434,7 @@ export class EventLoop implements BackendHost, TimerOwner {
     const durationMs = performance.now() - startMs;
     if (durationMs >= this.slowCallbackMs) {
       const message = `Slow ${what}: ${name} took ${durationMs.toFixed(1)} ms`;
-      this.callExceptionHandler({ message, durationMs, callback: name });
+      this.callExceptionHandler({ message, code: slowCode, durationMs, callback: name });
     }
   }
 
@@ -407,7 +442,7 @@ export class EventLoop implements BackendHost, TimerOwner {
   runTimers(wheel: TimerWheel): void {
     if (this.#ioWaitMs >= 0) this.#afterIoWait();
     const before = this.enter();
-    if (this.debug) this.#runTimersTimed(wheel);
+    if (this.#debug) this.#runTimersTimed(wheel);
     else this.#runTimersPlain(wheel);
     this.leave(before);
   }
@@ -435,30 +470,16 @@ export class EventLoop implements BackendHost, TimerOwner {
   #beforeIoWait(): void {
     const untilMs = this.timers.nearest() - this.time();
     this.#ioWaitMs = Math.max(0, untilMs);
-    for (const instrument of this.instruments) instrument.beforeIoWait?.(this.#ioWaitMs);
+    tell(this, 'beforeIoWait', this.#ioWaitMs);
   }
 
   #afterIoWait(): void {
     const timeoutMs = this.#ioWaitMs;
     this.#ioWaitMs = -1;
-    for (const instrument of this.instruments) instrument.afterIoWait?.(timeoutMs);
+    tell(this, 'afterIoWait', timeoutMs);
   }
 }
 
 function checkCallback(callback: unknown): void {
   if (typeof callback !== 'function') throw argTypeError('callback', 'a function', callback);
-}
-
-/** The default handler. A report without an error is a warning and leaves the exit code alone. */
-function printException(context: ExceptionContext): void {
-  const { message, error, ...rest } = context;
-  let text = `uvio: ${message}\n`;
-  if ('error' in context) {
-    process.exitCode = 1;
-    text += `${inspect(error)}\n`;
-  }
-  for (const [name, value] of Object.entries(rest)) {
-    text += `  ${name}: ${inspect(value, { depth: 0 })}\n`;
-  }
-  process.stderr.write(text);
 }

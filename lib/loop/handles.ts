@@ -5,7 +5,7 @@
  * the callback after it ran or was cancelled.
  */
 import { joinWords } from './double-words.ts';
-import type { Job } from './event-loop.ts';
+import type { EventLoop, Job } from './event-loop.ts';
 import type { TimerQueue } from './timer-queue.ts';
 import type { TimerTarget } from './timer-wheel.ts';
 
@@ -33,6 +33,8 @@ export interface ContextHooks {
   run: (captured: unknown, fn: Callback) => void;
   /** Runs a whole turn outside of whatever context happened to ask for it. */
   atRoot: (fn: Callback) => void;
+  /** Debug mode, the instruments or `closed` of a loop have changed. */
+  watch: (loop: EventLoop) => void;
 }
 
 /** One for the thread; the task layer replaces its members. */
@@ -40,6 +42,7 @@ export const contextHooks: ContextHooks = {
   capture: (): unknown => undefined,
   run: (_captured: unknown, fn: Callback): void => fn(),
   atRoot: (fn: Callback): void => fn(),
+  watch: (): void => {},
 };
 
 /** A callback with its arguments and context; the callback itself when it has neither. */

@@ -7,7 +7,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventLoop } from '../loop/event-loop.ts';
-import { contextHooks, runningLoop } from '../loop/event-loop.ts';
+import { runningLoop } from '../loop/event-loop.ts';
 import { defaultLoop } from '../loop/policy.ts';
 import type { Region } from './scope-node.ts';
 import type { Task } from './task.ts';
@@ -41,9 +41,6 @@ export class Frame {
 
 /** @internal Makes a frame current while `fn` runs, and in all async code that starts in it. */
 export const frameStorage: AsyncLocalStorage<Frame | undefined> = new AsyncLocalStorage();
-
-// A turn may have been asked for inside of a task: what runs in it belongs to nobody.
-contextHooks.atRoot = (fn) => frameStorage.run(undefined, fn);
 
 /** Undefined outside of tasks and scopes. */
 export function currentFrame(): Frame | undefined {

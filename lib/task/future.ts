@@ -15,7 +15,10 @@ import { cancelError, cancelledPromise, openNode } from './cancellation.ts';
 import { leadsTo } from './circle.ts';
 import { takeFailure, trackFailure } from './failures.ts';
 import { currentFrame, currentLoop, type Frame } from './frame.ts';
+import { CANCELLED, FAILED, type FutureStatus, PENDING, RESOLVED } from './status.ts';
 import { Waiter } from './waiter.ts';
+
+export { CANCELLED, FAILED, type FutureStatus, PENDING, RESOLVED } from './status.ts';
 
 /** Told at once, synchronously, when a future is done: for code of uvio only. */
 export interface FutureObserver {
@@ -23,13 +26,6 @@ export interface FutureObserver {
   /** False: only looks, so that an error still counts as taken by nobody. Default true. */
   readonly takesError?: boolean;
 }
-
-export const PENDING = 0;
-export const RESOLVED = 1;
-export const FAILED = 2;
-export const CANCELLED = 3;
-
-export type FutureStatus = typeof PENDING | typeof RESOLVED | typeof FAILED | typeof CANCELLED;
 
 /** A result set by hand (curio: Result). Cancelling a task that awaits it cancels it. */
 export class Future<T = unknown> implements PromiseLike<T> {
@@ -58,7 +54,7 @@ export class Future<T = unknown> implements PromiseLike<T> {
 
   /** The value, or throws the error; InvalidStateError when not done. */
   result(): T {
-    if (this.status === RESOLVED) return this.outcome as T;
+    if (this.status === RESOLVED) return this.value();
     throw this.failure();
   }
 
@@ -68,6 +64,12 @@ export class Future<T = unknown> implements PromiseLike<T> {
     const error = this.failure();
     if (this.status !== FAILED) throw error;
     return error;
+  }
+
+  /** @internal The value, which counts as taken now. */
+  value(): T {
+    if (this.loop.debug) takeFailure(this);
+    return this.outcome as T;
   }
 
   /** @internal The error, which counts as taken now. */
@@ -155,6 +157,7 @@ export class Future<T = unknown> implements PromiseLike<T> {
   /** @internal Synchronous notice; at once when done already. */
   observe(observer: FutureObserver): void {
     if (this.status !== PENDING) {
+      if (this.status === RESOLVED && observer.takesError !== false) this.value();
       observer.onFutureDone(this as Future<unknown>);
     } else if (this.observers === null) {
       this.observers = observer;
@@ -215,7 +218,7 @@ function observersOf(future: Future<unknown>): FutureObserver[] {
 }
 
 function settledPromise<T>(future: Future<T>): Promise<T> {
-  if (future.status === RESOLVED) return Promise.resolve(future.outcome as T);
+  if (future.status === RESOLVED) return Promise.resolve(future.value());
   return Promise.reject(future.failure());
 }
 

@@ -8,6 +8,8 @@ import { isMainThread } from 'node:worker_threads';
 import { type Awaitable, InvalidStateError } from '../base/errors.ts';
 import { type EventLoop, type Instrument, runningLoop } from '../loop/event-loop.ts';
 import { getLoopPolicy, type LoopPolicy } from '../loop/policy.ts';
+import { tell } from '../loop/reports.ts';
+import { reportLeftTasks } from './debug.ts';
 import { checkBody } from './enter.ts';
 import { reportFailures } from './failures.ts';
 import { currentFrame, currentLoop } from './frame.ts';
@@ -118,6 +120,7 @@ export class Runner implements AsyncDisposable {
     this.#closed = true;
     const { loop } = this;
     loop.running = true;
+    if (loop.debug) reportLeftTasks(allTasks(loop));
     await endTasks(loop);
     loop.running = false;
     reportFailures(loop);
@@ -144,7 +147,7 @@ export class Runner implements AsyncDisposable {
     const { signal, name = 'main' } = this.#options;
     const handled = this.#options.handleSignals ?? (isMainThread ? ['SIGINT' as const] : false);
     loop.running = true;
-    for (const instrument of loop.instruments) instrument.beforeRun?.();
+    tell(loop, 'beforeRun');
     const alive = loop.armTimer(loop.time() + keepAliveMs, { onTimer() {} });
     const task = spawnTask<T>(undefined, loop, null, null, { name }, main as AnyCoro, []);
     const done = ended(task as Task, true);
@@ -158,7 +161,7 @@ export class Runner implements AsyncDisposable {
     this.#received = interrupts.received;
     loop.cancelTimer(alive);
     loop.running = false;
-    for (const instrument of loop.instruments) instrument.afterRun?.();
+    tell(loop, 'afterRun');
     return { task };
   }
 }
