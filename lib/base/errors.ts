@@ -313,7 +313,7 @@ export const errorTable: readonly ErrorRow[] = [
   row('ERR_UVIO_QUEUE_FULL', 'QueueFull', 'The queue is full'),
   row('ERR_UVIO_QUEUE_SHUT_DOWN', 'QueueShutDown', 'The queue was shut down'),
   row('ERR_UVIO_WOULD_BLOCK', 'WouldBlock', 'The call would have to wait'),
-  // `code` in what the loop's exception handler is told, by debug mode but for UVIO_ERROR_NOT_TAKEN.
+  // `code` in what the loop's exception handler is told; the third one not by debug mode only.
   row('UVIO_CANCELLATION_LOOP', 'Report', 'A task catches its cancellation 100 times'),
   row(
     'UVIO_CANCELLATION_SWALLOWED',

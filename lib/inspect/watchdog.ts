@@ -24,6 +24,8 @@ interface WatchData {
   readonly port: MessagePort;
   readonly beats: Int32Array;
   readonly thresholdMs: number;
+  /** What the addresses of uvio's own files begin with. */
+  readonly own: string;
 }
 
 interface Sighting {
@@ -39,6 +41,8 @@ interface CallFrame {
 }
 
 const maxFrames = 30;
+/** Somewhere in a bundle nobody can tell uvio's code from others'. */
+const own = /^(.*\/)inspect\/watchdog\.[jt]s$/.exec(import.meta.url)?.[1] ?? 'node:';
 /** The inspector tells of every script of the program. */
 const memoryMb = 64;
 
@@ -46,7 +50,7 @@ const memoryMb = 64;
 function watch(maxFrames: number): void {
   const { workerData } = process.getBuiltinModule('node:worker_threads');
   const { Session } = process.getBuiltinModule('node:inspector');
-  const { port, beats, thresholdMs } = workerData as WatchData;
+  const { port, beats, thresholdMs, own } = workerData as WatchData;
   let beat = -1;
   let changedMs = 0;
   let session: InstanceType<typeof Session> | null = null;
@@ -65,11 +69,16 @@ function watch(maxFrames: number): void {
     looking.on('Debugger.paused', ({ params }) => {
       const frames = params.callFrames as CallFrame[];
       looking.post('Debugger.resume');
-      // Else it went on before the pause came, and this is somebody else's stack.
-      if (Atomics.load(beats, 0) === beat) {
-        const lines = frames.slice(0, maxFrames).map(({ functionName, url, location }) => {
-          const file = url || scripts.get(location.scriptId) || '<anonymous>';
-          const place = `${file}:${location.lineNumber + 1}:${(location.columnNumber ?? 0) + 1}`;
+      const fileOf = ({ url, location }: CallFrame): string => {
+        return url || scripts.get(location.scriptId) || '<anonymous>';
+      };
+      // Else the code went on before the pause came, and this is what came after it.
+      const seen = frames.map(fileOf).some((file) => !/^node:/.test(file) && !file.startsWith(own));
+      if (seen && Atomics.load(beats, 0) === beat) {
+        const lines = frames.slice(0, maxFrames).map((frame) => {
+          const { lineNumber, columnNumber = 0 } = frame.location;
+          const place = `${fileOf(frame)}:${lineNumber + 1}:${columnNumber + 1}`;
+          const { functionName } = frame;
           return functionName === '' ? `    at ${place}` : `    at ${functionName} (${place})`;
         });
         port.postMessage({ beat, stack: lines.join('\n') });
@@ -105,7 +114,7 @@ export class Watchdog {
     this.#port = port1;
     port1.unref();
     if (!isMainThread || debuggerUrl() !== undefined) return;
-    const workerData: WatchData = { port: port2, beats: this.#beats, thresholdMs };
+    const workerData: WatchData = { port: port2, beats: this.#beats, thresholdMs, own };
     try {
       this.#worker = new Worker(`(${watch.toString()})(${maxFrames})`, {
         eval: true,
