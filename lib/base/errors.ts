@@ -343,6 +343,21 @@ export const errorTable: readonly ErrorRow[] = [
   row('ERR_UVIO_QUEUE_FULL', 'QueueFull', 'The queue is full'),
   row('ERR_UVIO_QUEUE_SHUT_DOWN', 'QueueShutDown', 'The queue was shut down'),
   row('ERR_UVIO_WOULD_BLOCK', 'WouldBlock', 'The call would have to wait'),
+  // `code` in what the loop's exception handler is told; the third one not by debug mode only.
+  row('UVIO_CANCELLATION_LOOP', 'Report', 'A task catches its cancellation 100 times'),
+  row(
+    'UVIO_CANCELLATION_SWALLOWED',
+    'Report',
+    "A task caught its scope's cancellation, and went on",
+  ),
+  row('UVIO_ERROR_NOT_TAKEN', 'Report', 'A task or future failed and nobody took its error'),
+  row('UVIO_NOT_AWAITED', 'Report', 'A task ended while a call that it did not await still waits'),
+  row('UVIO_RESULT_NOT_TAKEN', 'Report', 'A task returned a value and nobody took it'),
+  row('UVIO_SLOW_CALLBACK', 'Report', 'A callback, timer or step took loop.slowCallbackMs or more'),
+  row('UVIO_TASK_LEFT', 'Report', 'A task that is no daemon was left when its run ended'),
+  row('UVIO_DEADLOCK', 'Warning', 'detectDeadlocks(): tasks wait and nothing can end that'),
+  row('UVIO_LOOP_BLOCKED', 'Warning', 'monitorLoop(): a step kept the loop for too long'),
+  row('UVIO_MILLISECONDS', 'Warning', 'Debug mode: a delay such as 0.5 looks like seconds'),
   row('UVIO_NATIVE_UNAVAILABLE', 'Warning', 'native() fell back to pure()'),
 ];
 

@@ -10,10 +10,9 @@
  * makes sockets wait, fewer makes chains of tasks pay for Node's turns, of 3 to 5 microseconds:
  * bench/micro/fairness.mjs.)
  */
-import { inspect } from 'node:util';
 import { Deque } from '../base/deque.ts';
 import { argTypeError, InvalidStateError } from '../base/errors.ts';
-import { checkMs } from '../base/units.ts';
+import { checkMs, noteSeconds } from '../base/units.ts';
 import type { Backend, BackendFactory, BackendHost } from './backend.ts';
 import {
   bindCallback,
@@ -26,6 +25,7 @@ import {
   type TimerHandle,
 } from './handles.ts';
 import { BusyMeter, LagHistogram, type LoopMetrics } from './metrics.ts';
+import { printException, slowCode, tell } from './reports.ts';
 import { type TimerOwner, TimerQueue } from './timer-queue.ts';
 import type { TimerTarget, TimerWheel } from './timer-wheel.ts';
 
@@ -47,6 +47,8 @@ export interface Job {
 /** What the loop's exception handler is told. The task layer adds `task` and `future`. */
 export interface ExceptionContext {
   readonly message: string;
+  /** Of a report of debug mode, or of an error nobody took: stable, UVIO_… */
+  readonly code?: string;
   readonly error?: unknown;
   readonly transport?: unknown;
   /** Of a slow callback. */
@@ -55,7 +57,10 @@ export interface ExceptionContext {
   readonly callback?: string;
 }
 
-/** Observer of the scheduler (trio.abc.Instrument, curio.Activation). Must not throw. */
+/**
+ * Observer of the scheduler (trio.abc.Instrument, curio.Activation). Must not throw: one that does
+ * is removed, and its error goes to the exception handler.
+ */
 export interface Instrument {
   beforeRun?(): void;
   afterRun?(): void;
@@ -83,8 +88,6 @@ const settled: Promise<void> = Promise.resolve();
 export class EventLoop implements BackendHost, TimerOwner {
   /** 'uv', 'io_uring', 'pure' or 'simulated'. */
   readonly backend: string;
-  /** Slow-callback reports, creation stacks, misuse checks. */
-  debug: boolean;
   /** Debug mode reports longer callbacks. */
   slowCallbackMs: number = defaultSlowCallbackMs;
   /** Set while a `run` is on this loop. */
@@ -100,8 +103,13 @@ export class EventLoop implements BackendHost, TimerOwner {
   liveTasks = 0;
   /** @internal */
   instruments: readonly Instrument[] = [];
+  /** Debug mode, or somebody observes: one look for all that is only done then. @internal */
+  watched = false;
+  /** The task layer tells of each step. @internal */
+  followed = false;
 
   readonly #ready: Deque<Job> = new Deque();
+  #debug: boolean;
   #closed = false;
   #closing: Promise<void> | undefined;
   #handler: ExceptionHandler | null = null;
@@ -125,7 +133,7 @@ export class EventLoop implements BackendHost, TimerOwner {
   readonly #timersBody: Callback;
 
   constructor(makeBackend: BackendFactory, options?: EventLoopOptions) {
-    this.debug = options?.debug ?? process.env['UVIO_DEBUG'] === '1';
+    this.#debug = options?.debug ?? process.env['UVIO_DEBUG'] === '1';
     this.#atRoot = contextHooks.makeRoot();
     this.#hopNow = (): void => this.#onHop();
     this.#hopLater = (): void => process.nextTick(this.#hopNow);
@@ -135,6 +143,17 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.backendHandle = makeBackend(this);
     this.backend = this.backendHandle.name;
     this.timers = new TimerQueue(this.backendHandle, this, this.#lag);
+    if (this.#debug) this.#watch();
+  }
+
+  /** Slow-callback reports, creation stacks, misuse checks. */
+  get debug(): boolean {
+    return this.#debug;
+  }
+
+  set debug(on: boolean) {
+    this.#debug = on;
+    this.#watch();
   }
 
   get closed(): boolean {
@@ -177,6 +196,7 @@ export class EventLoop implements BackendHost, TimerOwner {
       checkCallback(callback);
     }
     if (this.#closed) this.#checkOpen();
+    if (this.#debug) noteSeconds('A delay', delayMs);
     // Of most calls the rest is empty: asked this way, no array is made for it.
     const work =
       // biome-ignore lint/complexity/noArguments: the rest would be an array.
@@ -233,14 +253,28 @@ export class EventLoop implements BackendHost, TimerOwner {
     }
   }
 
+  /**
+   * From the next event on; twice is once. Whether it follows steps is looked at here: a method for
+   * them that is added later is not called. TypeError for what is no object.
+   */
   addInstrument(instrument: Instrument): void {
-    if (!this.instruments.includes(instrument)) {
-      this.instruments = [...this.instruments, instrument];
+    if (typeof instrument !== 'object' || instrument === null) {
+      throw argTypeError('instrument', 'an object', instrument);
     }
+    if (this.instruments.includes(instrument)) return;
+    this.instruments = [...this.instruments, instrument];
+    this.#watch();
   }
 
+  /** From the next event on. Nothing when it is not there. */
   removeInstrument(instrument: Instrument): void {
     this.instruments = this.instruments.filter((other) => other !== instrument);
+    this.#watch();
+  }
+
+  #watch(): void {
+    this.watched = !this.#closed && (this.#debug || this.instruments.length > 0);
+    contextHooks.watch(this);
   }
 
   metrics(): LoopMetrics {
@@ -276,6 +310,7 @@ export class EventLoop implements BackendHost, TimerOwner {
       }
     }
     this.#closed = true;
+    this.#watch();
     this.closeHooks.clear();
     this.#ready.clear();
     this.timers.close();
@@ -388,7 +423,7 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.#iterations++;
     const count = this.#ready.length;
     this.#ownJobs += count;
-    if (this.debug) this.#runReadyTimed(count);
+    if (this.#debug) this.#runReadyTimed(count);
     else this.#runReady(count);
     this.leave(before);
     if (this.#ready.length > 0) {
@@ -436,7 +471,7 @@ export class EventLoop implements BackendHost, TimerOwner {
     const durationMs = performance.now() - startMs;
     if (durationMs >= this.slowCallbackMs) {
       const message = `Slow ${what}: ${name} took ${durationMs.toFixed(1)} ms`;
-      this.callExceptionHandler({ message, durationMs, callback: name });
+      this.callExceptionHandler({ message, code: slowCode, durationMs, callback: name });
     }
   }
 
@@ -444,7 +479,7 @@ export class EventLoop implements BackendHost, TimerOwner {
   runTimers(wheel: TimerWheel): void {
     if (this.#ioWaitMs >= 0) this.#afterIoWait();
     const before = this.enter();
-    if (this.debug) this.#runTimersTimed(wheel);
+    if (this.#debug) this.#runTimersTimed(wheel);
     else this.#runTimersPlain(wheel);
     this.leave(before);
   }
@@ -472,30 +507,16 @@ export class EventLoop implements BackendHost, TimerOwner {
   #beforeIoWait(): void {
     const untilMs = this.timers.nearest() - this.time();
     this.#ioWaitMs = Math.max(0, untilMs);
-    for (const instrument of this.instruments) instrument.beforeIoWait?.(this.#ioWaitMs);
+    tell(this, 'beforeIoWait', this.#ioWaitMs);
   }
 
   #afterIoWait(): void {
     const timeoutMs = this.#ioWaitMs;
     this.#ioWaitMs = -1;
-    for (const instrument of this.instruments) instrument.afterIoWait?.(timeoutMs);
+    tell(this, 'afterIoWait', timeoutMs);
   }
 }
 
 function checkCallback(callback: unknown): void {
   if (typeof callback !== 'function') throw argTypeError('callback', 'a function', callback);
-}
-
-/** The default handler. A report without an error is a warning and leaves the exit code alone. */
-function printException(context: ExceptionContext): void {
-  const { message, error, ...rest } = context;
-  let text = `uvio: ${message}\n`;
-  if ('error' in context) {
-    process.exitCode = 1;
-    text += `${inspect(error)}\n`;
-  }
-  for (const [name, value] of Object.entries(rest)) {
-    text += `  ${name}: ${inspect(value, { depth: 0 })}\n`;
-  }
-  process.stderr.write(text);
 }

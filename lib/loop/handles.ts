@@ -5,7 +5,7 @@
  * the callback after it ran or was cancelled.
  */
 import { joinWords } from './double-words.ts';
-import type { Job } from './event-loop.ts';
+import type { EventLoop, Job } from './event-loop.ts';
 import type { TimerQueue } from './timer-queue.ts';
 import type { TimerTarget } from './timer-wheel.ts';
 
@@ -33,6 +33,8 @@ export interface ContextHooks {
   run: (captured: unknown, fn: Callback) => void;
   /** For a new loop: runs whole turns outside of whatever context happened to ask for them. */
   makeRoot: () => (fn: Callback) => void;
+  /** Debug mode, the instruments or `closed` of a loop have changed. */
+  watch: (loop: EventLoop) => void;
 }
 
 /** In force until there is a context variable. */
@@ -46,6 +48,7 @@ export const contextHooks: ContextHooks = {
     () =>
     (fn: Callback): void =>
       fn(),
+  watch: (): void => {},
 };
 
 /** A callback with its arguments and context; the callback itself when it has neither. */

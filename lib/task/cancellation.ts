@@ -5,6 +5,7 @@
  * of tasks that await one another may be long), user code called before all flags are set.
  */
 import { CancelledError, TimeoutError } from '../base/errors.ts';
+import { noteRefused } from './debug.ts';
 import type { Frame } from './frame.ts';
 import { frameStorage } from './frame.ts';
 import { loopState } from './loop-state.ts';
@@ -146,9 +147,6 @@ export function asCancellation(error: unknown): CancelledError | null {
   return code === 'ABORT_ERR' && cause instanceof CancelledError ? cause : null;
 }
 
-/** A task that was refused so often runs in circles: debug mode tells. */
-const manyRefusals = 100;
-
 class LateRejection {
   readonly #reject: (error: unknown) => void;
   readonly #error: unknown;
@@ -174,11 +172,8 @@ export function cancelledPromise(error: unknown): Promise<never> {
   const { task, loop } = frame;
   if (task !== null) {
     const refused = ++task.needExtra().refused;
+    if (loop.debug) noteRefused(task, error, refused);
     if (refused === 1) return Promise.reject(error);
-    if (refused === manyRefusals && loop.debug) {
-      const message = `${task.describe()} catches its cancellation again and again`;
-      loop.callExceptionHandler({ message, error, task });
-    }
   }
   return new Promise((_, reject) => loop.enqueue(new LateRejection(reject, error)));
 }

@@ -5,9 +5,9 @@
  * `currentFrame()`.
  * Never: one AsyncLocalStorage.run per wait; a frame is read there, not made.
  */
-import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventLoop } from '../loop/event-loop.ts';
-import { contextHooks, runningLoop } from '../loop/event-loop.ts';
+import { runningLoop } from '../loop/event-loop.ts';
 import { defaultLoop } from '../loop/policy.ts';
 import type { Region } from './scope-node.ts';
 import type { Task } from './task.ts';
@@ -46,13 +46,6 @@ export const withoutDestroy: { readonly requireManualDestroy: boolean } = {
 
 /** @internal Makes a frame current while `fn` runs, and in all async code that starts in it. */
 export const frameStorage: AsyncLocalStorage<Frame | undefined> = new AsyncLocalStorage();
-
-// A turn may have been asked for inside of a task: what runs in it belongs to nobody. Entering a
-// resource is cheaper than `run(undefined)`, which makes a frame of Node's each time.
-contextHooks.makeRoot = () => {
-  const root = frameStorage.run(undefined, () => new AsyncResource('UVIO', withoutDestroy));
-  return (fn) => root.runInAsyncScope(fn);
-};
 
 /** Undefined outside of tasks and scopes. */
 export function currentFrame(): Frame | undefined {

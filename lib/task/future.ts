@@ -17,7 +17,10 @@ import { leadsTo } from './circle.ts';
 import { takeFailure, trackFailure } from './failures.ts';
 import { currentFrame, currentLoop, type Frame } from './frame.ts';
 import { wakeInPace } from './pace.ts';
+import { CANCELLED, FAILED, type FutureStatus, PENDING, RESOLVED } from './status.ts';
 import { Waiter } from './waiter.ts';
+
+export { CANCELLED, FAILED, type FutureStatus, PENDING, RESOLVED } from './status.ts';
 
 /** Told at once, synchronously, when a future is done: for code of uvio only. */
 export interface FutureObserver {
@@ -25,13 +28,6 @@ export interface FutureObserver {
   /** False: only looks, so that an error still counts as taken by nobody. Default true. */
   readonly takesError?: boolean;
 }
-
-export const PENDING = 0;
-export const RESOLVED = 1;
-export const FAILED = 2;
-export const CANCELLED = 3;
-
-export type FutureStatus = typeof PENDING | typeof RESOLVED | typeof FAILED | typeof CANCELLED;
 
 /** A result set by hand (curio: Result). Cancelling a task that awaits it cancels it. */
 export class Future<T = unknown> implements PromiseLike<T> {
@@ -60,7 +56,7 @@ export class Future<T = unknown> implements PromiseLike<T> {
 
   /** The value, or throws the error; InvalidStateError when not done. */
   result(): T {
-    if (this.status === RESOLVED) return this.outcome as T;
+    if (this.status === RESOLVED) return this.value();
     throw this.failure();
   }
 
@@ -70,6 +66,12 @@ export class Future<T = unknown> implements PromiseLike<T> {
     const error = this.failure();
     if (this.status !== FAILED) throw error;
     return error;
+  }
+
+  /** @internal The value, which counts as taken now. */
+  value(): T {
+    if (this.loop.debug) takeFailure(this);
+    return this.outcome as T;
   }
 
   /**
@@ -161,6 +163,7 @@ export class Future<T = unknown> implements PromiseLike<T> {
   /** @internal Synchronous notice; at once when done already. */
   observe(observer: FutureObserver): void {
     if (this.status !== PENDING) {
+      if (this.status === RESOLVED && observer.takesError !== false) this.value();
       observer.onFutureDone(this as Future<unknown>);
     } else if (this.observers === null) {
       this.observers = observer;
@@ -221,7 +224,7 @@ function observersOf(future: Future<unknown>): FutureObserver[] {
 }
 
 function settledPromise<T>(future: Future<T>): Promise<T> {
-  if (future.status === RESOLVED) return Promise.resolve(future.outcome as T);
+  if (future.status === RESOLVED) return Promise.resolve(future.value());
   return Promise.reject(future.failure());
 }
 

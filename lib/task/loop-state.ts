@@ -24,8 +24,6 @@ export class LoopState {
   /** Ids count per loop, so that two simulated runs name their tasks alike. */
   lastTaskId: number;
   lastGroupId: number;
-  /** Tasks that may be left at the end of a run without a word; few, so no field of theirs. */
-  readonly daemons: WeakSet<object>;
   /** Ends `runForever()`. */
   endForever: (() => void) | null;
   /** `stop()` came before `runForever()`. */
@@ -37,7 +35,6 @@ export class LoopState {
     this.pace = new Pace(loop);
     this.lastTaskId = 0;
     this.lastGroupId = 0;
-    this.daemons = new WeakSet();
     this.endForever = null;
     this.stopAsked = false;
     loop.closeHooks.add(() => closing.endTasks(loop));

@@ -8,14 +8,15 @@ import { isMainThread } from 'node:worker_threads';
 import { type Awaitable, InvalidStateError } from '../base/errors.ts';
 import { type EventLoop, type Instrument, runningLoop } from '../loop/event-loop.ts';
 import { getLoopPolicy, type LoopPolicy } from '../loop/policy.ts';
-import { reportLeftTask } from './end-reports.ts';
+import { tell } from '../loop/reports.ts';
+import { reportLeftTasks } from './debug.ts';
 import { checkBody } from './enter.ts';
 import { reportFailures } from './failures.ts';
 import { currentFrame, currentLoop } from './frame.ts';
 import { CANCELLED } from './future.ts';
 import { closing, forgetLoop, loopState } from './loop-state.ts';
 import { spawnTask } from './spawn.ts';
-import { type AnyCoro, allTasks, Task } from './task.ts';
+import { type AnyCoro, allTasks, type Task } from './task.ts';
 
 export interface RunOptions {
   /** Overrides `setLoopPolicy` for this run. */
@@ -81,11 +82,7 @@ async function endTasks(loop: EventLoop): Promise<void> {
   for (let round = 0; ; round++) {
     const tasks = [...allTasks(loop)];
     if (tasks.length === 0) return;
-    if (loop.debug && round === 0) {
-      // Those of groups and servers are these ones' to report.
-      const own = tasks.filter(({ starter }) => starter === null || starter instanceof Task);
-      for (const task of own) reportLeftTask(loop, task);
-    }
+    if (loop.debug && round === 0) reportLeftTasks(tasks);
     for (const task of tasks) task.cancel('the run ended');
     for (const task of tasks) await ended(task, false);
   }
@@ -96,12 +93,12 @@ closing.endTasks = endTasks;
 /** Marks the loop as running, and keeps the process alive, until the result is called. */
 function beginRun(loop: EventLoop): () => void {
   loop.running = true;
-  for (const instrument of loop.instruments) instrument.beforeRun?.();
+  tell(loop, 'beforeRun');
   const alive = loop.armTimer(loop.time() + keepAliveMs, { onTimer() {} });
   return () => {
     loop.cancelTimer(alive);
     loop.running = false;
-    for (const instrument of loop.instruments) instrument.afterRun?.();
+    tell(loop, 'afterRun');
   };
 }
 
@@ -171,6 +168,7 @@ export class Runner implements AsyncDisposable {
     this.#closed = true;
     const { loop } = this;
     loop.running = true;
+    if (loop.debug) reportLeftTasks(allTasks(loop));
     await endTasks(loop);
     loop.running = false;
     reportFailures(loop);

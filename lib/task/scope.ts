@@ -5,7 +5,7 @@
  * cancellation ended them. Never: swallowing a cancellation that is not the scope's own.
  */
 import { type Awaitable, type CancelledError, InvalidStateError } from '../base/errors.ts';
-import { checkMs } from '../base/units.ts';
+import { checkMs, noteSeconds } from '../base/units.ts';
 import { cancelError, edgeShielded, openNode, originOf } from './cancellation.ts';
 import { checkBody, runInNode } from './enter.ts';
 import { currentFrame, currentLoop } from './frame.ts';
@@ -154,6 +154,7 @@ export class CancelScope implements NodeOwner {
     node.controller = this.#controller;
     this.#cancelsBefore = node.task?.cancelling ?? 0;
     if (this.#timeoutMs !== Infinity) {
+      if (node.loop.debug) noteSeconds('A time limit', this.#timeoutMs);
       this.#deadlineMs = Math.min(this.#deadlineMs, node.loop.time() + this.#timeoutMs);
     }
     const signal = this.#abortSignal;

@@ -4,6 +4,7 @@
  * In: milliseconds. Out: promises that end on the loop's timers or ready queue. Never: early.
  */
 import { argTypeError, type WaitOptions } from '../base/errors.ts';
+import { noteSeconds } from '../base/units.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { currentFrame, currentLoop, type Frame } from './frame.ts';
 import { takeCancellation, Waiter } from './waiter.ts';
@@ -53,15 +54,6 @@ function notMs(name: string, value: unknown): Promise<never> {
   return Promise.reject(argTypeError(name, 'a number of milliseconds', value));
 }
 
-let warned = false;
-
-function warnFraction(ms: number): void {
-  if (warned) return;
-  warned = true;
-  const text = `sleep(${ms}) waits for less than a millisecond: uvio counts milliseconds`;
-  process.emitWarning(text, { code: 'UVIO_MILLISECONDS' });
-}
-
 /**
  * Waits; `sleep(0)` lets every ready task and I/O event go first. Cancellable. (asyncio.sleep)
  * @param ms milliseconds; NaN or no number: rejects with TypeError.
@@ -74,7 +66,7 @@ export function sleep<T = void>(ms: number, value?: T, options?: WaitOptions): P
   const waiter = new SleepWaiter<T>(loop, value as T);
   const promise = waiter.startIn(frame, options);
   if (!waiter.active) return promise;
-  if (ms < 1 && loop.debug) warnFraction(ms);
+  if (ms < 10 && loop.debug) noteSeconds('A sleep', ms);
   if (ms !== Infinity) waiter.timer = loop.armTimer(loop.time() + ms, waiter);
   return promise;
 }

@@ -5,8 +5,10 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { type Awaitable, InvalidStateError } from '../base/errors.ts';
+import { taskSpawned } from '../loop/channels.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { topVars } from './context.ts';
+import { creationStack } from './debug.ts';
 import { isThenable } from './enter.ts';
 import { currentFrame, currentLoop, type Frame, withoutDestroy } from './frame.ts';
 import { noteSpawned } from './instruments.ts';
@@ -75,19 +77,18 @@ export function makeTask<T>(
   if (context !== undefined) task.needExtra().box = context.box;
   task.vars = frame === undefined ? topVars() : frame.box.vars;
   if (options?.name !== undefined) task.needExtra().name = options.name;
-  if (options?.daemon === true) loopState(loop).daemons.add(task);
   const start = task.start as TaskStart;
   if (context?.resource) start.resource = context.resource;
   else if (options?.eagerStart !== true) start.resource = new AsyncResource('UVIO', withoutDestroy);
-  if (loop.debug) task.needExtra().stack = creationStack();
-  if (loop.instruments.length > 0) noteSpawned(loop, task as Task);
+  if (options?.daemon === true) task.needExtra().daemon = true;
+  if (loop.watched) noteMade(loop, task as Task);
+  if (taskSpawned.hasSubscribers) taskSpawned.publish({ task });
   return task;
 }
 
-function creationStack(): string {
-  const stack = new Error().stack ?? '';
-  // Without the message and the functions of this file.
-  return stack.split('\n').slice(4).join('\n');
+function noteMade(loop: EventLoop, task: Task): void {
+  if (loop.debug) task.needExtra().stack = creationStack();
+  noteSpawned(loop, task);
 }
 
 /**
@@ -149,6 +150,8 @@ export function startHandlerTask<A>(
   task.starter = owner;
   // The server enters the context of whoever made it before.
   task.vars = currentFrame()?.box.vars ?? topVars();
+  if (loop.watched) noteMade(loop, task);
+  if (taskSpawned.hasSubscribers) taskSpawned.publish({ task });
   task.begin();
   return task;
 }
