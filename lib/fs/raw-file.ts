@@ -60,7 +60,10 @@ export class RawFile {
     return !this.#working && this.#jobs.length === 0;
   }
 
-  /** The job has nothing more to do but to wake who waits for it, who may go on at once. */
+  /**
+   * The job has nothing more to do but to wake who waits for it, who finds the file idle then: else
+   * one job would bring the next one, and each line cost twice as much (0.22 -> 0.45 us, measured).
+   */
   release(): void {
     this.#working = false;
   }
