@@ -16,8 +16,8 @@ export type OpenFlags = 'r' | 'r+' | 'w' | 'w+' | 'wx' | 'a' | 'a+' | 'ax';
  * Operations are done one after the other in the order of the calls, also those of several tasks.
  * What is under way in a thread cannot be stopped: a cancelled wait ends at once and the next
  * operation begins after it. A cancelled read takes nothing: its bytes are what the next one gets.
- * A cancelled write is not begun, or completely done; if it fails after all, the next `write`,
- * `writeLines`, `truncate`, `sync` or `close` throws its error.
+ * A cancelled write, truncate or sync is not begun, or completely done; if it fails after all, the
+ * next one of them, or `close`, throws its error.
  *
  * Errors are Node's (`EBADF`, `ENOSPC` …); after `close()`: ClosedResourceError.
  * Text is neither translated nor changed: `\r\n` stays, a byte order mark stays, bytes that are no
@@ -36,7 +36,7 @@ export interface AsyncFile<D extends string | Buffer> extends AsyncDisposable, A
   readLine(options?: WaitOptions): Promise<D>;
   /** All lines up to the end, with their newlines. */
   readLines(options?: WaitOptions): Promise<D[]>;
-  /** Fills `target` unless the end comes before. Bytes read; 0 at the end. Not for half a text. */
+  /** Fills `target` unless the end comes before. Bytes read; 0 at the end. */
   readInto(target: Uint8Array, options?: WaitOptions): Promise<number>;
   /**
    * Writes all of it at the position, or at the end with 'a' flags; gives the number of bytes.

@@ -3,6 +3,9 @@
  *
  * In: a path and what the file is to contain. Out: the new file, or the old one untouched. Never:
  * half a file; a temporary file left behind by anything but the end of the process.
+ *
+ * Its waits are Node's own: no cancellation ends them, so that each step is whole and the clean-up
+ * is done when the caller hears of it. Between the steps it is asked for.
  */
 import type { Buffer } from 'node:buffer';
 import { type FileHandle, open, realpath, rename, stat, unlink } from 'node:fs/promises';

@@ -2,9 +2,8 @@
  * The operations of a file as jobs of its queue.
  *
  * In: what to do. Out: system calls in their turn, and results. Never: bytes taken for a read that
- * was cancelled; a write that stops half-way because nobody waits for it.
+ * was cancelled; a write that stops half-way, or whose error is lost, because nobody waits for it.
  */
-import type { Buffer } from 'node:buffer';
 import { FileJob, type RawFile } from './raw-file.ts';
 import { notYet, type Want } from './wants.ts';
 
@@ -29,25 +28,6 @@ export class ReadJob<T> extends FileJob<T> {
   }
 }
 
-export class WriteJob extends FileJob<number> {
-  readonly #bytes: Buffer;
-
-  constructor(bytes: Buffer) {
-    super('write');
-    this.#bytes = bytes;
-  }
-
-  override async run(file: RawFile): Promise<void> {
-    await file.write(this.#bytes);
-    this.wake(this.#bytes.length);
-  }
-
-  override failed(file: RawFile, error: unknown): void {
-    if (this.active) this.fail(error);
-    else file.lose(error);
-  }
-}
-
 /** Any other operation. */
 export class CallJob<T> extends FileJob<T> {
   readonly #call: (file: RawFile) => Promise<T>;
@@ -59,6 +39,14 @@ export class CallJob<T> extends FileJob<T> {
 
   override async run(file: RawFile): Promise<void> {
     this.wake(await this.#call(file));
+  }
+}
+
+/** One that changes the file: when nobody waits for it any more, its error is kept. */
+export class ChangeJob<T> extends CallJob<T> {
+  override failed(file: RawFile, error: unknown): void {
+    if (this.active) this.fail(error);
+    else file.lose(error);
   }
 }
 

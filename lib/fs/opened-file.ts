@@ -11,7 +11,7 @@ import { checkAttached } from '../io/data.ts';
 import { cancelledPromise, takeCancellation } from '../task/waiter.ts';
 import type { AsyncFile } from './async-file.ts';
 import { bytesCodec, type Codec } from './codecs.ts';
-import { CallJob, CloseJob, ReadJob, WriteJob } from './file-jobs.ts';
+import { CallJob, ChangeJob, CloseJob, ReadJob } from './file-jobs.ts';
 import type { FileJob, RawFile } from './raw-file.ts';
 import {
   notYet,
@@ -96,14 +96,14 @@ export class OpenedFile<D extends string | Buffer> implements AsyncFile<D> {
 
   write(data: string | Uint8Array, options?: WaitOptions): Promise<number> {
     try {
-      return this.#start(new WriteJob(encode(this.#codec, 'data', data)), options);
+      return this.#write(encode(this.#codec, 'data', data), options);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
   async writeLines(parts: Iterable<string | Uint8Array>, options?: WaitOptions): Promise<void> {
-    await this.#start(new WriteJob(encodeAll(this.#codec, parts)), options);
+    await this.#write(encodeAll(this.#codec, parts), options);
   }
 
   seek(offset: number, from: 'start' | 'current' | 'end' = 'start'): Promise<number> {
@@ -119,14 +119,14 @@ export class OpenedFile<D extends string | Buffer> implements AsyncFile<D> {
   truncate(bytes?: number): Promise<void> {
     try {
       const size = bytes === undefined ? undefined : checkInteger('bytes', bytes);
-      return this.#start(new CallJob('truncate', (file) => file.truncate(size)), undefined);
+      return this.#start(new ChangeJob('truncate', (file) => file.truncate(size)), undefined);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
   sync(): Promise<void> {
-    return this.#start(new CallJob('sync', sync), undefined);
+    return this.#start(new ChangeJob('sync', (file) => file.sync()), undefined);
   }
 
   close(): Promise<void> {
@@ -169,6 +169,10 @@ export class OpenedFile<D extends string | Buffer> implements AsyncFile<D> {
     return this.#start(new ReadJob(want), options);
   }
 
+  #write(bytes: Buffer, options: WaitOptions | undefined): Promise<number> {
+    return this.#start(new ChangeJob('write', (file) => file.write(bytes)), options);
+  }
+
   #refuse(options: WaitOptions | undefined): Promise<never> | null {
     const cancelled = takeCancellation();
     if (cancelled !== null) return cancelledPromise(cancelled);
@@ -186,11 +190,6 @@ export class OpenedFile<D extends string | Buffer> implements AsyncFile<D> {
 
 function closedError(): Promise<never> {
   return Promise.reject(new ClosedResourceError('The file was closed'));
-}
-
-async function sync(file: RawFile): Promise<void> {
-  file.throwLost();
-  await file.handle.sync();
 }
 
 /** Leaving the loop early closes nothing. */

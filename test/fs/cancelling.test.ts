@@ -205,6 +205,16 @@ describe('a cancelled write', () => {
     });
   }
 
+  fsTest('hands on the error of a cancelled sync and truncate, too', async (folder) => {
+    using pipe = new Pipe(folder);
+    for (const call of ['fsync', 'ftruncate']) {
+      const file = await openFile(pipe.path, 'r+');
+      await cancelled(() => (call === 'fsync' ? file.sync() : file.truncate(0)));
+      const error = await failure(file.close());
+      expect([error.code, error.syscall]).toEqual(['EINVAL', call]);
+    }
+  });
+
   fsTest('in a cancelled scope is not begun', async (folder) => {
     const path = join(folder, 'file');
     await using file = await openFile(path, 'w');
