@@ -4,11 +4,11 @@
  * In: callbacks and deadlines; turns and timer events of the backend. Out: calls, in order; turns
  * and one armed timer asked of the backend. Never: a concrete backend, a task, a socket, blocking.
  *
- * A turn runs what was ready when it began. Up to `maxOwnTurns` turns, or fewer that run `maxOwnJobs`
- * jobs, follow each other within one turn of Node, with all microtasks between them; then the
- * backend is asked for a turn, which lets I/O, Node's timers and setImmediate run. (Measured: more
- * makes sockets wait, fewer makes chains of tasks pay for Node's turns, of 3 to 5 microseconds:
- * bench/micro/fairness.mjs.)
+ * A turn runs what was ready when it began. Up to `maxOwnTurns` turns, or fewer that run
+ * `maxOwnJobs` jobs, follow each other within one turn of Node, with all microtasks between them;
+ * then the backend is asked for a turn, which lets I/O, Node's timers and setImmediate run.
+ * (Measured: more makes sockets wait, fewer makes chains of tasks pay for Node's turns, of 3 to 5
+ * microseconds: bench/micro/fairness.mjs.)
  */
 import { Deque } from '../base/deque.ts';
 import { argTypeError, InvalidStateError } from '../base/errors.ts';
@@ -25,7 +25,8 @@ import {
   type TimerHandle,
 } from './handles.ts';
 import { BusyMeter, LagHistogram, type LoopMetrics } from './metrics.ts';
-import { printException, slowCode, tell } from './reports.ts';
+import { printException, tell } from './reports.ts';
+import { runJobs, runJobsTimed, runTimers, runTimersTimed } from './running.ts';
 import { type TimerOwner, TimerQueue } from './timer-queue.ts';
 import type { TimerTarget, TimerWheel } from './timer-wheel.ts';
 
@@ -423,8 +424,8 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.#iterations++;
     const count = this.#ready.length;
     this.#ownJobs += count;
-    if (this.#debug) this.#runReadyTimed(count);
-    else this.#runReady(count);
+    if (this.#debug) runJobsTimed(this, this.#ready, count);
+    else runJobs(this, this.#ready, count);
     this.leave(before);
     if (this.#ready.length > 0) {
       this.#wake();
@@ -434,74 +435,13 @@ export class EventLoop implements BackendHost, TimerOwner {
     }
   }
 
-  #runReady(count: number): void {
-    const ready = this.#ready;
-    let left = count;
-    for (;;) {
-      try {
-        while (left > 0) {
-          left--;
-          (ready.shift() as Job).runJob();
-        }
-        return;
-      } catch (error) {
-        this.callExceptionHandler({ message: 'Exception in a callback', error });
-      }
-    }
-  }
-
-  #runReadyTimed(count: number): void {
-    for (let left = count; left > 0; left--) {
-      const job = this.#ready.shift() as Job;
-      this.#runTimed(job, 'callback', () => job.runJob());
-    }
-  }
-
-  /** Debug mode: one callback or timer, with a report when it took long. */
-  #runTimed(subject: object, what: string, fn: Callback): void {
-    // Taken before: a handle forgets its callback when it runs.
-    const name = (subject as { label?: string }).label ?? subject.constructor.name;
-    const startMs = performance.now();
-    try {
-      fn();
-    } catch (error) {
-      const message = `Exception in a ${what}`;
-      this.callExceptionHandler({ message, error, callback: name });
-    }
-    const durationMs = performance.now() - startMs;
-    if (durationMs >= this.slowCallbackMs) {
-      const message = `Slow ${what}: ${name} took ${durationMs.toFixed(1)} ms`;
-      this.callExceptionHandler({ message, code: slowCode, durationMs, callback: name });
-    }
-  }
-
   /** @internal */
   runTimers(wheel: TimerWheel): void {
     if (this.#ioWaitMs >= 0) this.#afterIoWait();
     const before = this.enter();
-    if (this.#debug) this.#runTimersTimed(wheel);
-    else this.#runTimersPlain(wheel);
+    if (this.#debug) runTimersTimed(this, wheel);
+    else runTimers(this, wheel);
     this.leave(before);
-  }
-
-  #runTimersPlain(wheel: TimerWheel): void {
-    for (;;) {
-      try {
-        for (let target = wheel.takeDue(); target !== null; target = wheel.takeDue()) {
-          target.onTimer();
-        }
-        return;
-      } catch (error) {
-        this.callExceptionHandler({ message: 'Exception in a timer', error });
-      }
-    }
-  }
-
-  #runTimersTimed(wheel: TimerWheel): void {
-    for (let target = wheel.takeDue(); target !== null; target = wheel.takeDue()) {
-      const due = target;
-      this.#runTimed(due, 'timer', () => due.onTimer());
-    }
   }
 
   #beforeIoWait(): void {

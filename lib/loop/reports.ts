@@ -40,3 +40,19 @@ export function tell(loop: EventLoop, event: keyof Instrument, argument?: unknow
     }
   }
 }
+
+/** Debug mode: one callback or timer, with a report when it took long. */
+export function runTimed(loop: EventLoop, subject: object, what: string, fn: () => void): void {
+  // Taken before: a handle forgets its callback when it runs.
+  const name = (subject as { label?: string }).label ?? subject.constructor.name;
+  const startMs = performance.now();
+  try {
+    fn();
+  } catch (error) {
+    loop.callExceptionHandler({ message: `Exception in a ${what}`, error, callback: name });
+  }
+  const durationMs = performance.now() - startMs;
+  if (durationMs < loop.slowCallbackMs) return;
+  const message = `Slow ${what}: ${name} took ${durationMs.toFixed(1)} ms`;
+  loop.callExceptionHandler({ message, code: slowCode, durationMs, callback: name });
+}

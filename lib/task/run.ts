@@ -168,7 +168,6 @@ export class Runner implements AsyncDisposable {
     this.#closed = true;
     const { loop } = this;
     loop.running = true;
-    if (loop.debug) reportLeftTasks(allTasks(loop));
     await endTasks(loop);
     loop.running = false;
     reportFailures(loop);
