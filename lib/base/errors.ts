@@ -309,10 +309,12 @@ export const errorTable: readonly ErrorRow[] = [
   ),
   row('ERR_UVIO_LIMIT_OVERRUN', 'LimitOverrunError', 'No separator within the limit'),
   row('ERR_UVIO_NATIVE_UNAVAILABLE', 'Error', 'native({ required: true }): the addon cannot load'),
+  row('ERR_UVIO_NOT_SENDABLE', 'TypeError', 'It cannot be copied to another thread or process'),
   row('ERR_UVIO_QUEUE_EMPTY', 'QueueEmpty', 'The queue is empty'),
   row('ERR_UVIO_QUEUE_FULL', 'QueueFull', 'The queue is full'),
   row('ERR_UVIO_QUEUE_SHUT_DOWN', 'QueueShutDown', 'The queue was shut down'),
   row('ERR_UVIO_WOULD_BLOCK', 'WouldBlock', 'The call would have to wait'),
+  row('UVIO_EXECUTOR_TIMEOUT', 'Warning', 'Threads still ran when the time to end them was over'),
   row('UVIO_NATIVE_UNAVAILABLE', 'Warning', 'native() fell back to pure()'),
 ];
 
@@ -320,6 +322,13 @@ export const errorTable: readonly ErrorRow[] = [
 export function bufferFullError(bufferedBytes: number, maxBytes: number): WouldBlock {
   const message = `${bufferedBytes} bytes wait to be written, at most ${maxBytes} may`;
   return new WouldBlock(message, 'ERR_UVIO_BUFFER_FULL');
+}
+
+/** A function, argument or result that cannot go to another thread or process, and why. */
+export function notSendableError(what: string, cause: unknown): TypeError {
+  const [why, options] = cause instanceof Error ? [cause.message, { cause }] : [cause, {}];
+  const error = new TypeError(`${what} cannot be sent to another thread: ${why}`, options);
+  return Object.assign(error, { code: 'ERR_UVIO_NOT_SENDABLE' });
 }
 
 /** Syscalls whose errors Node words the long way, with the system's explanation. */
