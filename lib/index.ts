@@ -7,6 +7,7 @@
  */
 import './task/loop-methods.ts';
 import './io/loop-methods.ts';
+import './threads/loop-methods.ts';
 
 export {
   type Awaitable,
@@ -125,3 +126,12 @@ export {
   Task,
   type TaskOptions,
 } from './task/task.ts';
+export {
+  defaultThreadLimiter,
+  runInExecutor,
+  setDefaultExecutor,
+  toProcess,
+  toThread,
+} from './threads/default-executor.ts';
+export type { ThreadFunction } from './threads/sent-function.ts';
+export { type Executor, type ExecutorOptions, ThreadPool } from './threads/thread-pool.ts';
