@@ -3,7 +3,8 @@
  * a program that is no file also works when uvio was bundled into one.
  *
  * In: calls, one at a time. Out: replies. Never: a name from outside of the functions listed
- * below, nor an import: neither is there.
+ * below, nor an import: neither is there. Nor a function inside one that gets a name, since
+ * esbuild's keepNames wraps it in a call of a helper that is not there.
  */
 import type { Call, ErrorParts, Reply, Thrown } from './wire.ts';
 
@@ -56,6 +57,12 @@ function notSendable(what: string, cause: unknown): Error {
   return Object.assign(new TypeError(text, { cause }), { code: 'ERR_UVIO_NOT_SENDABLE' });
 }
 
+/** esbuild's keepNames, and so tsx, puts calls of a helper `__name` into functions. */
+function wrapSource(source: string): string {
+  const body = `'use strict';((__name) => (${source}\n))((target) => target)`;
+  return `${body}\n//# sourceURL=uvio-function`;
+}
+
 /**
  * The function of a text: an expression, or a method as it stands in an object or class. By eval,
  * since import() in code from node:vm needs an experimental option, and here works as in a file of
@@ -64,14 +71,11 @@ function notSendable(what: string, cause: unknown): Error {
 function compileFunction(source: string): AnyFunction {
   // biome-ignore lint/security/noGlobalEval: to run the text of a function is what this is for.
   const evaluate = globalThis.eval;
-  // esbuild's keepNames, and so tsx, puts calls of a helper `__name` into functions.
-  const wrap = (text: string): string =>
-    `'use strict';((__name) => (${text}\n))((target) => target)\n//# sourceURL=uvio-function`;
   try {
-    return evaluate(wrap(source)) as AnyFunction;
+    return evaluate(wrapSource(source)) as AnyFunction;
   } catch (error) {
     try {
-      const holder = evaluate(wrap(`{${source}}`)) as Record<string | symbol, unknown>;
+      const holder = evaluate(wrapSource(`{${source}}`)) as Record<string | symbol, unknown>;
       const fn = holder[Reflect.ownKeys(holder)[0] as string];
       if (typeof fn === 'function') return fn as AnyFunction;
     } catch {
@@ -97,25 +101,26 @@ async function flushOutput(): Promise<void> {
   }
 }
 
+async function findFunction(
+  { source, url }: Call,
+  compiled: Map<string, AnyFunction>,
+): Promise<AnyFunction> {
+  if (source === null) return importDefault(url as string);
+  let fn = compiled.get(source);
+  if (fn === undefined) {
+    if (compiled.size >= 256) compiled.clear();
+    fn = compileFunction(source);
+    compiled.set(source, fn);
+  }
+  return fn;
+}
+
 function serveCalls(reply: (reply: Reply) => void): (call: Call) => Promise<void> {
   const compiled = new Map<string, AnyFunction>();
-  const maxCompiled = 256;
-
-  const find = async ({ source, url }: Call): Promise<AnyFunction> => {
-    if (source === null) return importDefault(url as string);
-    let fn = compiled.get(source);
-    if (fn === undefined) {
-      if (compiled.size >= maxCompiled) compiled.clear();
-      fn = compileFunction(source);
-      compiled.set(source, fn);
-    }
-    return fn;
-  };
-
   return async (call) => {
     let answer: Reply;
     try {
-      const fn = await find(call);
+      const fn = await findFunction(call, compiled);
       answer = { ok: true, value: await fn(...call.args) };
     } catch (error) {
       answer = { ok: false, thrown: describeThrown(error, 0) };
@@ -147,8 +152,8 @@ function startThread(): void {
 }
 
 function startProcess(): void {
-  const send = (reply: Reply): void => void process.send?.(reply);
-  process.on('message', serveCalls(send) as (message: unknown) => void);
+  const serve = serveCalls((reply) => void process.send?.(reply));
+  process.on('message', serve as (message: unknown) => void);
   process.on('disconnect', () => process.exit());
   // Ctrl-C reaches the whole group. The parent cancels its tasks, and those end this process.
   process.on('SIGINT', () => {});
@@ -159,14 +164,15 @@ function programOf(start: () => void): string {
     describeThrown,
     describeError,
     notSendable,
+    wrapSource,
     compileFunction,
     importDefault,
     flushOutput,
+    findFunction,
     serveCalls,
     badArguments,
   ];
-  const body = `const __name = (target) => target;\n${parts.join('\n')}\n(${start})();`;
-  return `'use strict';(() => {\n${body}\n})();`;
+  return `'use strict';(() => {\n${parts.join('\n')}\n(${start})();\n})();`;
 }
 
 /** For `new Worker(text, { eval: true })`. */

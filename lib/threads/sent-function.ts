@@ -11,7 +11,8 @@ import type { Call } from './wire.ts';
  * What runs in another thread: a module URL (its default export is called) or a function. A
  * function is sent as its source text: it sees its arguments and globals, nothing around it.
  * `import()` inside it looks from the current directory; `this` is undefined. Arguments and
- * results are structured clones, and `Awaited`: the function may be async.
+ * results are structured clones, and `Awaited`: the function may be async. Where a build tool puts
+ * helpers of its own into functions, name a module.
  */
 export type ThreadFunction<T, A extends unknown[]> = URL | ((...args: A) => T);
 

@@ -94,6 +94,19 @@ describe('toProcess', () => {
   });
 });
 
+runTest('toProcess fails when no process can start, and works when one can', async () => {
+  const { execPath } = process;
+  process.execPath = '/no/such/node';
+  try {
+    const error = await failure(toProcess(pidOf));
+    expect(error).toBeInstanceOf(BrokenResourceError);
+    expect(error.cause.code).toBe('ENOENT');
+  } finally {
+    process.execPath = execPath;
+  }
+  expect(await toProcess((a: number) => a, 1)).toBe(1);
+});
+
 describe('a cancelled toProcess', () => {
   runTest('ends the process in the middle of its work', async () => {
     const pid = await toProcess(pidOf);

@@ -59,7 +59,6 @@ const programs = {
       for (let i = 0; i < 200; i++) console.log(`line ${i} ${'x'.repeat(100)}`);
     }, []);
     await pool.close();
-    process.exit();
   },
   async outOfMemory() {
     await run(async () => {
