@@ -24,9 +24,14 @@ function policyProject(policy: 'pure' | 'native'): {
   };
 }
 
+const lib = fileURLToPath(new URL('./lib', import.meta.url));
+
 const config: ViteUserConfig = defineConfig({
   resolve: {
-    alias: { uvio: fileURLToPath(new URL('./lib/index.ts', import.meta.url)) },
+    alias: [
+      { find: /^uvio$/, replacement: `${lib}/index.ts` },
+      { find: /^uvio\/(\w+)$/, replacement: `${lib}/$1/index.ts` },
+    ],
   },
   test: {
     pool: 'forks',

@@ -12,6 +12,8 @@ export const loadBinary = join(buildFolder, 'load', 'load');
 export const loadAsanBinary = join(buildFolder, 'load-asan', 'load');
 export const libuvBinary = join(buildFolder, 'peers', 'libuv-echo');
 export const epollBinary = join(buildFolder, 'peers', 'epoll-echo');
+export const uringBinary = join(buildFolder, 'peers', 'io-uring-echo');
+export const goTasksBinary = join(buildFolder, 'peers', 'go-tasks');
 export const goBinary = join(buildFolder, 'peers', 'go-echo');
 
 function run(command, args) {
@@ -46,10 +48,19 @@ export function buildPeers() {
   };
   const epoll = compile(epollBinary, 'c-epoll');
   const libuv = compile(libuvBinary, 'c-libuv', '-luv');
+  const uring = compile(uringBinary, 'c-io-uring', '-luring');
   const go = run('go', ['build', '-o', goBinary, join(bench, 'peers', 'go', 'echo.go')]);
+  const tasks = join(bench, 'peers', 'tasks', 'go', 'tasks.go');
+  const goTasks = run('go', ['build', '-o', goTasksBinary, tasks]);
   const line = (name, result) =>
     `${name}: ${result.ok ? 'built' : `not built (${result.why.split('\n')[0]})`}`;
-  return [line('epoll', epoll), line('libuv', libuv), line('go', go)];
+  return [
+    line('epoll', epoll),
+    line('libuv', libuv),
+    line('io_uring', uring),
+    line('go', go),
+    line('go tasks', goTasks),
+  ];
 }
 
 /** Brings everything up to date; a peer that cannot be built is skipped later, with a word. */

@@ -7,6 +7,7 @@
  */
 import './task/loop-methods.ts';
 import './io/loop-methods.ts';
+import './process/loop-methods.ts';
 import './threads/loop-methods.ts';
 
 export {
@@ -23,6 +24,8 @@ export {
   InvalidStateError,
   isCancelled,
   LimitOverrunError,
+  ProcessError,
+  type ProcessResult,
   QueueEmpty,
   QueueFull,
   QueueShutDown,
@@ -73,6 +76,33 @@ export {
   pure,
   setLoopPolicy,
 } from './loop/policy.ts';
+export type { StdioSource, SubprocessOptions } from './process/options.ts';
+export {
+  createSubprocessExec,
+  createSubprocessShell,
+  type Process,
+} from './process/process.ts';
+export type { SubprocessProtocol, SubprocessTransport } from './process/protocols.ts';
+export { runProcess } from './process/run-process.ts';
+export { openSignalReceiver } from './process/signal-receiver.ts';
+export { Barrier } from './sync/barrier.ts';
+export { CapacityLimiter } from './sync/capacity-limiter.ts';
+export {
+  type ChannelStatistics,
+  openMemoryChannel,
+  type ReceiveChannel,
+  type SendChannel,
+} from './sync/channel.ts';
+export { Condition } from './sync/condition.ts';
+export { Event } from './sync/event.ts';
+export { Lock, type LockStatistics } from './sync/lock.ts';
+export { ParkingLot } from './sync/parking-lot.ts';
+export { PriorityQueue } from './sync/priority-queue.ts';
+export { LifoQueue, Queue } from './sync/queue.ts';
+export { RateLimiter } from './sync/rate-limiter.ts';
+export { ResourceGuard } from './sync/resource-guard.ts';
+export { safeChannel } from './sync/safe-channel.ts';
+export { Semaphore } from './sync/semaphore.ts';
 export {
   asCompleted,
   ensureFuture,
@@ -88,6 +118,7 @@ export {
   waitFor,
 } from './task/combinators.ts';
 export { Context, ContextVar, copyContext } from './task/context.ts';
+export { type EveryOptions, every } from './task/every.ts';
 export { Future, isFuture } from './task/future.ts';
 export {
   openNursery,
@@ -96,6 +127,8 @@ export {
   type TaskStatus,
   taskGroup,
 } from './task/group.ts';
+export { hedge } from './task/hedge.ts';
+export { type RetryOptions, retry } from './task/retry.ts';
 export { getEventLoop, getRunningLoop, Runner, type RunOptions, run } from './task/run.ts';
 export {
   CancelScope,

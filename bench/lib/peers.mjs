@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { epollBinary, goBinary, libuvBinary } from '../build.mjs';
+import { epollBinary, goBinary, libuvBinary, uringBinary } from '../build.mjs';
 
 const bench = fileURLToPath(new URL('..', import.meta.url));
 const root = join(bench, '..');
@@ -118,6 +118,11 @@ function epollPeer() {
   return existsSync(epollBinary) ? { command: epollBinary, args: [] } : { missing };
 }
 
+function uringPeer() {
+  if (!existsSync(uringBinary)) return { missing: 'liburing-dev was not here when it was built' };
+  return { command: uringBinary, args: [] };
+}
+
 function bunPeer() {
   const bun = findBun();
   return bun.missing ? bun : { ...bun, args: [script('bun.mjs')] };
@@ -142,6 +147,7 @@ const table = {
   'uvio-pure': ['uvio pure, Protocol', 'uvio', uvioPeer('uvio-protocol.mjs', 'pure')],
   'uvio-pure-streams': ['uvio pure, streams', 'uvio', uvioPeer('uvio-streams.mjs', 'pure')],
   epoll: ['epoll in C', 'other', epollPeer],
+  'io-uring': ['io_uring in C', 'other', uringPeer],
   libuv: ['libuv in C', 'other', libuvPeer],
   bun: ['Bun.listen', 'other', bunPeer],
   go: ['Go net', 'other', goPeer],

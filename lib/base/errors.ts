@@ -255,6 +255,34 @@ export class LimitOverrunError extends Error {
   }
 }
 
+/** How a subprocess ended, and what it wrote. */
+export interface ProcessResult {
+  /** Minus the signal's number after a signal. */
+  readonly exitCode: number;
+  readonly exitSignal: NodeJS.Signals | null;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+}
+
+/**
+ * A command ended with another code than 0, or by a signal. (subprocess.CalledProcessError)
+ */
+export class ProcessError extends Error implements ProcessResult {
+  readonly code: 'ERR_UVIO_PROCESS' = 'ERR_UVIO_PROCESS';
+  readonly exitCode: number;
+  readonly exitSignal: NodeJS.Signals | null;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+
+  constructor(message: string, result: ProcessResult) {
+    super(message);
+    this.exitCode = result.exitCode;
+    this.exitSignal = result.exitSignal;
+    this.stdout = result.stdout;
+    this.stderr = result.stderr;
+  }
+}
+
 const namedClasses = [
   CancelledError,
   TimeoutError,
@@ -271,6 +299,7 @@ const namedClasses = [
   EndOfChannel,
   IncompleteReadError,
   LimitOverrunError,
+  ProcessError,
 ];
 for (const errorClass of namedClasses) nameClass(errorClass);
 
@@ -310,11 +339,27 @@ export const errorTable: readonly ErrorRow[] = [
   row('ERR_UVIO_LIMIT_OVERRUN', 'LimitOverrunError', 'No separator within the limit'),
   row('ERR_UVIO_NATIVE_UNAVAILABLE', 'Error', 'native({ required: true }): the addon cannot load'),
   row('ERR_UVIO_NOT_SENDABLE', 'TypeError', 'It cannot be copied to another thread or process'),
+  row('ERR_UVIO_PROCESS', 'ProcessError', 'A command ended with another code than 0'),
   row('ERR_UVIO_QUEUE_EMPTY', 'QueueEmpty', 'The queue is empty'),
   row('ERR_UVIO_QUEUE_FULL', 'QueueFull', 'The queue is full'),
   row('ERR_UVIO_QUEUE_SHUT_DOWN', 'QueueShutDown', 'The queue was shut down'),
   row('ERR_UVIO_WOULD_BLOCK', 'WouldBlock', 'The call would have to wait'),
+  // `code` in what the loop's exception handler is told; the third one not by debug mode only.
+  row('UVIO_CANCELLATION_LOOP', 'Report', 'A task catches its cancellation 100 times'),
+  row(
+    'UVIO_CANCELLATION_SWALLOWED',
+    'Report',
+    "A task caught its scope's cancellation, and went on",
+  ),
+  row('UVIO_ERROR_NOT_TAKEN', 'Report', 'A task or future failed and nobody took its error'),
+  row('UVIO_NOT_AWAITED', 'Report', 'A task ended while a call that it did not await still waits'),
+  row('UVIO_RESULT_NOT_TAKEN', 'Report', 'A task returned a value and nobody took it'),
+  row('UVIO_SLOW_CALLBACK', 'Report', 'A callback, timer or step took loop.slowCallbackMs or more'),
+  row('UVIO_TASK_LEFT', 'Report', 'A task that is no daemon was left when its run ended'),
+  row('UVIO_DEADLOCK', 'Warning', 'detectDeadlocks(): tasks wait and nothing can end that'),
   row('UVIO_EXECUTOR_TIMEOUT', 'Warning', 'Threads still ran when the time to end them was over'),
+  row('UVIO_LOOP_BLOCKED', 'Warning', 'monitorLoop(): a step kept the loop for too long'),
+  row('UVIO_MILLISECONDS', 'Warning', 'Debug mode: a delay such as 0.5 looks like seconds'),
   row('UVIO_NATIVE_UNAVAILABLE', 'Warning', 'native() fell back to pure()'),
 ];
 

@@ -278,6 +278,7 @@ export async function openConnection(options: ConnectOptions): Promise<Connectio
   return connectTcp(loop, options, (stream) => {
     const connection = new StreamConnection(stream, limits);
     stream.sink = connection;
+    connection.tellOpened();
     return connection;
   });
 }
@@ -296,6 +297,7 @@ export async function openUnixConnection(
   return connectUnix(loop, path, options, (stream) => {
     const connection = new StreamConnection(stream, limits);
     stream.sink = connection;
+    connection.tellOpened();
     return connection;
   });
 }

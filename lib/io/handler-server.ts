@@ -84,6 +84,7 @@ export class HandlerServer extends StreamServer {
     const connection = new ServedConnection(stream, this.limits);
     stream.sink = connection;
     this.link(connection);
+    connection.tellOpened();
     this.context.run(startConnection, connection);
   }
 

@@ -59,6 +59,7 @@ export function openTransport<P extends StreamProtocol>(
   const transport = new StreamTransport(loop, stream, limits, context);
   stream.sink = transport;
   link?.(transport);
+  transport.tellOpened();
   const beginning = new Beginning<P>(transport, factory);
   context.run(begin, beginning as Beginning<StreamProtocol>);
   if (beginning.protocol === null) {

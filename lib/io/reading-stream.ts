@@ -188,6 +188,7 @@ export abstract class ReadingStream extends Stream implements ByteReader, Stream
   /** @internal */
   onClosed(error: Error | undefined): void {
     this.mark(flagGone);
+    this.tellClosed(error);
     if (this.state === stateOpen) {
       this.state = stateLost;
       if (error === undefined) this.mark(flagEnded);

@@ -6,6 +6,7 @@
  */
 import type { Data } from '../base/errors.ts';
 import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
+import { connectionClosed, connectionOpened } from '../loop/channels.ts';
 import { dataBytes } from './data.ts';
 import type { StreamLimits } from './limits.ts';
 
@@ -130,6 +131,16 @@ export abstract class Stream {
     // A string has at most three bytes for each of its code units.
     const room = maxBufferedBytes - this.handle.bufferedBytes;
     return data.length * 3 > room && dataBytes(data) > room;
+  }
+
+  /** @internal It is set up and the sink of its handle. */
+  tellOpened(): void {
+    if (connectionOpened.hasSubscribers) connectionOpened.publish({ connection: this });
+  }
+
+  /** @internal */
+  tellClosed(error: Error | undefined): void {
+    if (connectionClosed.hasSubscribers) connectionClosed.publish({ connection: this, error });
   }
 
   /** @internal Leaves the server's list. */

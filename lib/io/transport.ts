@@ -230,6 +230,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   onClosed(error: Error | undefined): void {
     if (this.state === stateOpen) this.state = stateLost;
     this.mark(flagGone);
+    this.tellClosed(error);
     this.leaveOwner();
     const protocol = this.#protocol;
     try {

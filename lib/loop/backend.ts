@@ -176,6 +176,11 @@ export interface Backend {
   readonly name: 'uv' | 'io_uring' | 'pure' | 'simulated';
   /** Monotonic milliseconds on the clock of `performance.now()`. */
   now(): number;
+  /**
+   * Uniform in [0, 1), for jitter: the only chance in the library. A simulation gives that of its
+   * seed; left out: `Math.random`.
+   */
+  random?(): number;
   /** `host.onTurn()` once, soon, after I/O and Node's own callbacks. Idempotent until then. */
   requestTurn(): void;
   /** `host.onTimers()` at that time. Replaces the one before; Infinity: none. */

@@ -4,15 +4,15 @@
  * In: callbacks and deadlines; turns and timer events of the backend. Out: calls, in order; turns
  * and one armed timer asked of the backend. Never: a concrete backend, a task, a socket, blocking.
  *
- * A turn runs what was ready when it began. Up to `maxOwnTurns` turns follow each other within one
- * turn of Node, with all microtasks between them; then the backend is asked for a turn, which lets
- * I/O, Node's timers and setImmediate run. (16: measured; more makes sockets wait, fewer makes
- * chains of tasks pay for Node's turns.)
+ * A turn runs what was ready when it began. Up to `maxOwnTurns` turns, or fewer that run `maxOwnJobs`
+ * jobs, follow each other within one turn of Node, with all microtasks between them; then the
+ * backend is asked for a turn, which lets I/O, Node's timers and setImmediate run. (Measured: more
+ * makes sockets wait, fewer makes chains of tasks pay for Node's turns, of 3 to 5 microseconds:
+ * bench/micro/fairness.mjs.)
  */
-import { inspect } from 'node:util';
 import { Deque } from '../base/deque.ts';
 import { argTypeError, InvalidStateError } from '../base/errors.ts';
-import { checkMs } from '../base/units.ts';
+import { checkMs, noteSeconds } from '../base/units.ts';
 import type { Backend, BackendFactory, BackendHost } from './backend.ts';
 import {
   bindCallback,
@@ -20,10 +20,12 @@ import {
   contextHooks,
   type Handle,
   LoopTimer,
+  noContext,
   SoonHandle,
   type TimerHandle,
 } from './handles.ts';
 import { BusyMeter, LagHistogram, type LoopMetrics } from './metrics.ts';
+import { printException, slowCode, tell } from './reports.ts';
 import { type TimerOwner, TimerQueue } from './timer-queue.ts';
 import type { TimerTarget, TimerWheel } from './timer-wheel.ts';
 
@@ -31,7 +33,9 @@ export { type ContextHooks, contextHooks, type Handle, type TimerHandle } from '
 export type { LoopMetrics } from './metrics.ts';
 export type { TimerTarget } from './timer-wheel.ts';
 
-const maxOwnTurns = 16;
+/** A turn of Node goes on to another turn of ours until one of these is reached. */
+const maxOwnTurns = 64;
+const maxOwnJobs = 256;
 const defaultSlowCallbackMs = 100;
 
 /** One entry of the ready queue. */
@@ -43,6 +47,8 @@ export interface Job {
 /** What the loop's exception handler is told. The task layer adds `task` and `future`. */
 export interface ExceptionContext {
   readonly message: string;
+  /** Of a report of debug mode, or of an error nobody took: stable, UVIO_… */
+  readonly code?: string;
   readonly error?: unknown;
   readonly transport?: unknown;
   /** Of a slow callback. */
@@ -51,7 +57,10 @@ export interface ExceptionContext {
   readonly callback?: string;
 }
 
-/** Observer of the scheduler (trio.abc.Instrument, curio.Activation). Must not throw. */
+/**
+ * Observer of the scheduler (trio.abc.Instrument, curio.Activation). Must not throw: one that does
+ * is removed, and its error goes to the exception handler.
+ */
 export interface Instrument {
   beforeRun?(): void;
   afterRun?(): void;
@@ -79,8 +88,6 @@ const settled: Promise<void> = Promise.resolve();
 export class EventLoop implements BackendHost, TimerOwner {
   /** 'uv', 'io_uring', 'pure' or 'simulated'. */
   readonly backend: string;
-  /** Slow-callback reports, creation stacks, misuse checks. */
-  debug: boolean;
   /** Debug mode reports longer callbacks. */
   slowCallbackMs: number = defaultSlowCallbackMs;
   /** Set while a `run` is on this loop. */
@@ -96,8 +103,13 @@ export class EventLoop implements BackendHost, TimerOwner {
   liveTasks = 0;
   /** @internal */
   instruments: readonly Instrument[] = [];
+  /** Debug mode, or somebody observes: one look for all that is only done then. @internal */
+  watched = false;
+  /** The task layer tells of each step. @internal */
+  followed = false;
 
   readonly #ready: Deque<Job> = new Deque();
+  #debug: boolean;
   #closed = false;
   #closing: Promise<void> | undefined;
   #handler: ExceptionHandler | null = null;
@@ -106,12 +118,14 @@ export class EventLoop implements BackendHost, TimerOwner {
   /** A turn is running or surely coming, so `enqueue` needs to do nothing. */
   #awake = false;
   #ownTurns = 0;
+  #ownJobs = 0;
   #backendTurnAsked = false;
 
   #ioWaitMs: number = -1;
 
   readonly #lag: LagHistogram = new LagHistogram();
   readonly #busy: BusyMeter = new BusyMeter();
+  readonly #atRoot: (fn: Callback) => void;
   readonly #hopLater: Callback;
   readonly #hopNow: Callback;
   readonly #turnBody: Callback;
@@ -119,7 +133,8 @@ export class EventLoop implements BackendHost, TimerOwner {
   readonly #timersBody: Callback;
 
   constructor(makeBackend: BackendFactory, options?: EventLoopOptions) {
-    this.debug = options?.debug ?? process.env['UVIO_DEBUG'] === '1';
+    this.#debug = options?.debug ?? process.env['UVIO_DEBUG'] === '1';
+    this.#atRoot = contextHooks.makeRoot();
     this.#hopNow = (): void => this.#onHop();
     this.#hopLater = (): void => process.nextTick(this.#hopNow);
     this.#turnBody = (): void => this.#runTurn();
@@ -128,6 +143,17 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.backendHandle = makeBackend(this);
     this.backend = this.backendHandle.name;
     this.timers = new TimerQueue(this.backendHandle, this, this.#lag);
+    if (this.#debug) this.#watch();
+  }
+
+  /** Slow-callback reports, creation stacks, misuse checks. */
+  get debug(): boolean {
+    return this.#debug;
+  }
+
+  set debug(on: boolean) {
+    this.#debug = on;
+    this.#watch();
   }
 
   get closed(): boolean {
@@ -139,12 +165,18 @@ export class EventLoop implements BackendHost, TimerOwner {
     return this.backendHandle.now();
   }
 
+  /** Uniform in [0, 1); of the backend's seed when that has one. @internal */
+  random(): number {
+    return this.backendHandle.random?.() ?? Math.random();
+  }
+
   /** First in, first out, in the next turn. (asyncio: call_soon) */
   callSoon<A extends unknown[]>(callback: (...args: A) => void, ...args: A): Handle {
     checkCallback(callback);
     this.#checkOpen();
     const handle = new SoonHandle(bindCallback(callback, args));
-    this.enqueue(handle);
+    this.#ready.push(handle);
+    if (!this.#awake) this.#wake();
     return handle;
   }
 
@@ -164,7 +196,14 @@ export class EventLoop implements BackendHost, TimerOwner {
       checkCallback(callback);
     }
     if (this.#closed) this.#checkOpen();
-    const handle = new LoopTimer(this.timers, bindCallback(callback, args));
+    if (this.#debug) noteSeconds('A delay', delayMs);
+    // Of most calls the rest is empty: asked this way, no array is made for it.
+    const work =
+      // biome-ignore lint/complexity/noArguments: the rest would be an array.
+      arguments.length === 2 && contextHooks.capture === noContext
+        ? (callback as unknown as Callback)
+        : bindCallback(callback, args);
+    const handle = new LoopTimer(this.timers, work);
     this.timers.armAfter(delayMs, handle);
     return handle;
   }
@@ -188,7 +227,8 @@ export class EventLoop implements BackendHost, TimerOwner {
     checkCallback(callback);
     this.#checkOpen();
     const handle = new SoonHandle(() => void context.run(callback));
-    this.enqueue(handle);
+    this.#ready.push(handle);
+    if (!this.#awake) this.#wake();
     return handle;
   }
 
@@ -213,14 +253,28 @@ export class EventLoop implements BackendHost, TimerOwner {
     }
   }
 
+  /**
+   * From the next event on; twice is once. Whether it follows steps is looked at here: a method for
+   * them that is added later is not called. TypeError for what is no object.
+   */
   addInstrument(instrument: Instrument): void {
-    if (!this.instruments.includes(instrument)) {
-      this.instruments = [...this.instruments, instrument];
+    if (typeof instrument !== 'object' || instrument === null) {
+      throw argTypeError('instrument', 'an object', instrument);
     }
+    if (this.instruments.includes(instrument)) return;
+    this.instruments = [...this.instruments, instrument];
+    this.#watch();
   }
 
+  /** From the next event on. Nothing when it is not there. */
   removeInstrument(instrument: Instrument): void {
     this.instruments = this.instruments.filter((other) => other !== instrument);
+    this.#watch();
+  }
+
+  #watch(): void {
+    this.watched = !this.#closed && (this.#debug || this.instruments.length > 0);
+    contextHooks.watch(this);
   }
 
   metrics(): LoopMetrics {
@@ -256,17 +310,28 @@ export class EventLoop implements BackendHost, TimerOwner {
       }
     }
     this.#closed = true;
+    this.#watch();
     this.closeHooks.clear();
     this.#ready.clear();
     this.timers.close();
     await new Promise<void>((done) => this.backendHandle.close(done));
   }
 
-  /** Puts a job into the ready queue that callbacks are in. Dropped once closed. @internal */
+  /**
+   * Puts a job into the ready queue that callbacks are in. Dropped once closed. For code that runs
+   * in tasks: a tick from a microtask comes when all microtasks have run. @internal
+   */
   enqueue(job: Job): void {
     if (this.#closed) return;
     this.#ready.push(job);
-    if (!this.#awake) this.#wake();
+    if (this.#awake) return;
+    if (this.#mayGoOn()) {
+      this.#awake = true;
+      this.#ownTurns++;
+      process.nextTick(this.#hopNow);
+    } else {
+      this.#wake();
+    }
   }
 
   /** Calls `target.onTimer()` once, not before `deadlineMs`. @internal */
@@ -299,12 +364,12 @@ export class EventLoop implements BackendHost, TimerOwner {
 
   /** @internal */
   onTurn(): void {
-    if (!this.#closed) contextHooks.atRoot(this.#backendTurnBody);
+    if (!this.#closed) this.#atRoot(this.#backendTurnBody);
   }
 
   /** @internal */
   onTimers(): void {
-    if (!this.#closed) contextHooks.atRoot(this.#timersBody);
+    if (!this.#closed) this.#atRoot(this.#timersBody);
   }
 
   /** @internal */
@@ -316,9 +381,14 @@ export class EventLoop implements BackendHost, TimerOwner {
     if (this.#closed) throw new InvalidStateError('The loop is closed');
   }
 
+  /** Whether another turn may come before the backend's next one. */
+  #mayGoOn(): boolean {
+    return this.#ownTurns < maxOwnTurns && this.#ownJobs < maxOwnJobs;
+  }
+
   #wake(): void {
     this.#awake = true;
-    if (this.#ownTurns < maxOwnTurns) {
+    if (this.#mayGoOn()) {
       // A microtask, so that those before it have run; then a tick, so that those after it have.
       this.#ownTurns++;
       settled.then(this.#hopLater);
@@ -335,12 +405,13 @@ export class EventLoop implements BackendHost, TimerOwner {
   }
 
   #onHop(): void {
-    if (!this.#closed) contextHooks.atRoot(this.#turnBody);
+    if (!this.#closed) this.#atRoot(this.#turnBody);
   }
 
   #runBackendTurn(): void {
     this.#backendTurnAsked = false;
     this.#ownTurns = 0;
+    this.#ownJobs = 0;
     this.#runTurn();
     this.timers.onTurn();
   }
@@ -351,7 +422,8 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.#awake = true;
     this.#iterations++;
     const count = this.#ready.length;
-    if (this.debug) this.#runReadyTimed(count);
+    this.#ownJobs += count;
+    if (this.#debug) this.#runReadyTimed(count);
     else this.#runReady(count);
     this.leave(before);
     if (this.#ready.length > 0) {
@@ -399,7 +471,7 @@ export class EventLoop implements BackendHost, TimerOwner {
     const durationMs = performance.now() - startMs;
     if (durationMs >= this.slowCallbackMs) {
       const message = `Slow ${what}: ${name} took ${durationMs.toFixed(1)} ms`;
-      this.callExceptionHandler({ message, durationMs, callback: name });
+      this.callExceptionHandler({ message, code: slowCode, durationMs, callback: name });
     }
   }
 
@@ -407,7 +479,7 @@ export class EventLoop implements BackendHost, TimerOwner {
   runTimers(wheel: TimerWheel): void {
     if (this.#ioWaitMs >= 0) this.#afterIoWait();
     const before = this.enter();
-    if (this.debug) this.#runTimersTimed(wheel);
+    if (this.#debug) this.#runTimersTimed(wheel);
     else this.#runTimersPlain(wheel);
     this.leave(before);
   }
@@ -435,30 +507,16 @@ export class EventLoop implements BackendHost, TimerOwner {
   #beforeIoWait(): void {
     const untilMs = this.timers.nearest() - this.time();
     this.#ioWaitMs = Math.max(0, untilMs);
-    for (const instrument of this.instruments) instrument.beforeIoWait?.(this.#ioWaitMs);
+    tell(this, 'beforeIoWait', this.#ioWaitMs);
   }
 
   #afterIoWait(): void {
     const timeoutMs = this.#ioWaitMs;
     this.#ioWaitMs = -1;
-    for (const instrument of this.instruments) instrument.afterIoWait?.(timeoutMs);
+    tell(this, 'afterIoWait', timeoutMs);
   }
 }
 
 function checkCallback(callback: unknown): void {
   if (typeof callback !== 'function') throw argTypeError('callback', 'a function', callback);
-}
-
-/** The default handler. A report without an error is a warning and leaves the exit code alone. */
-function printException(context: ExceptionContext): void {
-  const { message, error, ...rest } = context;
-  let text = `uvio: ${message}\n`;
-  if ('error' in context) {
-    process.exitCode = 1;
-    text += `${inspect(error)}\n`;
-  }
-  for (const [name, value] of Object.entries(rest)) {
-    text += `  ${name}: ${inspect(value, { depth: 0 })}\n`;
-  }
-  process.stderr.write(text);
 }

@@ -5,7 +5,7 @@
  * the callback after it ran or was cancelled.
  */
 import { joinWords } from './double-words.ts';
-import type { Job } from './event-loop.ts';
+import type { EventLoop, Job } from './event-loop.ts';
 import type { TimerQueue } from './timer-queue.ts';
 import type { TimerTarget } from './timer-wheel.ts';
 
@@ -31,15 +31,24 @@ export interface ContextHooks {
   capture: () => unknown;
   /** Runs a callback in what was captured. */
   run: (captured: unknown, fn: Callback) => void;
-  /** Runs a whole turn outside of whatever context happened to ask for it. */
-  atRoot: (fn: Callback) => void;
+  /** For a new loop: runs whole turns outside of whatever context happened to ask for them. */
+  makeRoot: () => (fn: Callback) => void;
+  /** Debug mode, the instruments or `closed` of a loop have changed. */
+  watch: (loop: EventLoop) => void;
 }
+
+/** In force until there is a context variable. */
+export const noContext = (): unknown => undefined;
 
 /** One for the thread; the task layer replaces its members. */
 export const contextHooks: ContextHooks = {
-  capture: (): unknown => undefined,
+  capture: noContext,
   run: (_captured: unknown, fn: Callback): void => fn(),
-  atRoot: (fn: Callback): void => fn(),
+  makeRoot:
+    () =>
+    (fn: Callback): void =>
+      fn(),
+  watch: (): void => {},
 };
 
 /** A callback with its arguments and context; the callback itself when it has neither. */

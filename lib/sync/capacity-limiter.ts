@@ -1,124 +1,170 @@
 /**
  * A semaphore that knows its borrowers and whose size can change.
  *
- * In: acquire, release, a new size. Out: tokens, first come, first served. Never: a token lost to
- * a cancelled wait.
+ * In: acquire, release, a new size. Out: tokens, first come, first served. Never: two tokens for
+ * one borrower, who would wait for itself when the limiter is full.
  */
-import { Deque } from '../base/deque.ts';
-import {
-  type Awaitable,
-  argTypeError,
-  rangeError,
-  type WaitOptions,
-  WouldBlock,
-} from '../base/errors.ts';
-import { currentTask } from '../task/task.ts';
-import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
+import { type Awaitable, InvalidStateError, type WaitOptions, WouldBlock } from '../base/errors.ts';
+import { checkCount } from '../base/units.ts';
+import { wakeInPace } from '../task/pace.ts';
+import { atOnce, currentOwner, noTask, refusedNow, runHolding } from './entry.ts';
+import { ListedWaiter, WaiterList } from './waiter-list.ts';
 
-class TokenWaiter extends Waiter<Disposable> {
-  readonly #queue: Deque<TokenWaiter>;
-  readonly borrower: unknown;
-
-  constructor(queue: Deque<TokenWaiter>, borrower: unknown) {
-    super('limiter');
-    this.#queue = queue;
-    this.borrower = borrower;
-  }
-
-  override onCancel(): void {
-    this.#queue.delete(this);
-  }
-}
-
-/** (trio.CapacityLimiter) */
+/**
+ * At most `totalTokens` at once do what it guards. A borrower has at most one token; code outside
+ * of tasks, which cannot be told apart, may have many. Of `Promise.all` in one task, give
+ * each branch a borrower of its own: `acquire({ borrower: {} })`. (trio.CapacityLimiter)
+ */
 export class CapacityLimiter {
-  #total = 0;
-  readonly #borrowers: Set<unknown> = new Set();
-  readonly #queue: Deque<TokenWaiter> = new Deque();
+  #total: number;
+  #borrowed = 0;
+  /** The token of each, or its wait for one. */
+  readonly #borrowers: Map<unknown, Token | TokenWaiter> = new Map();
+  /** Those of code outside of tasks, from the oldest on. */
+  readonly #outside: Set<Token> = new Set();
+  readonly #waiters: WaiterList<TokenWaiter> = new WaiterList();
 
-  /** @param tokens a whole number from 1 on, or Infinity. */
+  /** @param tokens a whole number or Infinity; RangeError, or TypeError for what is no number. */
   constructor(tokens: number) {
-    this.totalTokens = tokens;
+    this.#total = checkCount('tokens', tokens);
   }
 
   get totalTokens(): number {
     return this.#total;
   }
 
-  /** More tokens wake waiters at once; with less, nobody gets one until enough came back. */
+  /** More of them end waits at once; fewer take effect as tokens come back. Errors as above. */
   set totalTokens(tokens: number) {
-    if (typeof tokens !== 'number') throw argTypeError('tokens', 'a number', tokens);
-    if (tokens !== Infinity && (!Number.isInteger(tokens) || tokens < 1)) {
-      throw rangeError('tokens', 'an integer >= 1 or Infinity', tokens);
-    }
-    this.#total = tokens;
+    this.#total = checkCount('totalTokens', tokens);
     this.#serve();
   }
 
   get borrowedTokens(): number {
-    return this.#borrowers.size;
+    return this.#borrowed;
   }
 
+  /** Negative after `totalTokens` was set below what is borrowed. */
   get availableTokens(): number {
-    return Math.max(0, this.#total - this.#borrowers.size);
+    return this.#total - this.#borrowed;
   }
 
-  /** @param options borrower: default the current task; Error when it holds a token already. */
+  /**
+   * Borrows a token; waits for one if need be, in order of the calls. Disposing the result gives it
+   * back, once. Cancellable; a token that was given in the same turn before the cancellation
+   * is held, and the next wait is the one that rejects.
+   * @param options borrower: default the current task. InvalidStateError when it has a token
+   * already, or waits for one.
+   */
   acquire(options?: WaitOptions & { borrower?: unknown }): Promise<Disposable> {
-    const borrower = options?.borrower ?? currentTask();
-    const error = takeCancellation();
-    if (error !== null) return cancelledPromise(error);
-    if (options?.signal?.aborted) return Promise.reject(options.signal.reason);
-    if (this.#borrowers.has(borrower)) return Promise.reject(heldAlready());
-    if (this.#queue.length === 0 && this.availableTokens > 0) {
-      return Promise.resolve(this.#lend(borrower));
+    const borrower = borrowerOf(options?.borrower);
+    if (this.#borrowers.has(borrower)) return Promise.reject(this.#secondToken(borrower));
+    if (this.#borrowed < this.#total) {
+      return refusedNow(options) ?? atOnce(this.#lend(borrower));
     }
-    const waiter = new TokenWaiter(this.#queue, borrower);
+    const waiter = new TokenWaiter(this, borrower);
     const promise = waiter.start(options);
-    if (waiter.active) this.#queue.push(waiter);
+    if (waiter.active) {
+      this.#waiters.push(waiter);
+      if (borrower !== noTask) this.#borrowers.set(borrower, waiter);
+    }
     return promise;
   }
 
-  /** WouldBlock when there is no token, or somebody waits for one. */
-  acquireNowait(borrower: unknown = currentTask()): Disposable {
-    if (this.#borrowers.has(borrower)) throw heldAlready();
-    if (this.#queue.length > 0 || this.availableTokens === 0) throw new WouldBlock();
-    return this.#lend(borrower);
+  /** Throws WouldBlock; InvalidStateError when the borrower has a token already. */
+  acquireNowait(borrower?: unknown): Disposable {
+    const who = borrowerOf(borrower);
+    if (this.#borrowers.has(who)) throw this.#secondToken(who);
+    if (this.#borrowed >= this.#total) throw new WouldBlock('All tokens are borrowed');
+    return this.#lend(who);
   }
 
-  release(borrower: unknown = currentTask()): void {
-    if (!this.#borrowers.delete(borrower)) throw new Error('This borrower holds no token');
+  /** InvalidStateError when the borrower (default: the current task) has no token. */
+  release(borrower?: unknown): void {
+    const who = borrowerOf(borrower);
+    const token = who === noTask ? firstOf(this.#outside) : this.#borrowers.get(who);
+    if (token instanceof Token) token[Symbol.dispose]();
+    else throw new InvalidStateError('The borrower has no token of this limiter');
+  }
+
+  /** Runs `fn` with a token of the current task, which is given back on every way out. */
+  with<T>(fn: () => Awaitable<T>): Promise<T> {
+    return runHolding('CapacityLimiter.with', this, fn);
+  }
+
+  /** @internal */
+  giveBack(token: Token): void {
+    this.#borrowed--;
+    if (token.borrower === noTask) this.#outside.delete(token);
+    else this.#borrowers.delete(token.borrower);
     this.#serve();
   }
 
-  async with<T>(fn: () => Awaitable<T>): Promise<T> {
-    const token = await this.acquire();
-    try {
-      return await fn();
-    } finally {
-      token[Symbol.dispose]();
-    }
+  /** @internal The wait of this borrower was cancelled. */
+  forget(borrower: unknown): void {
+    this.#borrowers.delete(borrower);
   }
 
-  #lend(borrower: unknown): Disposable {
-    this.#borrowers.add(borrower);
-    let held = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (held) this.release(borrower);
-        held = false;
-      },
-    };
+  #lend(borrower: unknown): Token {
+    const token = new Token(this, borrower);
+    this.#borrowed++;
+    if (borrower === noTask) this.#outside.add(token);
+    else this.#borrowers.set(borrower, token);
+    return token;
   }
 
   #serve(): void {
-    while (this.#queue.length > 0 && this.availableTokens > 0) {
-      const waiter = this.#queue.shift() as TokenWaiter;
-      waiter.wake(this.#lend(waiter.borrower));
+    while (this.#borrowed < this.#total) {
+      const next = this.#waiters.shift();
+      if (next === null) return;
+      wakeInPace(next, this.#lend(next.borrower));
     }
+  }
+
+  #secondToken(borrower: unknown): InvalidStateError {
+    const has = this.#borrowers.get(borrower) instanceof Token ? 'has' : 'waits for';
+    return new InvalidStateError(`The borrower ${has} a token of this limiter already`);
   }
 }
 
-function heldAlready(): Error {
-  return new Error('This borrower holds a token already');
+function borrowerOf(borrower: unknown): unknown {
+  return borrower === undefined ? currentOwner() : borrower;
+}
+
+function firstOf(tokens: Set<Token>): Token | undefined {
+  for (const token of tokens) return token;
+  return undefined;
+}
+
+class TokenWaiter extends ListedWaiter<Disposable> {
+  readonly #limiter: CapacityLimiter;
+  readonly borrower: unknown;
+
+  constructor(limiter: CapacityLimiter, borrower: unknown) {
+    super('limiter.acquire');
+    this.#limiter = limiter;
+    this.borrower = borrower;
+  }
+
+  override onCancel(): void {
+    // Not in the list any more: then the borrower has its token.
+    if (this.list !== null) this.#limiter.forget(this.borrower);
+    super.onCancel();
+  }
+}
+
+class Token implements Disposable {
+  /** Null once given back. */
+  #limiter: CapacityLimiter | null;
+  readonly borrower: unknown;
+
+  constructor(limiter: CapacityLimiter, borrower: unknown) {
+    this.#limiter = limiter;
+    this.borrower = borrower;
+  }
+
+  [Symbol.dispose](): void {
+    const limiter = this.#limiter;
+    this.#limiter = null;
+    limiter?.giveBack(this);
+  }
 }

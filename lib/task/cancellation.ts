@@ -4,7 +4,8 @@
  * In: who cancels and why, and the waits concerned. Out: rejected waits. Never: recursion (chains
  * of tasks that await one another may be long), user code called before all flags are set.
  */
-import { CancelledError } from '../base/errors.ts';
+import { CancelledError, TimeoutError } from '../base/errors.ts';
+import { noteRefused } from './debug.ts';
 import type { Frame } from './frame.ts';
 import { frameStorage } from './frame.ts';
 import { loopState } from './loop-state.ts';
@@ -55,6 +56,34 @@ export function originOf(error: unknown): Region | undefined {
   return undefined;
 }
 
+/** Makes it count as the cancellation `from`, which came from further outside; null: by edge. */
+export function setOrigin(error: CancelledError, from: CancelledError | null): void {
+  const origin = from === null ? undefined : origins.get(from);
+  if (origin === undefined) origins.delete(error);
+  else origins.set(error, origin);
+}
+
+/**
+ * Turns a cancellation that is under way into a time limit's error, in place: a block that ends
+ * cannot throw another one. Its cause is a CancelledError as it was.
+ */
+export function becomeTimeout(error: CancelledError, message: string): void {
+  const { reason } = error;
+  const cause = cancelError(error.message, reason, null, false);
+  origins.delete(error);
+  const stack = error.stack ?? '';
+  Object.setPrototypeOf(error, TimeoutError.prototype);
+  const changed = error as unknown as Record<string, unknown>;
+  delete changed['reason'];
+  const own = { configurable: true, writable: true, enumerable: false };
+  Object.defineProperties(error, {
+    code: { ...own, value: 'ETIMEDOUT', enumerable: true },
+    message: { ...own, value: message },
+    cause: { ...own, value: cause },
+    stack: { ...own, value: stack.replace(/^CancelledError: .*/, `TimeoutError: ${message}`) },
+  });
+}
+
 // A pair per delivery, flattened. Deliveries that deliveries cause join the end: no recursion.
 const queue: (Waiter<unknown> | CancelledError)[] = [];
 let delivering = false;
@@ -98,13 +127,16 @@ export function edgeShielded(node: Region): boolean {
  */
 export function refusal(frame: Frame): CancelledError | null {
   const node = openNode(frame.scope);
-  const task = frame.task;
-  if (task !== null && task.pendingCancel !== null && !edgeShielded(node)) {
-    const edge = task.pendingCancel;
-    task.pendingCancel = null;
-    return edge;
-  }
-  return node.effective;
+  return takeEdge(node) ?? node.effective;
+}
+
+/** The pending edge of a region's task, taken, unless a shield holds it back from there. */
+export function takeEdge(node: Region): CancelledError | null {
+  const { task } = node;
+  if (task === null || task.pendingCancel === null || edgeShielded(node)) return null;
+  const edge = task.pendingCancel;
+  task.pendingCancel = null;
+  return edge;
 }
 
 /** The cancellation in an error of a task, or null: Node's AbortError carries it as its cause. */
@@ -114,9 +146,6 @@ export function asCancellation(error: unknown): CancelledError | null {
   const { code, cause } = error as { code?: unknown; cause?: unknown };
   return code === 'ABORT_ERR' && cause instanceof CancelledError ? cause : null;
 }
-
-/** A task that was refused so often runs in circles: debug mode tells. */
-const manyRefusals = 100;
 
 class LateRejection {
   readonly #reject: (error: unknown) => void;
@@ -143,11 +172,8 @@ export function cancelledPromise(error: unknown): Promise<never> {
   const { task, loop } = frame;
   if (task !== null) {
     const refused = ++task.needExtra().refused;
+    if (loop.debug) noteRefused(task, error, refused);
     if (refused === 1) return Promise.reject(error);
-    if (refused === manyRefusals && loop.debug) {
-      const message = `${task.describe()} catches its cancellation again and again`;
-      loop.callExceptionHandler({ message, error, task });
-    }
   }
   return new Promise((_, reject) => loop.enqueue(new LateRejection(reject, error)));
 }

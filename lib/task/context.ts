@@ -13,6 +13,7 @@ import {
   frameStorage,
   type Vars,
   type VarsBox,
+  withoutDestroy,
 } from './frame.ts';
 import { loopState } from './loop-state.ts';
 
@@ -119,7 +120,7 @@ export class Context {
 
 /** (contextvars.copy_context) */
 export function copyContext(): Context {
-  const resource = new AsyncResource('UVIO', { requireManualDestroy: true });
+  const resource = new AsyncResource('UVIO', withoutDestroy);
   return Context.of({ vars: currentBox().vars }, resource);
 }
 

@@ -1,22 +1,20 @@
 /**
- * Errors of futures and tasks that nobody took.
+ * Errors of futures and tasks that nobody took; in debug mode their values, too.
  *
  * In: a failed future. Out: a report to the loop's exception handler when the future is collected
- * or the run ends. Never: work for futures that succeed.
+ * or the run ends. Never: work for futures that succeed, outside of debug mode.
  */
-import type { EventLoop } from '../loop/event-loop.ts';
+import type { EventLoop, ExceptionContext } from '../loop/event-loop.ts';
 import { loopState } from './loop-state.ts';
 
 /** Lives on when the future is gone, so it must not refer to it. */
 export class Failure {
   readonly loop: EventLoop;
-  readonly error: unknown;
-  readonly message: string;
+  readonly context: ExceptionContext;
 
-  constructor(loop: EventLoop, error: unknown, message: string) {
+  constructor(loop: EventLoop, context: ExceptionContext) {
     this.loop = loop;
-    this.error = error;
-    this.message = message;
+    this.context = context;
   }
 }
 
@@ -32,7 +30,7 @@ function forget(failure: Failure): boolean {
 
 function report(failure: Failure): void {
   if (!forget(failure)) return;
-  failure.loop.callExceptionHandler({ message: failure.message, error: failure.error });
+  failure.loop.callExceptionHandler(failure.context);
 }
 
 /** @param message says whose error it is and where that was created. */
@@ -42,22 +40,27 @@ export function trackFailure(
   error: unknown,
   message: string,
 ): void {
+  // Until its stack is read once, V8 keeps the receivers of its frames, the task among them.
+  if (error instanceof Error) void error.stack;
+  trackUntaken(future, loop, { message, code: 'UVIO_ERROR_NOT_TAKEN', error });
+}
+
+/** @param context the report, unless somebody takes what the future ended with. */
+export function trackUntaken(future: object, loop: EventLoop, context: ExceptionContext): void {
   if (registry === undefined) {
     registry = new FinalizationRegistry(report);
     process.once('exit', () => {
       for (const failure of [...open]) report(failure);
     });
   }
-  // Until its stack is read once, V8 keeps the receivers of its frames, the task among them.
-  if (error instanceof Error) void error.stack;
-  const failure = new Failure(loop, error, message);
+  const failure = new Failure(loop, context);
   byFuture.set(future, failure);
   loopState(loop).failures.add(failure);
   open.add(failure);
   registry.register(future, failure);
 }
 
-/** Somebody has seen the error. */
+/** Somebody has seen the error or the value. */
 export function takeFailure(future: object): void {
   const failure = byFuture.get(future);
   if (failure !== undefined) forget(failure);

@@ -7,7 +7,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventLoop } from '../loop/event-loop.ts';
-import { contextHooks, runningLoop } from '../loop/event-loop.ts';
+import { runningLoop } from '../loop/event-loop.ts';
 import { defaultLoop } from '../loop/policy.ts';
 import type { Region } from './scope-node.ts';
 import type { Task } from './task.ts';
@@ -39,11 +39,13 @@ export class Frame {
   }
 }
 
+/** @internal Destroy hooks would cost a finalizer for each. */
+export const withoutDestroy: { readonly requireManualDestroy: boolean } = {
+  requireManualDestroy: true,
+};
+
 /** @internal Makes a frame current while `fn` runs, and in all async code that starts in it. */
 export const frameStorage: AsyncLocalStorage<Frame | undefined> = new AsyncLocalStorage();
-
-// A turn may have been asked for inside of a task: what runs in it belongs to nobody.
-contextHooks.atRoot = (fn) => frameStorage.run(undefined, fn);
 
 /** Undefined outside of tasks and scopes. */
 export function currentFrame(): Frame | undefined {

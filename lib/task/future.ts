@@ -8,6 +8,7 @@ import {
   type Awaitable,
   CancelledError,
   InvalidStateError,
+  TimeoutError,
   type WaitOptions,
 } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
@@ -15,7 +16,11 @@ import { cancelError, cancelledPromise, openNode } from './cancellation.ts';
 import { leadsTo } from './circle.ts';
 import { takeFailure, trackFailure } from './failures.ts';
 import { currentFrame, currentLoop, type Frame } from './frame.ts';
+import { wakeInPace } from './pace.ts';
+import { CANCELLED, FAILED, type FutureStatus, PENDING, RESOLVED } from './status.ts';
 import { Waiter } from './waiter.ts';
+
+export { CANCELLED, FAILED, type FutureStatus, PENDING, RESOLVED } from './status.ts';
 
 /** Told at once, synchronously, when a future is done: for code of uvio only. */
 export interface FutureObserver {
@@ -23,13 +28,6 @@ export interface FutureObserver {
   /** False: only looks, so that an error still counts as taken by nobody. Default true. */
   readonly takesError?: boolean;
 }
-
-export const PENDING = 0;
-export const RESOLVED = 1;
-export const FAILED = 2;
-export const CANCELLED = 3;
-
-export type FutureStatus = typeof PENDING | typeof RESOLVED | typeof FAILED | typeof CANCELLED;
 
 /** A result set by hand (curio: Result). Cancelling a task that awaits it cancels it. */
 export class Future<T = unknown> implements PromiseLike<T> {
@@ -58,7 +56,7 @@ export class Future<T = unknown> implements PromiseLike<T> {
 
   /** The value, or throws the error; InvalidStateError when not done. */
   result(): T {
-    if (this.status === RESOLVED) return this.outcome as T;
+    if (this.status === RESOLVED) return this.value();
     throw this.failure();
   }
 
@@ -70,10 +68,20 @@ export class Future<T = unknown> implements PromiseLike<T> {
     return error;
   }
 
-  /** @internal The error, which counts as taken now. */
+  /** @internal The value, which counts as taken now. */
+  value(): T {
+    if (this.loop.debug) takeFailure(this);
+    return this.outcome as T;
+  }
+
+  /**
+   * @internal The error, which counts as taken now. A cancellation that became a TimeoutError when
+   * the block around ended is still one here.
+   */
   failure(): unknown {
     if (this.status === PENDING) return new InvalidStateError(`${this.describe()} is not done`);
     if (this.status === FAILED) takeFailure(this);
+    else if (this.outcome instanceof TimeoutError) return this.outcome.cause;
     return this.outcome;
   }
 
@@ -155,6 +163,7 @@ export class Future<T = unknown> implements PromiseLike<T> {
   /** @internal Synchronous notice; at once when done already. */
   observe(observer: FutureObserver): void {
     if (this.status !== PENDING) {
+      if (this.status === RESOLVED && observer.takesError !== false) this.value();
       observer.onFutureDone(this as Future<unknown>);
     } else if (this.observers === null) {
       this.observers = observer;
@@ -215,7 +224,7 @@ function observersOf(future: Future<unknown>): FutureObserver[] {
 }
 
 function settledPromise<T>(future: Future<T>): Promise<T> {
-  if (future.status === RESOLVED) return Promise.resolve(future.outcome as T);
+  if (future.status === RESOLVED) return Promise.resolve(future.value());
   return Promise.reject(future.failure());
 }
 
@@ -252,7 +261,8 @@ export class FutureWaiter<T> extends Waiter<T> implements FutureObserver {
   }
 
   onFutureDone(future: Future<unknown>): void {
-    if (future.status === RESOLVED) this.wake(future.outcome as T);
+    // Two tasks that set each other's futures must not keep all others from running.
+    if (future.status === RESOLVED) wakeInPace(this, future.outcome as T);
     else this.fail(future.outcome);
   }
 }

@@ -11,7 +11,7 @@ import {
   InvalidStateError,
   type WaitOptions,
 } from '../base/errors.ts';
-import { asCancellation, openNode, originOf } from './cancellation.ts';
+import { asCancellation, openNode, originOf, takeEdge } from './cancellation.ts';
 import { checkBody, runInNode } from './enter.ts';
 import { currentFrame } from './frame.ts';
 import { CANCELLED, FAILED, type Future } from './future.ts';
@@ -19,7 +19,7 @@ import { GroupResults } from './group-results.ts';
 import { GroupWaiter, Starting, type TaskStatus } from './group-waits.ts';
 import { loopState } from './loop-state.ts';
 import { CancelScope } from './scope.ts';
-import { childrenOf, type ScopeNode } from './scope-node.ts';
+import { childrenOf, type Region, type ScopeNode } from './scope-node.ts';
 import { makeTask, readSpawnArgs } from './spawn.ts';
 import type { Coro, Task, TaskOptions } from './task.ts';
 import { Waiter } from './waiter.ts';
@@ -176,8 +176,9 @@ export class TaskGroup implements AsyncDisposable {
     this.#taskDone(future as Task, future.status === FAILED ? { error: future.outcome } : null);
   }
 
-  /** @internal A cancellation of whoever waits for the group's end. */
+  /** @internal A cancellation of whoever waits for the group's end; its own is none. */
   interrupt(error: CancelledError): void {
+    if (originOf(error) === this.#node) return;
     this.#outside = error;
     this.cancelScope.cancelBecause(`The task group '${this.name}' was cancelled`, error.reason);
   }
@@ -227,13 +228,13 @@ export class TaskGroup implements AsyncDisposable {
   #bodyFailed(error: unknown): void {
     const cancelled = asCancellation(error);
     if (cancelled === null) this.#fail(error, 'The body failed', true);
-    else if (originOf(cancelled) !== this.#node) this.interrupt(cancelled);
+    else this.interrupt(cancelled);
   }
 
   /** Only a cancellation of a scope around is passed on; one of the task alone is its own end. */
   #noteOutside(error: CancelledError): void {
     const parent = this.#node.outer;
-    if (parent !== null && openNode(parent).effective === error) this.#outside = error;
+    if (parent !== null && effectiveOf(parent) === error) this.#outside = error;
   }
 
   /** Tasks over the limit never begin in a cancelled group. */
@@ -241,12 +242,18 @@ export class TaskGroup implements AsyncDisposable {
     for (const task of this.#queued) task.cancelWith(error);
   }
 
-  /** Cannot be refused: whoever is cancelled here cancels the tasks and goes on waiting. */
+  /**
+   * Cannot be refused: whoever is cancelled here cancels the tasks and goes on waiting. In the
+   * group's own region, so that a shield of its scope protects the wait for the tasks, too.
+   */
   async #allDone(): Promise<void> {
     while (this.#live > 0) {
+      // One that a shield in the body held back is met here, as at every wait.
+      const edge = takeEdge(this.#node);
+      if (edge !== null) this.interrupt(edge);
       const waiter = new GroupWaiter(this);
       this.#idle.add(waiter);
-      await waiter.begin(this.#node.outer === null ? null : openNode(this.#node.outer));
+      await waiter.begin(this.#node);
     }
   }
 
@@ -266,10 +273,13 @@ export class TaskGroup implements AsyncDisposable {
     const own = this.cancelScope.own;
     const outside = this.#outside ?? (own === null ? null : this.cancelScope.outerError());
     this.#end();
-    const task = this.#node.task;
-    if (this.#errors.length > 0 && outside !== null && originOf(outside) === undefined) {
-      // The errors go first; the cancellation of the task comes at its next wait.
-      if (task !== null) task.pendingCancel ??= outside;
+    const { task, outer } = this.#node;
+    if (this.#errors.length > 0 && outside !== null && task !== null) {
+      // The errors go first. A cancelled scope around refuses the next wait by itself; a
+      // cancellation of the task, also one that a scope passed on to it, would be lost.
+      const stays =
+        originOf(outside) !== undefined && outer !== null && effectiveOf(outer) !== null;
+      if (!stays) task.pendingCancel ??= outside;
     }
     this.#throwErrors();
     if (outside !== null) throw outside;
@@ -279,6 +289,10 @@ export class TaskGroup implements AsyncDisposable {
   #checkOpen(): void {
     if (this.#ended) throw new InvalidStateError(`The task group '${this.name}' has ended`);
   }
+}
+
+function effectiveOf(region: Region): CancelledError | null {
+  return openNode(region).effective;
 }
 
 TaskGroup.prototype.startSoon = TaskGroup.prototype.createTask;

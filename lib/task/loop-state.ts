@@ -6,22 +6,38 @@
  */
 import type { EventLoop } from '../loop/event-loop.ts';
 import type { Failure } from './failures.ts';
+import { Pace } from './pace.ts';
 import { ScopeNode } from './scope-node.ts';
+
+/** What a loop does with its tasks when it is closed; set by the file that knows tasks. */
+export const closing: { endTasks: (loop: EventLoop) => Promise<void> } = {
+  endTasks: () => Promise.resolve(),
+};
 
 export class LoopState {
   /** The region around all tasks of a loop. It is never cancelled. */
   readonly root: ScopeNode;
   /** Errors that no one has taken yet. */
   readonly failures: Set<Failure>;
+  /** Of operations that complete at once. */
+  readonly pace: Pace;
   /** Ids count per loop, so that two simulated runs name their tasks alike. */
   lastTaskId: number;
   lastGroupId: number;
+  /** Ends `runForever()`. */
+  endForever: (() => void) | null;
+  /** `stop()` came before `runForever()`. */
+  stopAsked: boolean;
 
   constructor(loop: EventLoop) {
     this.root = new ScopeNode(loop, null, null, { vars: null }, false);
     this.failures = new Set();
+    this.pace = new Pace(loop);
     this.lastTaskId = 0;
     this.lastGroupId = 0;
+    this.endForever = null;
+    this.stopAsked = false;
+    loop.closeHooks.add(() => closing.endTasks(loop));
   }
 }
 

@@ -8,11 +8,13 @@ import { isMainThread } from 'node:worker_threads';
 import { type Awaitable, InvalidStateError } from '../base/errors.ts';
 import { type EventLoop, type Instrument, runningLoop } from '../loop/event-loop.ts';
 import { getLoopPolicy, type LoopPolicy } from '../loop/policy.ts';
+import { tell } from '../loop/reports.ts';
+import { reportLeftTasks } from './debug.ts';
 import { checkBody } from './enter.ts';
 import { reportFailures } from './failures.ts';
 import { currentFrame, currentLoop } from './frame.ts';
 import { CANCELLED } from './future.ts';
-import { forgetLoop } from './loop-state.ts';
+import { closing, forgetLoop, loopState } from './loop-state.ts';
 import { spawnTask } from './spawn.ts';
 import { type AnyCoro, allTasks, type Task } from './task.ts';
 
@@ -26,6 +28,7 @@ export interface RunOptions {
   /**
    * Signals that cancel the main task; a second one ends the process at once. If main ended by
    * that, the process ends by the signal. Default: ['SIGINT'] on the main thread, none in workers.
+   * One that the program handles itself (openSignalReceiver, addSignalHandler) is left to it.
    */
   handleSignals?: readonly NodeJS.Signals[] | false;
   /** Name of the main task. */
@@ -35,6 +38,9 @@ export interface RunOptions {
 
 /** Nothing due keeps the process alive while main waits for a peer or a signal; this does. */
 const keepAliveMs = 2 ** 40;
+
+/** @internal Signals that the program handles itself: no business of a run. */
+export const handledSignals: Set<NodeJS.Signals> = new Set();
 
 /** Listens to the signals of one run. */
 class Interrupts {
@@ -54,6 +60,7 @@ class Interrupts {
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
+    if (handledSignals.has(signal)) return;
     if (this.received !== null) {
       this.stop();
       process.kill(process.pid, signal);
@@ -72,12 +79,55 @@ function ended(task: Task, takesError: boolean): Promise<void> {
 
 /** Until none is left: clean-up may start new ones. */
 async function endTasks(loop: EventLoop): Promise<void> {
-  for (;;) {
+  for (let round = 0; ; round++) {
     const tasks = [...allTasks(loop)];
     if (tasks.length === 0) return;
+    if (loop.debug && round === 0) reportLeftTasks(tasks);
     for (const task of tasks) task.cancel('the run ended');
     for (const task of tasks) await ended(task, false);
   }
+}
+
+closing.endTasks = endTasks;
+
+/** Marks the loop as running, and keeps the process alive, until the result is called. */
+function beginRun(loop: EventLoop): () => void {
+  loop.running = true;
+  tell(loop, 'beforeRun');
+  const alive = loop.armTimer(loop.time() + keepAliveMs, { onTimer() {} });
+  return () => {
+    loop.cancelTimer(alive);
+    loop.running = false;
+    tell(loop, 'afterRun');
+  };
+}
+
+/** @internal `loop.runForever()`. */
+export async function runForever(loop: EventLoop): Promise<void> {
+  if (loop.closed) throw new InvalidStateError('The loop is closed');
+  if (loop.running) throw new InvalidStateError('The loop is running already');
+  const state = loopState(loop);
+  const endRun = beginRun(loop);
+  await new Promise<void>((resolve) => {
+    state.endForever = resolve;
+    if (state.stopAsked) stopLoop(loop);
+  });
+  state.stopAsked = false;
+  endRun();
+}
+
+/** @internal `loop.stop()`. */
+export function stopLoop(loop: EventLoop): void {
+  const state = loopState(loop);
+  const { endForever } = state;
+  if (endForever === null) {
+    if (loop.running) throw new InvalidStateError('The loop is in run(): cancel the main task');
+    state.stopAsked = true;
+    return;
+  }
+  state.endForever = null;
+  // Behind what is ready now, as asyncio does.
+  loop.enqueue({ runJob: () => endForever() });
 }
 
 function checkNoRun(): void {
@@ -118,6 +168,7 @@ export class Runner implements AsyncDisposable {
     this.#closed = true;
     const { loop } = this;
     loop.running = true;
+    if (loop.debug) reportLeftTasks(allTasks(loop));
     await endTasks(loop);
     loop.running = false;
     reportFailures(loop);
@@ -143,9 +194,7 @@ export class Runner implements AsyncDisposable {
     const { loop } = this;
     const { signal, name = 'main' } = this.#options;
     const handled = this.#options.handleSignals ?? (isMainThread ? ['SIGINT' as const] : false);
-    loop.running = true;
-    for (const instrument of loop.instruments) instrument.beforeRun?.();
-    const alive = loop.armTimer(loop.time() + keepAliveMs, { onTimer() {} });
+    const endRun = beginRun(loop);
     const task = spawnTask<T>(undefined, loop, null, null, { name }, main as AnyCoro, []);
     const done = ended(task as Task, true);
     const interrupts = new Interrupts(task as Task, handled === false ? [] : handled);
@@ -156,9 +205,7 @@ export class Runner implements AsyncDisposable {
     signal?.removeEventListener('abort', onAbort);
     interrupts.stop();
     this.#received = interrupts.received;
-    loop.cancelTimer(alive);
-    loop.running = false;
-    for (const instrument of loop.instruments) instrument.afterRun?.();
+    endRun();
     return { task };
   }
 }

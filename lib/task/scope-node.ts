@@ -260,6 +260,11 @@ export function childrenOf(node: Region): Region[] {
   return found;
 }
 
+/** Whether something of the region's own task goes on in it. */
+export function regionBusy(node: Region): boolean {
+  return waitersOf(taskNodes(node, true).nodes).length > 0;
+}
+
 function collectWaiters(node: Region, into: Waiter<unknown>[]): void {
   const { waiters } = node;
   if (waiters === null) return;

@@ -1,22 +1,19 @@
 /**
- * Cancel scopes, time limits and shields.
+ * Cancel scopes and shields.
  *
- * In: functions to run and limits for them. Out: their results; undefined or TimeoutError when the
- * limit ended them. Never: swallowing a cancellation that is not the scope's own.
+ * In: functions to run and limits for them. Out: their results; undefined when the scope's own
+ * cancellation ended them. Never: swallowing a cancellation that is not the scope's own.
  */
-import {
-  type Awaitable,
-  type CancelledError,
-  InvalidStateError,
-  TimeoutError,
-} from '../base/errors.ts';
-import { checkMs } from '../base/units.ts';
+import { type Awaitable, type CancelledError, InvalidStateError } from '../base/errors.ts';
+import { checkMs, noteSeconds } from '../base/units.ts';
 import { cancelError, edgeShielded, openNode, originOf } from './cancellation.ts';
 import { checkBody, runInNode } from './enter.ts';
 import { currentFrame, currentLoop } from './frame.ts';
 import { loopState } from './loop-state.ts';
 import { hasLeft, type NodeOwner, type Region, ScopeNode } from './scope-node.ts';
 import { nodeSignal } from './signal.ts';
+
+export { type Timeout, timeout, timeoutAt } from './timeout.ts';
 
 export interface CancelScopeOptions {
   /** On the clock of `currentTime()`. */
@@ -157,6 +154,7 @@ export class CancelScope implements NodeOwner {
     node.controller = this.#controller;
     this.#cancelsBefore = node.task?.cancelling ?? 0;
     if (this.#timeoutMs !== Infinity) {
+      if (node.loop.debug) noteSeconds('A time limit', this.#timeoutMs);
       this.#deadlineMs = Math.min(this.#deadlineMs, node.loop.time() + this.#timeoutMs);
     }
     const signal = this.#abortSignal;
@@ -189,12 +187,17 @@ export class CancelScope implements NodeOwner {
     if (node.shield || node.outer === null) return null;
     const around = openNode(node.outer);
     const task = node.task;
-    if (task !== null && task.cancelling > this.#cancelsBefore && !edgeShielded(around)) {
+    if (task !== null && this.taskCancelledInside() && !edgeShielded(around)) {
       const edge = task.pendingCancel ?? task.extra?.lastCancel ?? null;
       task.pendingCancel = null;
       if (edge !== null) return edge;
     }
     return around.effective;
+  }
+
+  /** @internal Somebody cancelled the task since the scope was entered, and it was not undone. */
+  taskCancelledInside(): boolean {
+    return (this.#node?.task?.cancelling ?? 0) > this.#cancelsBefore;
   }
 
   /** @internal The deadline has come. */
@@ -219,86 +222,6 @@ export class CancelScope implements NodeOwner {
     if (this.#timer !== -1) this.#node?.loop.cancelTimer(this.#timer);
     this.#timer = -1;
   }
-}
-
-/** The time limit of a running `timeout()` region. */
-export interface Timeout {
-  /** Null for none. */
-  readonly deadlineMs: number | null;
-  /** InvalidStateError once expired or ended. */
-  reschedule(deadlineMs: number | null): void;
-  readonly expired: boolean;
-}
-
-class TimeoutHandle implements Timeout {
-  readonly #scope: CancelScope;
-  ended = false;
-
-  constructor(scope: CancelScope) {
-    this.#scope = scope;
-  }
-
-  get deadlineMs(): number | null {
-    return this.#scope.deadlineMs === Infinity ? null : this.#scope.deadlineMs;
-  }
-
-  get expired(): boolean {
-    return this.#scope.cancelCalled;
-  }
-
-  reschedule(deadlineMs: number | null): void {
-    if (this.expired) throw new InvalidStateError('The time limit has expired');
-    if (this.ended) throw new InvalidStateError('The region of the time limit has ended');
-    this.#scope.deadlineMs = deadlineMs ?? Infinity;
-  }
-}
-
-async function limited<T>(
-  scope: CancelScope,
-  limit: string,
-  fn: (timeout: Timeout) => Awaitable<T>,
-): Promise<T> {
-  const handle = new TimeoutHandle(scope);
-  const node = scope.enter();
-  try {
-    return await runInNode(node, fn, handle);
-  } catch (error) {
-    scope.absorb(error);
-    throw new TimeoutError(`The time limit ${limit}passed`, { cause: scope.own });
-  } finally {
-    handle.ended = true;
-    scope.leave();
-  }
-}
-
-/**
- * Runs `fn` for at most `ms` milliseconds (null: no limit), then cancels it, waits for its end and
- * throws TimeoutError. NaN: TypeError. (asyncio.timeout, trio.fail_after, curio.timeout_after)
- */
-export async function timeout<T>(
-  ms: number | null,
-  fn: (timeout: Timeout) => Awaitable<T>,
-  options: { shield?: boolean } = {},
-): Promise<T> {
-  checkBody('timeout', fn);
-  const timeoutMs = ms === null ? Infinity : checkMs('ms', ms);
-  const scope = new CancelScope({ timeoutMs, shield: options.shield ?? false });
-  return await limited(scope, `of ${ms} ms `, fn);
-}
-
-/**
- * The same with a point in time. (asyncio.timeout_at, trio.fail_at)
- * @param deadlineMs on the clock of `currentTime()`.
- */
-export async function timeoutAt<T>(
-  deadlineMs: number | null,
-  fn: (timeout: Timeout) => Awaitable<T>,
-  options: { shield?: boolean } = {},
-): Promise<T> {
-  checkBody('timeoutAt', fn);
-  const atMs = deadlineMs === null ? Infinity : checkMs('deadlineMs', deadlineMs);
-  const scope = new CancelScope({ deadlineMs: atMs, shield: options.shield ?? false });
-  return await limited(scope, '', fn);
 }
 
 /**
@@ -389,9 +312,10 @@ export async function shielded<T>(
   const node = newNode(true);
   const grace = new Grace(node, graceMs);
   node.owner = grace;
-  const around = node.outer;
-  const pending = node.task?.pendingCancel ?? null;
-  if ((around !== null && around.effective !== null) || pending !== null) grace.onShielded();
+  const around = node.outer as Region;
+  const pending = node.task !== null && node.task.pendingCancel !== null;
+  // What a shield further outside holds back has not come as far as here.
+  if (around.effective !== null || (pending && !edgeShielded(around))) grace.onShielded();
   try {
     return await runInNode(node, fn, undefined);
   } finally {

@@ -4,9 +4,24 @@
  * In: milliseconds. Out: promises that end on the loop's timers or ready queue. Never: early.
  */
 import { argTypeError, type WaitOptions } from '../base/errors.ts';
+import { noteSeconds } from '../base/units.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
-import { currentFrame, currentLoop } from './frame.ts';
+import { currentFrame, currentLoop, type Frame } from './frame.ts';
 import { takeCancellation, Waiter } from './waiter.ts';
+
+/** Its place in the ready queue stays when it is cancelled: a turn is soon. */
+class YieldWaiter<T> extends Waiter<T> {
+  readonly value: T;
+
+  constructor(value: T) {
+    super('sleep');
+    this.value = value;
+  }
+
+  runJob(): void {
+    this.wake(this.value);
+  }
+}
 
 class SleepWaiter<T> extends Waiter<T> {
   readonly loop: EventLoop;
@@ -39,15 +54,6 @@ function notMs(name: string, value: unknown): Promise<never> {
   return Promise.reject(argTypeError(name, 'a number of milliseconds', value));
 }
 
-let warned = false;
-
-function warnFraction(ms: number): void {
-  if (warned) return;
-  warned = true;
-  const text = `sleep(${ms}) waits for less than a millisecond: uvio counts milliseconds`;
-  process.emitWarning(text, { code: 'UVIO_MILLISECONDS' });
-}
-
 /**
  * Waits; `sleep(0)` lets every ready task and I/O event go first. Cancellable. (asyncio.sleep)
  * @param ms milliseconds; NaN or no number: rejects with TypeError.
@@ -56,15 +62,24 @@ export function sleep<T = void>(ms: number, value?: T, options?: WaitOptions): P
   if (typeof ms !== 'number' || Number.isNaN(ms)) return notMs('ms', ms);
   const frame = currentFrame();
   const loop = frame?.loop ?? currentLoop();
+  if (ms <= 0) return yieldIn(frame, loop, value as T, options);
   const waiter = new SleepWaiter<T>(loop, value as T);
   const promise = waiter.startIn(frame, options);
   if (!waiter.active) return promise;
-  if (ms <= 0) {
-    loop.enqueue(waiter);
-  } else {
-    if (ms < 1 && loop.debug) warnFraction(ms);
-    if (ms !== Infinity) waiter.timer = loop.armTimer(loop.time() + ms, waiter);
-  }
+  if (ms < 10 && loop.debug) noteSeconds('A sleep', ms);
+  if (ms !== Infinity) waiter.timer = loop.armTimer(loop.time() + ms, waiter);
+  return promise;
+}
+
+function yieldIn<T>(
+  frame: Frame | undefined,
+  loop: EventLoop,
+  value: T,
+  options: WaitOptions | undefined,
+): Promise<T> {
+  const waiter = new YieldWaiter<T>(value);
+  const promise = waiter.startIn(frame, options);
+  if (waiter.active) loop.enqueue(waiter);
   return promise;
 }
 

@@ -5,10 +5,12 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import { type Awaitable, InvalidStateError } from '../base/errors.ts';
+import { taskSpawned } from '../loop/channels.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { topVars } from './context.ts';
+import { creationStack } from './debug.ts';
 import { isThenable } from './enter.ts';
-import { currentFrame, currentLoop, type Frame } from './frame.ts';
+import { currentFrame, currentLoop, type Frame, withoutDestroy } from './frame.ts';
 import { noteSpawned } from './instruments.ts';
 import { loopState } from './loop-state.ts';
 import { childrenOf, type Region } from './scope-node.ts';
@@ -20,9 +22,6 @@ import {
   type TaskOwner,
   type TaskStart,
 } from './task.ts';
-
-/** Destroy hooks would cost a finalizer per task. */
-const withoutDestroy = { requireManualDestroy: true };
 
 /** @internal Splits `(options, fn, ...args)` and `(fn, ...args)`. */
 export function readSpawnArgs(
@@ -81,15 +80,15 @@ export function makeTask<T>(
   const start = task.start as TaskStart;
   if (context?.resource) start.resource = context.resource;
   else if (options?.eagerStart !== true) start.resource = new AsyncResource('UVIO', withoutDestroy);
-  if (loop.debug) task.needExtra().stack = creationStack();
-  if (loop.instruments.length > 0) noteSpawned(loop, task as Task);
+  if (options?.daemon === true) task.needExtra().daemon = true;
+  if (loop.watched) noteMade(loop, task as Task);
+  if (taskSpawned.hasSubscribers) taskSpawned.publish({ task });
   return task;
 }
 
-function creationStack(): string {
-  const stack = new Error().stack ?? '';
-  // Without the message and the functions of this file.
-  return stack.split('\n').slice(4).join('\n');
+function noteMade(loop: EventLoop, task: Task): void {
+  if (loop.debug) task.needExtra().stack = creationStack();
+  noteSpawned(loop, task);
 }
 
 /**
@@ -104,9 +103,13 @@ export function createTask<T, A extends unknown[]>(
   ...args: A
 ): Task<T>;
 export function createTask(first: unknown, ...rest: unknown[]): Task {
-  const { options, fn, args } = readSpawnArgs('createTask', first, rest);
   const frame = currentFrame();
-  return spawnTask(frame, frame?.loop ?? currentLoop(), null, null, options, fn, args);
+  const loop = frame?.loop ?? currentLoop();
+  if (typeof first === 'function') {
+    return spawnTask(frame, loop, null, null, null, first as AnyCoro, rest);
+  }
+  const { options, fn, args } = readSpawnArgs('createTask', first, rest);
+  return spawnTask(frame, loop, null, null, options, fn, args);
 }
 
 /** The same function as createTask: curio's word. Returns the task at once, not a promise. */
@@ -147,6 +150,8 @@ export function startHandlerTask<A>(
   task.starter = owner;
   // The server enters the context of whoever made it before.
   task.vars = currentFrame()?.box.vars ?? topVars();
+  if (loop.watched) noteMade(loop, task);
+  if (taskSpawned.hasSubscribers) taskSpawned.publish({ task });
   task.begin();
   return task;
 }

@@ -11,11 +11,14 @@ import {
   InvalidStateError,
   type WaitOptions,
 } from '../base/errors.ts';
+import { taskCancelled, taskExited } from '../loop/channels.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
+import { tell } from '../loop/reports.ts';
 import { asCancellation, deliver } from './cancellation.ts';
 import { Context } from './context.ts';
+import { checkEnd } from './debug.ts';
 import { isThenable } from './enter.ts';
-import { currentFrame, frameStorage, type Vars, type VarsBox } from './frame.ts';
+import { currentFrame, type Frame, frameStorage, type Vars, type VarsBox } from './frame.ts';
 import {
   CANCELLED,
   FAILED,
@@ -27,7 +30,7 @@ import {
   RESOLVED,
 } from './future.ts';
 import type { TaskGroup } from './group.ts';
-import { noteExited, noteStep } from './instruments.ts';
+import { runStep } from './instruments.ts';
 import { loopState } from './loop-state.ts';
 import {
   adopt,
@@ -48,7 +51,10 @@ export interface TaskOptions {
   context?: Context;
   /** Run up to the first wait before the call returns (asyncio: eager_start). Default false. */
   eagerStart?: boolean;
-  /** Does not count as an error when still running at the end of the run (curio: daemon). */
+  /**
+   * Does not count as an error when still running at the end of the run: it is cancelled and
+   * awaited as all are, but debug mode does not report it (curio: daemon).
+   */
   daemon?: boolean;
 }
 
@@ -77,6 +83,13 @@ interface TaskExtra {
   cancelCount: number;
   /** Waits refused so far: from the second one on through the ready queue. */
   refused: number;
+  /** For `run`'s end, in debug mode. */
+  daemon: boolean;
+  /** When it was made, and when its latest wait began; -1 when nobody watched then. */
+  bornMs: number;
+  waitsSinceMs: number;
+  /** The latest cancellation that a wait was rejected with, in debug mode. */
+  delivered: unknown;
 }
 
 /** @internal */
@@ -162,6 +175,11 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     return starter instanceof Task ? starter : (starter?.group ?? null);
   }
 
+  /** @internal A group or a server ends it, and takes its result. */
+  get owned(): boolean {
+    return this.starter !== null && !(this.starter instanceof Task);
+  }
+
   /** Aborts when the task is cancelled. Made when first asked for. */
   get signal(): AbortSignal {
     return taskSignal(this as Task);
@@ -223,6 +241,10 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
       lastCancel: null,
       cancelCount: 0,
       refused: 0,
+      daemon: false,
+      bornMs: -1,
+      waitsSinceMs: -1,
+      delivered: null,
     };
     return this.extra;
   }
@@ -243,6 +265,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     const extra = this.needExtra();
     extra.cancelCount++;
     extra.lastCancel = error;
+    if (taskCancelled.hasSubscribers) taskCancelled.publish({ task: this, error });
     if (this.start !== null) {
       this.pendingCancel ??= error;
       // A task that waits for its group's limit ends without its turn.
@@ -317,6 +340,10 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
       for (const waiter of waitersOf(taskNodes(this as Task, true).nodes)) {
         lines.push(`    waits for ${waiter.label}`);
       }
+      const sinceMs = this.extra?.waitsSinceMs ?? -1;
+      if (lines.length > 1 && sinceMs >= 0) {
+        lines.push(`    for ${(this.loop.time() - sinceMs).toFixed(1)} ms`);
+      }
     }
     const stack = this.extra?.stack;
     if (stack) lines.push('  created', stack);
@@ -330,16 +357,16 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
       this.start = null;
       this.end(CANCELLED, this.pendingCancel);
     } else {
-      this.begin();
+      this.begin(false);
     }
   }
 
-  /** @internal */
-  begin(): void {
+  /** @internal @param timed false when the loop measures the step anyway */
+  begin(timed: boolean = true): void {
     const start = this.start as TaskStart;
     this.start = null;
-    if (this.loop.instruments.length === 0) runTask(this as Task, start);
-    else noteStep(this.loop, this as Task, () => runTask(this as Task, start));
+    if (this.loop.followed) runStep(this as Task, timed, () => runTask(this as Task, start));
+    else runTask(this as Task, start);
   }
 
   /** @internal */
@@ -354,13 +381,15 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     const { starter } = this;
     const owner = starter instanceof Task ? null : starter;
     this.loop.liveTasks--;
+    if (this.loop.debug) checkEnd(this as Task, status, outcome);
     leaveRegion(this as Task);
     this.pendingCancel = null;
     this.start = null;
     // A chain of tasks that each start the next one must not keep all of them.
     this.starter = null;
     this.settle(status, outcome, owner !== null);
-    if (this.loop.instruments.length > 0) noteExited(this.loop, this as Task);
+    if (this.loop.watched) tell(this.loop, 'taskExited', this);
+    if (taskExited.hasSubscribers) taskExited.publish({ task: this });
     owner?.onFutureDone(this as Future<unknown>);
   }
 
@@ -411,7 +440,8 @@ function onThrow(error: unknown): void {
 }
 
 function frameTask(): Task {
-  return frameStorage.getStore() as Task;
+  // Not the frame itself: a function that opened a block of timeout() is in that one's region.
+  return (frameStorage.getStore() as Frame).task as Task;
 }
 
 async function awaitThenable(thenable: PromiseLike<unknown>): Promise<unknown> {

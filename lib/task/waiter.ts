@@ -6,8 +6,9 @@
  */
 import type { CancelledError, WaitOptions } from '../base/errors.ts';
 import { cancelledPromise, openNode, refusal } from './cancellation.ts';
+import { noteRejected } from './debug.ts';
 import { type Frame, frameStorage } from './frame.ts';
-import { noteWake } from './instruments.ts';
+import { noteScheduled, noteWait } from './instruments.ts';
 import { addWaiter, type Region, removeWaiter } from './scope-node.ts';
 
 type Resolve = (value: unknown) => void;
@@ -102,7 +103,10 @@ export class Waiter<T = void> {
   begin(node: Region | null): Promise<T> {
     const promise = new Promise<T>(hold as (resolve: (value: T) => void) => void);
     this.resolve = heldResolve;
-    if (node !== null) addWaiter(node, this as Waiter<unknown>);
+    if (node !== null) {
+      addWaiter(node, this as Waiter<unknown>);
+      if (node.loop.watched) noteWait(node);
+    }
     return promise;
   }
 
@@ -117,8 +121,8 @@ export class Waiter<T = void> {
     if (resolve === null) return;
     const { node } = this;
     end(this as Waiter<unknown>);
-    if (node === null || node.loop.instruments.length === 0) resolve(value);
-    else observed(node, () => resolve(value));
+    if (node?.loop.watched) noteScheduled(node);
+    resolve(value);
   }
 
   /** Rejects; nothing when not active. */
@@ -127,8 +131,23 @@ export class Waiter<T = void> {
     if (resolve === null) return;
     const { node } = this;
     end(this as Waiter<unknown>);
-    if (node === null || node.loop.instruments.length === 0) resolve(new Rejection(error));
-    else observed(node, () => resolve(new Rejection(error)));
+    if (node?.loop.watched) {
+      noteScheduled(node);
+      noteRejected(node, error);
+    }
+    resolve(new Rejection(error));
+  }
+
+  /** @internal Ends the wait; the caller resolves its promise later, and must. Null: not active. */
+  detach(): Resolve | null {
+    const { node, resolve } = this;
+    if (resolve === null) return null;
+    end(this as Waiter<unknown>);
+    if (!node?.loop.watched) return resolve;
+    return (value): void => {
+      noteScheduled(node);
+      resolve(value);
+    };
   }
 
   /** @internal A cancellation comes. Waits that pass it on, and go on, override this. */
@@ -139,11 +158,6 @@ export class Waiter<T = void> {
 
   /** Called just before a cancellation or a signal rejects this wait: leave queues here. */
   onCancel(): void {}
-}
-
-function observed(node: Region, settle: () => void): void {
-  if (node.task === null) settle();
-  else noteWake(node.loop, node.task, settle);
 }
 
 function end(waiter: Waiter<unknown>): void {
@@ -158,7 +172,11 @@ function end(waiter: Waiter<unknown>): void {
  * could starve the process.
  */
 export function takeCancellation(): CancelledError | null {
-  const frame = frameStorage.getStore();
+  return takeCancellationIn(frameStorage.getStore());
+}
+
+/** @internal The same for those who have read the frame. */
+export function takeCancellationIn(frame: Frame | undefined): CancelledError | null {
   if (frame === undefined) return null;
   const task = frame.task;
   if (frame.scope.effective === null && (task === null || task.pendingCancel === null)) return null;

@@ -9,6 +9,7 @@ import { checkMs } from '../base/units.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { CapacityLimiter } from '../sync/capacity-limiter.ts';
 import { currentLoop } from '../task/frame.ts';
+import { loopState } from '../task/loop-state.ts';
 import { JobPool, maxTimerMs } from './job-pool.ts';
 import { Outstanding } from './outstanding.ts';
 import { ProcessLane } from './process-lane.ts';
@@ -68,6 +69,8 @@ class LoopExecutors {
   constructor(loop: EventLoop) {
     const processes = availableParallelism();
     this.processes = new JobPool((host) => new ProcessLane(host), processes, defaultIdleMs);
+    // Registers the end of tasks, if nothing has yet: their clean-up may still use threads.
+    loopState(loop);
     loop.closeHooks.add(() => this.shutDown(closeTimeoutMs));
   }
 

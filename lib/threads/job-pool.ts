@@ -15,7 +15,7 @@ import {
   notSendableError,
   type WaitOptions,
 } from '../base/errors.ts';
-import { contextHooks } from '../loop/event-loop.ts';
+import { frameStorage } from '../task/frame.ts';
 import { Job, type JobOwner } from './job.ts';
 import type { Lane, LaneHost, LaneStarter } from './lane.ts';
 import { Outstanding } from './outstanding.ts';
@@ -152,7 +152,7 @@ export class JobPool implements JobOwner, LaneHost {
     if (this.#lanes.size >= this.#maxLanes) return null;
     let lane: Lane | Error | null = null;
     // Its events come in the context that it was made in: not in that of some task.
-    contextHooks.atRoot(() => {
+    frameStorage.run(undefined, () => {
       try {
         lane = this.#startLane(this);
         this.#lanes.add(lane);

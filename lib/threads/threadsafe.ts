@@ -6,7 +6,8 @@
  */
 import { BroadcastChannel, receiveMessageOnPort, threadId } from 'node:worker_threads';
 import { argTypeError, InvalidStateError } from '../base/errors.ts';
-import { contextHooks, type EventLoop } from '../loop/event-loop.ts';
+import type { EventLoop } from '../loop/event-loop.ts';
+import { frameStorage } from '../task/frame.ts';
 
 type AnyFunction = (...args: unknown[]) => void;
 
@@ -38,11 +39,16 @@ class Gate {
     }
   }
 
+  /** In the next turn, in no task's context. */
+  call(fn: AnyFunction, args: unknown[]): void {
+    frameStorage.run(undefined, () => void this.#loop.callSoon(fn, ...args));
+  }
+
   #dispatch(message: unknown): void {
     if (this.#loop.closed) return;
     const [name, ...args]: unknown[] = Array.isArray(message) ? message : [];
     const fn = this.functions.get(name as string);
-    if (fn !== undefined) contextHooks.atRoot(() => void this.#loop.callSoon(fn, ...args));
+    if (fn !== undefined) this.call(fn, args);
     else this.#report(`no registered function: ${String(name)}`);
   }
 
@@ -91,7 +97,8 @@ export function register(loop: EventLoop, name: string, fn: AnyFunction): Dispos
 }
 
 export function callByName(loop: EventLoop, name: string, args: unknown[]): void {
-  const fn = gates.get(loop)?.functions.get(name);
+  const gate = gates.get(loop);
+  const fn = gate?.functions.get(name);
   if (fn === undefined) throw argTypeError('name', 'the name of a registered function', name);
-  contextHooks.atRoot(() => void loop.callSoon(fn, ...args));
+  gate?.call(fn, args);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/heap.h"
 #include "core/hub.h"
 #include "core/socket.h"
 
@@ -186,7 +187,10 @@ bool Hub::ReadOne(Endpoint* endpoint) {
     if (static_cast<size_t>(got) >= kBulkEnterBytes) bulk_bytes_ += static_cast<size_t>(got);
     const bool large = static_cast<size_t>(got) >= kBulkEnterBytes ||
                        (!bulk && static_cast<size_t>(got) == capacity);
-    if (large != bulk) endpoint->flags ^= kFlagBulk;
+    if (large != bulk) {
+      endpoint->flags ^= kFlagBulk;
+      if (large) KeepFreedChunks();
+    }
   } else {
     ReadNothing(endpoint, got);
   }

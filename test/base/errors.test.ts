@@ -22,6 +22,12 @@ describe('classes', () => {
       new errors.EndOfChannel(),
       new errors.IncompleteReadError(Buffer.from('ab'), 5),
       new errors.LimitOverrunError(70_000),
+      new errors.ProcessError('ended with code 1', {
+        exitCode: 1,
+        exitSignal: null,
+        stdout: Buffer.alloc(0),
+        stderr: Buffer.alloc(0),
+      }),
     ];
     for (const error of made) {
       const name = error.constructor.name;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { assert, unreachable } from '../../lib/base/assert.ts';
-import { checkBytes, checkInteger, checkMs, checkPort } from '../../lib/base/units.ts';
+import { checkBytes, checkCount, checkInteger, checkMs, checkPort } from '../../lib/base/units.ts';
 
 describe('units', () => {
   test('milliseconds', () => {
@@ -19,6 +19,8 @@ describe('units', () => {
     expect(() => checkInteger('n', '1')).toThrow(TypeError);
     expect(checkBytes('b', Infinity)).toBe(Infinity);
     expect(() => checkBytes('b', -1)).toThrow(RangeError);
+    expect([checkCount('n', Infinity, 2), checkCount('n', 2, 2)]).toEqual([Infinity, 2]);
+    expect(() => checkCount('n', 1, 2)).toThrow(RangeError);
     expect(checkPort('port', 65_535)).toBe(65_535);
     expect(() => checkPort('port', 65_536)).toThrow(RangeError);
   });

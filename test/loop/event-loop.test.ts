@@ -249,20 +249,25 @@ describe('fairness', () => {
     expect(links).toBeGreaterThan(16);
   });
 
-  test('at most 16 own turns within a turn of Node', async () => {
-    let links = 0;
+  test.each([
+    [1, 64],
+    [100, 3],
+  ])('turns of %i jobs: at most %i of them within a turn of Node', async (jobs, most) => {
+    let turns = 0;
     let going = true;
     const link = (): void => {
-      links++;
-      if (going) loop.callSoon(link);
+      turns++;
+      if (!going) return;
+      loop.callSoon(link);
+      for (let i = 1; i < jobs; i++) loop.callSoon(() => {});
     };
     link();
     await nodeTurn();
     await nodeTurn();
-    const before = links;
+    const before = turns;
     await nodeTurn();
-    expect(links - before).toBeGreaterThan(1);
-    expect(links - before).toBeLessThanOrEqual(17);
+    expect(turns - before).toBeGreaterThan(1);
+    expect(turns - before).toBeLessThanOrEqual(most + 1);
     going = false;
   });
 

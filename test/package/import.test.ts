@@ -9,6 +9,8 @@ const PROGRAM = `
   const listeners = () => process.eventNames().map((name) => process.listenerCount(name)).join();
   const before = listeners();
   await import('uvio');
+  await import('uvio/fs');
+  await import('uvio/inspect');
   // Node closes the files that it loaded a little later.
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
   const { sharedObjects } = process.report.getReport();

@@ -1,9 +1,10 @@
 import { describe, expect } from 'vitest';
 import { CancelledError, ExceptionGroup, InvalidStateError } from '../../lib/base/errors.ts';
 import { openNursery, TaskGroup, type TaskStatus, taskGroup } from '../../lib/task/group.ts';
-import { moveOnAfter } from '../../lib/task/scope.ts';
-import { checkpoint, sleep, sleepForever } from '../../lib/task/sleep.ts';
-import { failure, runTest } from './support.ts';
+import { moveOnAfter, shielded } from '../../lib/task/scope.ts';
+import { checkpoint, currentTime, sleep, sleepForever } from '../../lib/task/sleep.ts';
+import { createTask } from '../../lib/task/task.ts';
+import { failure, never, runTest, virtualTest } from './support.ts';
 
 async function fail(error: Error, afterMs = 0): Promise<never> {
   await sleep(afterMs);
@@ -121,4 +122,41 @@ describe('group.results and group.join', () => {
     group.createTask(fail, new RangeError());
     expect(await failure(group.join())).toBeInstanceOf(ExceptionGroup);
   });
+});
+
+describe('a group that waits for its tasks', () => {
+  virtualTest('meets a cancellation that a shield in its body held back', async () => {
+    const ends: string[] = [];
+    const task = createTask(() =>
+      taskGroup(async (group) => {
+        group.createTask(() => sleep(never).finally(() => ends.push(`child ${currentTime()}`)));
+        await shielded(() => sleep(10));
+      }),
+    );
+    await sleep(5);
+    task.cancel('why');
+    expect((await failure(task)).reason).toBe('why');
+    expect(ends).toEqual(['child 10']);
+  });
+
+  virtualTest(
+    'loses no cancellation to its errors that a scope passed on to the task',
+    async () => {
+      const log: string[] = [];
+      await moveOnAfter(5, async () => {
+        await createTask(async () => {
+          const error = await failure(
+            taskGroup(async (group) => {
+              group.createTask(() => shielded(() => sleep(10)).then(() => Promise.reject('late')));
+              await sleep(never);
+            }),
+          );
+          log.push(error.errors[0]);
+          await sleep(never);
+          log.push('not reached');
+        });
+      });
+      expect([log, currentTime()]).toEqual([['late'], 10]);
+    },
+  );
 });

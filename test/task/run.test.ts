@@ -149,8 +149,8 @@ describe('run', () => {
       'stepped',
       'step',
       'woken',
-      'stepped',
       'exited main',
+      'stepped',
       'after',
     ]);
   });

@@ -390,6 +390,21 @@ describe('shields', () => {
     expect(currentTime() - start).toBe(20);
   });
 
+  virtualTest('with graceMs count from when the cancellation gets as far as them', async () => {
+    const outer = new CancelScope({ shield: true, timeoutMs: 20 });
+    const task = createTask(() =>
+      outer.run(async () => {
+        await sleep(5);
+        // The task was cancelled, but that is held back outside of here.
+        await shielded(() => sleep(50), { graceMs: 10 });
+      }),
+    );
+    await sleep(1);
+    task.cancel();
+    await task.wait();
+    expect([outer.cancelledCaught, currentTime()]).toEqual([true, 30]);
+  });
+
   virtualTest('with graceMs are not shortened without a cancellation', async () => {
     expect(await shielded(() => sleep(1000, 'whole'), { graceMs: 1 })).toBe('whole');
   });
