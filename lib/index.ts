@@ -8,6 +8,7 @@
 import './task/loop-methods.ts';
 import './io/loop-methods.ts';
 import './process/loop-methods.ts';
+import './threads/loop-methods.ts';
 
 export {
   type Awaitable,
@@ -158,3 +159,12 @@ export {
   Task,
   type TaskOptions,
 } from './task/task.ts';
+export {
+  defaultThreadLimiter,
+  runInExecutor,
+  setDefaultExecutor,
+  toProcess,
+  toThread,
+} from './threads/default-executor.ts';
+export type { ThreadFunction } from './threads/sent-function.ts';
+export { type Executor, type ExecutorOptions, ThreadPool } from './threads/thread-pool.ts';

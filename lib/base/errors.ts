@@ -338,6 +338,7 @@ export const errorTable: readonly ErrorRow[] = [
   ),
   row('ERR_UVIO_LIMIT_OVERRUN', 'LimitOverrunError', 'No separator within the limit'),
   row('ERR_UVIO_NATIVE_UNAVAILABLE', 'Error', 'native({ required: true }): the addon cannot load'),
+  row('ERR_UVIO_NOT_SENDABLE', 'TypeError', 'It cannot be copied to another thread or process'),
   row('ERR_UVIO_PROCESS', 'ProcessError', 'A command ended with another code than 0'),
   row('ERR_UVIO_QUEUE_EMPTY', 'QueueEmpty', 'The queue is empty'),
   row('ERR_UVIO_QUEUE_FULL', 'QueueFull', 'The queue is full'),
@@ -356,6 +357,7 @@ export const errorTable: readonly ErrorRow[] = [
   row('UVIO_SLOW_CALLBACK', 'Report', 'A callback, timer or step took loop.slowCallbackMs or more'),
   row('UVIO_TASK_LEFT', 'Report', 'A task that is no daemon was left when its run ended'),
   row('UVIO_DEADLOCK', 'Warning', 'detectDeadlocks(): tasks wait and nothing can end that'),
+  row('UVIO_EXECUTOR_TIMEOUT', 'Warning', 'Threads still ran when the time to end them was over'),
   row('UVIO_LOOP_BLOCKED', 'Warning', 'monitorLoop(): a step kept the loop for too long'),
   row('UVIO_MILLISECONDS', 'Warning', 'Debug mode: a delay such as 0.5 looks like seconds'),
   row('UVIO_NATIVE_UNAVAILABLE', 'Warning', 'native() fell back to pure()'),
@@ -365,6 +367,13 @@ export const errorTable: readonly ErrorRow[] = [
 export function bufferFullError(bufferedBytes: number, maxBytes: number): WouldBlock {
   const message = `${bufferedBytes} bytes wait to be written, at most ${maxBytes} may`;
   return new WouldBlock(message, 'ERR_UVIO_BUFFER_FULL');
+}
+
+/** A function, argument or result that cannot go to another thread or process, and why. */
+export function notSendableError(what: string, cause: unknown): TypeError {
+  const [why, options] = cause instanceof Error ? [cause.message, { cause }] : [cause, {}];
+  const error = new TypeError(`${what} cannot be sent to another thread: ${why}`, options);
+  return Object.assign(error, { code: 'ERR_UVIO_NOT_SENDABLE' });
 }
 
 /** Syscalls whose errors Node words the long way, with the system's explanation. */

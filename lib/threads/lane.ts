@@ -1,0 +1,40 @@
+/**
+ * A thread or process that works for a pool, one job at a time.
+ *
+ * In: calls. Out: one reply for each, or its end. Never: a decision about what to run next.
+ */
+import type { EventLoop } from '../loop/event-loop.ts';
+import type { Job } from './job.ts';
+import type { Call, Reply } from './wire.ts';
+
+/** What a lane reports to. */
+export interface LaneHost {
+  onReply(lane: Lane, reply: Reply): void;
+  /**
+   * It is gone. `how` names it and says by what, as in 'The thread ended with exit code 3'.
+   * @param cause the error that ended it, if any.
+   */
+  onEnd(lane: Lane, how: string, cause: unknown): void;
+}
+
+export type LaneStarter = (host: LaneHost) => Lane;
+
+export abstract class Lane {
+  /** What it works on. */
+  job: Job | null = null;
+  /** Of the last job: who is told of errors that belong to none. */
+  loop: EventLoop | null = null;
+  idleTimer: NodeJS.Timeout | null = null;
+
+  /** Whether work on it can be stopped by ending it: so it is for processes. */
+  abstract readonly stoppable: boolean;
+
+  /** Throws when the arguments cannot be copied; nothing was sent then. */
+  abstract send(call: Call, transfer: readonly ArrayBuffer[]): void;
+
+  /** Does (not) keep the process alive. */
+  abstract setRef(ref: boolean): void;
+
+  /** Ends it now, whatever it does. Resolves when it is gone. */
+  abstract end(): Promise<void>;
+}
