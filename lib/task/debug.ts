@@ -54,7 +54,7 @@ export function noteRefused(task: Task, error: unknown, times: number): void {
 
 /** The task ends now; it has not left its region yet. */
 export function checkEnd(task: Task, status: FutureStatus, value: unknown): void {
-  if (status !== RESOLVED) return;
+  if (status !== RESOLVED || !task.loop.debug) return;
   const { effective, extra } = task;
   if (effective !== null && extra?.delivered === effective) {
     const what = 'was cancelled by its scope, caught that, and returned a value';

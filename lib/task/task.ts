@@ -381,7 +381,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     const { starter } = this;
     const owner = starter instanceof Task ? null : starter;
     this.loop.liveTasks--;
-    if (this.loop.debug) checkEnd(this as Task, status, outcome);
+    if (this.loop.watched) checkEnd(this as Task, status, outcome);
     leaveRegion(this as Task);
     this.pendingCancel = null;
     this.start = null;
