@@ -1,15 +1,24 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
-/** Tests that no policy changes: they run once. All others run on `pure` and on `native`. */
+/** Tests that no policy changes, or that make their own: they run once. All others on policies. */
 const plainTests = [
   'test/*.test.ts',
+  'test/*/simulated*.test.ts',
   'test/base/**/*.test.ts',
   'test/package/**/*.test.ts',
   'test/scripts/**/*.test.ts',
 ];
 
-function policyProject(policy: 'pure' | 'native'): {
+/** Rooms whose tests need no file, process or thread. */
+const simulatedTests = ['io', 'loop', 'sync', 'task', 'testing'].map(
+  (room) => `test/${room}/**/*.test.ts`,
+);
+
+function policyProject(
+  policy: 'pure' | 'native' | 'simulated',
+  include: string[] = ['test/**/*.test.ts'],
+): {
   extends: true;
   test: { name: string; env: Record<string, string>; include: string[]; exclude: string[] };
 } {
@@ -18,15 +27,22 @@ function policyProject(policy: 'pure' | 'native'): {
     test: {
       name: policy,
       env: { UVIO_TEST_POLICY: policy },
-      include: ['test/**/*.test.ts'],
+      include,
       exclude: plainTests,
     },
   };
 }
 
+function fromHere(path: string): string {
+  return fileURLToPath(new URL('.', import.meta.url)) + path.slice(2);
+}
+
 const config: ViteUserConfig = defineConfig({
   resolve: {
-    alias: { uvio: fileURLToPath(new URL('./lib/index.ts', import.meta.url)) },
+    alias: [
+      { find: /^uvio$/, replacement: fromHere('./lib/index.ts') },
+      { find: /^uvio\/(\w+)$/, replacement: fromHere('./lib/$1/index.ts') },
+    ],
   },
   test: {
     pool: 'forks',
@@ -36,6 +52,7 @@ const config: ViteUserConfig = defineConfig({
     projects: [
       policyProject('pure'),
       policyProject('native'),
+      policyProject('simulated', simulatedTests),
       { extends: true, test: { name: 'plain', include: plainTests } },
     ],
     coverage: { provider: 'v8', include: ['lib/**/*.ts'] },
