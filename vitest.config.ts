@@ -10,10 +10,11 @@ const plainTests = [
   'test/scripts/**/*.test.ts',
 ];
 
-/** Rooms whose tests need no file, process or thread. */
-const simulatedTests = ['io', 'loop', 'sync', 'task', 'testing'].map(
-  (room) => `test/${room}/**/*.test.ts`,
-);
+/** What needs no file, process or thread, and is about a loop. */
+const simulatedTests = [
+  'test/loop/{backend-contract,event-loop}.test.ts',
+  'test/{io,sync,task,testing}/**/*.test.ts',
+];
 
 function policyProject(
   policy: 'pure' | 'native' | 'simulated',

@@ -3,7 +3,7 @@ import { CancelledError, ExceptionGroup, InvalidStateError } from '../../lib/bas
 import { openNursery, TaskGroup, type TaskStatus, taskGroup } from '../../lib/task/group.ts';
 import { moveOnAfter } from '../../lib/task/scope.ts';
 import { checkpoint, sleep, sleepForever } from '../../lib/task/sleep.ts';
-import { failure, runTest } from './support.ts';
+import { failure, runTest, virtualTest } from './support.ts';
 
 async function fail(error: Error, afterMs = 0): Promise<never> {
   await sleep(afterMs);
@@ -65,7 +65,7 @@ describe('group.start', () => {
 });
 
 describe('group.results and group.join', () => {
-  runTest('results come in order of completion', async () => {
+  virtualTest('results come in order of completion', async () => {
     const seen: unknown[] = [];
     await taskGroup(async (group) => {
       for (const ms of [6, 2, 4]) group.createTask(() => sleep(ms, ms));

@@ -226,7 +226,8 @@ describe('getRunningLoop and getEventLoop', () => {
   });
 });
 
-describe('a process', () => {
+// The program of these tests chooses no policy.
+describe.skipIf(inMemory)('a process', () => {
   const source = new URL('./run-process.ts', import.meta.url);
   const loader = new URL('./ts-loader.mjs', import.meta.url);
 

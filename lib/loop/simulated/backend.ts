@@ -220,6 +220,11 @@ export class SimulatedBackend implements Backend, NetworkOwner {
     };
   }
 
+  /** When something on the network happens next; Infinity: nothing does. */
+  nextArrival(): number {
+    return this.#agenda.nearest();
+  }
+
   /** Looks for a deadlock when nothing comes any more. */
   watch(): void {
     this.#wake();
@@ -398,5 +403,10 @@ export class SimulatedBackend implements Backend, NetworkOwner {
 /** As getaddrinfo's, in Node's shape. */
 function notFound(hostname: string): Error {
   const error = new Error(`getaddrinfo ENOTFOUND ${hostname}`);
-  return Object.assign(error, { code: 'ENOTFOUND', errno: -3008, syscall: 'getaddrinfo', hostname });
+  return Object.assign(error, {
+    code: 'ENOTFOUND',
+    errno: -3008,
+    syscall: 'getaddrinfo',
+    hostname,
+  });
 }

@@ -91,7 +91,7 @@ export class SimulatedListener implements ListenerHandle {
   }
 
   conflictsWith(other: SimulatedListener): boolean {
-    if (this.reusePort && other.reusePort) return false;
+    if (other.#closed || (this.reusePort && other.reusePort)) return false;
     return other.takes(this.address) || this.takes(other.address) || this.#sharesAll(other);
   }
 
@@ -124,7 +124,7 @@ export class SimulatedListener implements ListenerHandle {
     if (here.port !== there.port) return false;
     const six = here.address === '::' ? this : there.address === '::' ? other : null;
     const four = here.address === '0.0.0.0' || there.address === '0.0.0.0';
-    return six !== null && four && !six.ipv6Only && !other.#closed;
+    return six !== null && four && !six.ipv6Only;
   }
 
   #report(stream: SimulatedStream): void {

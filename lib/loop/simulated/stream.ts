@@ -209,7 +209,9 @@ export class SimulatedStream implements StreamHandle {
     }
     this.#in.push(segment);
     this.#inBytes += segment.length;
-    this.#deliver();
+    // With chance, it is noticed later, perhaps together with the next one.
+    if (this.#carrier.random?.chance(0.3)) this.#carrier.soon(() => this.#deliver());
+    else this.#deliver();
   }
 
   /** The other end has sent its last byte. */
@@ -239,6 +241,9 @@ export class SimulatedStream implements StreamHandle {
     const peer = this.#peer as SimulatedStream;
     while (this.#outBytes > 0 && this.#sentBytes < windowBytes && !this.#broken) {
       const room = Math.min(windowBytes - this.#sentBytes, segmentBytes);
+      // No small segment into a window that is about to open (RFC 9293, 3.8.6.2.1): they would
+      // only become smaller.
+      if (room < this.#outBytes && room < windowBytes / 2) break;
       const segment = this.#take(random?.chance(0.5) ? random.upTo(room) : room);
       this.#sentBytes += segment.length;
       this.#way.post(() => peer.arrive(segment));
