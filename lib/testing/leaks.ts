@@ -7,9 +7,11 @@
 import { AssertionError } from 'node:assert';
 import type { Awaitable } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
+import { SimulatedBackend } from '../loop/simulated/backend.ts';
 import { checkBody } from '../task/enter.ts';
 import { currentLoop } from '../task/frame.ts';
 import { shielded } from '../task/scope.ts';
+import { sleep } from '../task/sleep.ts';
 import type { Task } from '../task/task.ts';
 import { waitAllTasksBlocked } from './blocked.ts';
 import { describeTask, openTasks } from './tasks.ts';
@@ -43,6 +45,26 @@ function leftSince(before: Counts, loop: EventLoop): string[] {
   return left;
 }
 
+/** On a simulated network, what is under way arrives. */
+async function arrivals(loop: EventLoop): Promise<void> {
+  const { backendHandle } = loop;
+  if (!(backendHandle instanceof SimulatedBackend) || !backendHandle.autoJump) return;
+  const travelMs = backendHandle.nextArrival() - backendHandle.now();
+  if (travelMs !== Infinity) await sleep(travelMs);
+}
+
+/** Gives what is about to end its time, and tells what is left then. */
+async function lookAgain(before: Counts, loop: EventLoop): Promise<string[]> {
+  let left: string[] = [];
+  for (let tries = 0; tries < patience; tries++) {
+    await waitAllTasksBlocked();
+    left = leftSince(before, loop);
+    if (left.length === 0) break;
+    await arrivals(loop);
+  }
+  return left;
+}
+
 /**
  * Fails with an AssertionError if tasks, timers, connections or native handles are left on the
  * current loop after `fn`: tasks are listed with what they wait for. What is about to end by itself
@@ -54,10 +76,7 @@ export async function assertNoLeaks<T>(fn: () => Awaitable<T>): Promise<T> {
   const before = count(loop);
   const result = await fn();
   let left = leftSince(before, loop);
-  for (let tries = 0; left.length > 0 && tries < patience; tries++) {
-    await shielded(waitAllTasksBlocked);
-    left = leftSince(before, loop);
-  }
+  if (left.length > 0) left = await shielded(() => lookAgain(before, loop));
   if (left.length === 0) return result;
   const message = `The function left behind:\n  ${left.join('\n  ')}`;
   throw new AssertionError({ message, stackStartFn: assertNoLeaks });

@@ -45,7 +45,10 @@ export class Sequencer {
     }
     this.#used.add(position);
     if (this.#next === position) return this.#turn(position);
-    const waiter = new TurnWaiter(position, () => this.#break());
+    const waiter = new TurnWaiter(position, () => {
+      this.#waiting.delete(position);
+      this.#break();
+    });
     const promise = waiter.start();
     // Refused, because the task is cancelled: nobody will take the position.
     if (waiter.active) this.#waiting.set(position, waiter);

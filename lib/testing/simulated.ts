@@ -133,7 +133,8 @@ class Simulation implements SimulatedPolicy {
 /**
  * A policy with virtual time, an in-memory network and a seeded order: `run(main, { policy:
  * simulated() })` takes no real time. One run at a time; each starts at 0. When all tasks wait and
- * no timer is left, the run rejects with a DeadlockError that lists them.
+ * no timer is left, the run rejects with a DeadlockError that lists them. (Timers more than 2^40 ms
+ * ahead do not count, nor does any while `autoJump` is false and nobody advances the clock.)
  *
  * Time jumps when nothing has been ready for a few turns of Node's loop. Promises of Node's that
  * settle within those, and files, take no virtual time. What needs real time (setTimeout, sockets
