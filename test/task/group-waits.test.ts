@@ -41,7 +41,7 @@ describe('group.start', () => {
     });
   });
 
-  runTest('cancels the task when its own wait is cancelled', async () => {
+  virtualTest('cancels the task when its own wait is cancelled', async () => {
     let child: unknown;
     await openNursery(async (nursery) => {
       await moveOnAfter(1, () =>
