@@ -1,15 +1,25 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
-/** Tests that no policy changes: they run once. All others run on `pure` and on `native`. */
+/** Tests that no policy changes, or that make their own: they run once. All others on policies. */
 const plainTests = [
   'test/*.test.ts',
+  'test/*/simulated*.test.ts',
   'test/base/**/*.test.ts',
   'test/package/**/*.test.ts',
   'test/scripts/**/*.test.ts',
 ];
 
-function policyProject(policy: 'pure' | 'native'): {
+/** What needs no file, process or thread, and is about a loop. */
+const simulatedTests = [
+  'test/loop/{backend-contract,event-loop}.test.ts',
+  'test/{io,sync,task,testing}/**/*.test.ts',
+];
+
+function policyProject(
+  policy: 'pure' | 'native' | 'simulated',
+  include: string[] = ['test/**/*.test.ts'],
+): {
   extends: true;
   test: { name: string; env: Record<string, string>; include: string[]; exclude: string[] };
 } {
@@ -18,7 +28,7 @@ function policyProject(policy: 'pure' | 'native'): {
     test: {
       name: policy,
       env: { UVIO_TEST_POLICY: policy },
-      include: ['test/**/*.test.ts'],
+      include,
       exclude: plainTests,
     },
   };
@@ -41,6 +51,7 @@ const config: ViteUserConfig = defineConfig({
     projects: [
       policyProject('pure'),
       policyProject('native'),
+      policyProject('simulated', simulatedTests),
       { extends: true, test: { name: 'plain', include: plainTests } },
     ],
     coverage: { provider: 'v8', include: ['lib/**/*.ts'] },

@@ -225,6 +225,18 @@ export class EndOfChannel extends Error {
   }
 }
 
+/** Every task waits for something that nothing will bring. Only a simulation can tell. */
+export class DeadlockError extends Error {
+  readonly code: 'ERR_UVIO_DEADLOCK' = 'ERR_UVIO_DEADLOCK';
+  /** One line for each task: its name and what it waits for. */
+  readonly tasks: readonly string[];
+
+  constructor(tasks: readonly string[], options?: { cause?: unknown }) {
+    super(`Every task waits, and nothing will end that:\n  ${tasks.join('\n  ')}`, options);
+    this.tasks = tasks;
+  }
+}
+
 /** The stream ended before the wanted bytes came. (asyncio.IncompleteReadError) */
 export class IncompleteReadError extends Error {
   readonly code: 'ERR_UVIO_INCOMPLETE_READ' = 'ERR_UVIO_INCOMPLETE_READ';
@@ -297,6 +309,7 @@ const namedClasses = [
   BrokenResourceError,
   BusyResourceError,
   EndOfChannel,
+  DeadlockError,
   IncompleteReadError,
   LimitOverrunError,
   ProcessError,
@@ -329,6 +342,7 @@ export const errorTable: readonly ErrorRow[] = [
   row('ERR_UVIO_BUFFER_FULL', 'WouldBlock', 'More than maxBufferedBytes would wait to be written'),
   row('ERR_UVIO_BUSY', 'BusyResourceError', 'Another task uses this resource'),
   row('ERR_UVIO_CLOSED', 'ClosedResourceError', 'Closed on this side'),
+  row('ERR_UVIO_DEADLOCK', 'DeadlockError', 'Every task waits, and nothing will end that'),
   row('ERR_UVIO_END_OF_CHANNEL', 'EndOfChannel', 'The channel has ended'),
   row('ERR_UVIO_GROUP', 'ExceptionGroup', 'Errors in a task group'),
   row(

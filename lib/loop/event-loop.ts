@@ -102,6 +102,11 @@ export class EventLoop implements BackendHost, TimerOwner {
   readonly closeHooks: Set<() => void | Promise<void>> = new Set();
   /** Kept by the task layer. @internal */
   liveTasks = 0;
+  /**
+   * Waits whose end comes from work outside of the loop: threads, processes, files. Kept by those
+   * rooms; a simulated clock stands still meanwhile. @internal
+   */
+  outsideWork = 0;
   /** @internal */
   instruments: readonly Instrument[] = [];
   /** Debug mode, or somebody observes: one look for all that is only done then. @internal */
@@ -159,6 +164,16 @@ export class EventLoop implements BackendHost, TimerOwner {
 
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** Nothing is ready. Meant to be asked between turns. @internal */
+  get idle(): boolean {
+    return !this.#awake;
+  }
+
+  /** How many turns there were. @internal */
+  get turns(): number {
+    return this.#iterations;
   }
 
   /** Monotonic milliseconds on the clock of `performance.now()`; virtual when simulated. */

@@ -26,7 +26,7 @@ test('an awaiting writer never has more than mark plus one write buffered', asyn
     }
     await connection.writeEof();
   })();
-  await until(() => connection.writeBufferBytes > 64 * 1024);
+  await until(() => most > 64 * 1024);
   // The kernel's buffers may still grow for a while.
   let stuckAt: number;
   do {
@@ -34,7 +34,8 @@ test('an awaiting writer never has more than mark plus one write buffered', asyn
     for (let i = 0; i < 50; i++) await turn();
   } while (sent !== stuckAt);
   expect(sent).toBeLessThan(1_000);
-  expect(connection.writeBufferBytes).toBeGreaterThan(64 * 1024);
+  // It went above the high mark, and has not drained to the low one since.
+  expect(connection.writeBufferBytes).toBeGreaterThan(16 * 1024);
   let received = 0;
   socket.on('data', (chunk: Buffer) => {
     received += chunk.length;

@@ -323,6 +323,7 @@ describe('handlers', () => {
 
   test('a cancelled disposal stops flushing to stuck peers', async () => {
     const scope = new CancelScope();
+    const clients: NodeClient[] = [];
     const task = createTask(() =>
       scope.run(async () => {
         await using server = await currentLoop().createServer(
@@ -336,10 +337,12 @@ describe('handlers', () => {
         stuck.socket.pause();
         await until(() => server.connections === 1);
         setImmediate(() => scope.cancel());
+        clients.push(stuck);
       }),
     );
     await task;
     expect(scope.cancelledCaught).toBe(true);
+    for (const client of clients) client.socket.destroy();
   });
 });
 

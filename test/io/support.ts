@@ -12,6 +12,8 @@ import { StreamTransport } from '../../lib/io/transport.ts';
 import type { SocketAddress, StreamHandle, StreamSink } from '../../lib/loop/backend.ts';
 import type { EventLoop, ExceptionContext } from '../../lib/loop/event-loop.ts';
 import { currentLoop } from '../../lib/task/frame.ts';
+import { listenInMemory, MemorySocket } from '../support/memory-socket.ts';
+import { inMemory } from '../support/policy.ts';
 
 export const localhost = '127.0.0.1';
 
@@ -226,12 +228,27 @@ export async function tcpPair(options: ListenOptions = {}): Promise<Pair> {
   };
 }
 
-/** A server of Node's own. */
+/** A server of Node's own; in a simulation a stand-in for it. */
 export interface NodePeer extends AsyncDisposable {
   readonly port: number;
   readonly sockets: Socket[];
   /** The next accepted socket. */
   accepted(): Promise<Socket>;
+}
+
+async function listen(
+  allowHalfOpen: boolean,
+  onSocket: (socket: Socket) => void,
+): Promise<{ port: number; close: () => Promise<unknown> }> {
+  if (inMemory) {
+    const accept = (socket: MemorySocket): void => onSocket(socket as unknown as Socket);
+    return await listenInMemory(currentLoop(), allowHalfOpen, accept);
+  }
+  const server: NetServer = createServer({ allowHalfOpen }, onSocket);
+  server.listen(0, localhost);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  return { port, close: () => once(server.close(), 'close') };
 }
 
 export async function nodeServer(
@@ -241,7 +258,7 @@ export async function nodeServer(
   const sockets: Socket[] = [];
   const waiting: ((socket: Socket) => void)[] = [];
   const ready: Socket[] = [];
-  const server: NetServer = createServer({ allowHalfOpen }, (socket) => {
+  const { port, close } = await listen(allowHalfOpen, (socket) => {
     socket.on('error', () => {});
     sockets.push(socket);
     onSocket(socket);
@@ -249,10 +266,8 @@ export async function nodeServer(
     if (waiter === undefined) ready.push(socket);
     else waiter(socket);
   });
-  server.listen(0, localhost);
-  await once(server, 'listening');
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     sockets,
     accepted() {
       const socket = ready.shift();
@@ -261,13 +276,12 @@ export async function nodeServer(
     },
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
+      await close();
     },
   };
 }
 
-/** A client of Node's own that keeps what it gets. */
+/** A client of Node's own that keeps what it gets; in a simulation a stand-in for it. */
 export class NodeClient {
   readonly socket: Socket;
   readonly ended: Promise<void>;
@@ -276,14 +290,16 @@ export class NodeClient {
   #chunks: Buffer[] = [];
 
   constructor(target: number | string) {
-    this.socket = new Socket();
+    const memory = inMemory ? new MemorySocket() : null;
+    this.socket = (memory as unknown as Socket | null) ?? new Socket();
     this.socket.on('data', (chunk: Buffer) => this.#chunks.push(chunk));
     this.socket.on('error', (error) => {
       this.error = error;
     });
     this.ended = new Promise((resolve) => this.socket.once('end', resolve));
     this.closed = new Promise((resolve) => this.socket.once('close', () => resolve()));
-    if (typeof target === 'number') this.socket.connect(target, localhost);
+    if (memory !== null) memory.connect(currentLoop(), target);
+    else if (typeof target === 'number') this.socket.connect(target, localhost);
     else this.socket.connect(target);
   }
 

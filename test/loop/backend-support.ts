@@ -1,4 +1,5 @@
 /** Sinks that write down what they hear, and connected pairs, straight on a backend. */
+import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type {
@@ -13,7 +14,8 @@ import type {
   StreamSink,
 } from '../../lib/loop/backend.ts';
 import type { EventLoop } from '../../lib/loop/event-loop.ts';
-import { testPolicy } from '../support/policy.ts';
+import { MemorySocket } from '../support/memory-socket.ts';
+import { inMemory, testPolicy } from '../support/policy.ts';
 
 export class Recorder implements StreamSink {
   context: CallbackContext | null = null;
@@ -206,6 +208,14 @@ export class Bench {
     listener.handle.close();
     await listener.gone;
     return { client, server, c: client.handle as StreamHandle, s: server.handle as StreamHandle };
+  }
+
+  /** A client that is not of this backend; in a simulation a stand-in for it. */
+  foreignClient(port: number): Socket {
+    if (!inMemory) return createConnection(port, '127.0.0.1');
+    const socket = new MemorySocket();
+    socket.connect(this.loop, port);
+    return socket as unknown as Socket;
   }
 
   end(): Promise<void> {

@@ -42,7 +42,7 @@ describe('group.start', () => {
     });
   });
 
-  runTest('cancels the task when its own wait is cancelled', async () => {
+  virtualTest('cancels the task when its own wait is cancelled', async () => {
     let child: unknown;
     await openNursery(async (nursery) => {
       await moveOnAfter(1, () =>
@@ -66,7 +66,7 @@ describe('group.start', () => {
 });
 
 describe('group.results and group.join', () => {
-  runTest('results come in order of completion', async () => {
+  virtualTest('results come in order of completion', async () => {
     const seen: unknown[] = [];
     await taskGroup(async (group) => {
       for (const ms of [6, 2, 4]) group.createTask(() => sleep(ms, ms));
