@@ -35,6 +35,11 @@ async function reportsOf(main: () => unknown, debug = true, slowMs = Infinity): 
   return reports;
 }
 
+/** Until they are done, without asking for their results. */
+async function allDone(...tasks: Task[]): Promise<void> {
+  while (tasks.some(({ done }) => !done)) await checkpoint();
+}
+
 function codes(reports: readonly Report[]): (string | undefined)[] {
   return reports.map(({ code }) => code);
 }
@@ -107,13 +112,13 @@ describe('slow steps', () => {
 describe('task.getStack()', () => {
   test('says what the task waits for, since when, and where it was created', async () => {
     await reportsOf(async () => {
-      const task = createTask({ name: 'waiting' }, () => sleep(30));
+      const task = createTask({ name: 'waiting' }, () => sleep(never));
       await sleep(5);
       const stack = task.getStack();
       expect(stack).toMatch(/^Task 'waiting' \(waiting\)\n {4}waits for sleep\n {4}for \d+\.\d ms/);
       expect(stack.split('\n').at(-1)).toMatch(/debug\.test\.ts:\d+:\d+/);
       expect(stack).not.toMatch(/lib.task|node:/);
-      await task;
+      await task.cancelAndWait();
     });
   });
 });
@@ -122,8 +127,7 @@ describe('task.getStack()', () => {
 describe('errors that nobody took', () => {
   test('are reported with a code and where the task was created', async () => {
     const reports = await reportsOf(async () => {
-      createTask({ name: 'lost' }, () => Promise.reject(new Error('x')));
-      await sleep(1);
+      await allDone(createTask({ name: 'lost' }, () => Promise.reject(new Error('x'))));
     });
     expect(codes(reports)).toEqual(['UVIO_ERROR_NOT_TAKEN']);
     expect(reports[0]?.message).toMatch(/Task 'lost' failed[\s\S]*Created\n.*debug\.test\.ts/);
@@ -257,8 +261,7 @@ describe('work that nobody waits for', () => {
 
   test('is reported when a task returns a value that nobody takes', async () => {
     const reports = await reportsOf(async () => {
-      createTask({ name: 'ignored' }, () => fetchText(1));
-      await sleep(5);
+      await allDone(createTask({ name: 'ignored' }, () => fetchText(1)));
     });
     expect(codes(reports)).toEqual(['UVIO_RESULT_NOT_TAKEN']);
     expect(reports[0]?.message).toMatch(/^Task 'ignored' returned a value[\s\S]*debug\.test\.ts/);
@@ -269,7 +272,7 @@ describe('work that nobody waits for', () => {
     const reports = await reportsOf(async () => {
       const tasks = Array.from({ length: 6 }, () => createTask(() => fetchText(1)));
       const [a, b, c, d, e, f] = tasks as [Task, Task, Task, Task, Task, Task];
-      await sleep(5);
+      await allDone(a, b, c, d, e, f);
       await a;
       await b.join();
       c.result();
@@ -284,12 +287,12 @@ describe('work that nobody waits for', () => {
 
   test('is no report for tasks of a group, and for those that return nothing', async () => {
     const reports = await reportsOf(async () => {
-      createTask(() => sleep(1));
+      const nothing = createTask(() => sleep(1));
       await taskGroup(async (group) => {
         group.createTask(() => fetchText(1));
         group.startSoon(() => fetchText(1));
       });
-      await sleep(2);
+      await allDone(nothing);
     });
     expect(reports).toEqual([]);
   });
