@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import type { LoopPolicy } from '../../lib/loop/policy.ts';
 import { Runner, type RunOptions } from '../../lib/task/run.ts';
 import { simulated } from '../../lib/testing/simulated.ts';
-import { testPolicy } from '../support/policy.ts';
+import { inMemory, testPolicy } from '../support/policy.ts';
 
 /** Longer than any test waits. */
 export const never = 60_000;
@@ -23,6 +23,11 @@ export async function inRun<T>(main: () => T | PromiseLike<T>, options?: RunOpti
 /** A test whose body is the main task of a run on the tested policy. */
 export function runTest(title: string, main: () => unknown): void {
   test(title, () => inRun(main) as Promise<void>);
+}
+
+/** One in which something is always ready, so that virtual time would never move. */
+export function busyTest(title: string, main: () => unknown): void {
+  test.skipIf(inMemory)(title, () => inRun(main) as Promise<void>);
 }
 
 /** The same on a clock that jumps to the next timer: exact times, no waiting. */

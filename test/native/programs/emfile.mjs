@@ -1,6 +1,10 @@
 // A server with few descriptors. Prints its port, then each accept error as the loop's handler
 // gets it.
+import { execFileSync } from 'node:child_process';
 import { getRunningLoop, native, run, startServer } from '../../../dist/index.js';
+
+// Not before: loading modules takes descriptors, too.
+execFileSync('prlimit', ['--pid', String(process.pid), '--nofile=64:64']);
 
 await run(
   async () => {
