@@ -10,6 +10,7 @@ function quickStart(): string {
   return /```ts\n(.*?)```/s.exec(text('README.md'))?.[1] ?? '';
 }
 
+// covers: seeds/C21
 test('the quick start has at most 18 lines and switches the policy in one of them', () => {
   const program = quickStart();
   expect(program.trimEnd().split('\n').length).toBeLessThanOrEqual(18);

@@ -9,7 +9,7 @@ import { moveOnAfter } from '../../lib/task/scope.ts';
 import { checkpoint, sleep, sleepForever } from '../../lib/task/sleep.ts';
 import { createTask, type Task } from '../../lib/task/task.ts';
 import { inMemory, testPolicy } from '../support/policy.ts';
-import { inRun, runTest, virtualPolicy, virtualTest } from '../task/support.ts';
+import { inRun, runTest, virtualPolicy } from '../task/support.ts';
 
 function find(tree: readonly TaskInfo[], name: string): TaskInfo {
   for (const info of tree) {

@@ -286,6 +286,7 @@ describe('readInto', () => {
 });
 
 describe('loops', () => {
+  // covers: seeds/C33
   test('over chunks gives each one as it came, then ends', async () => {
     const { connection, send } = fakeConnection();
     const chunk = Buffer.from('one');

@@ -216,6 +216,7 @@ describe('handlers', () => {
     expect(String(await client.readAll())).toBe('sync');
   });
 
+  // covers: seeds/C18
   test('each runs in a task of its own', async () => {
     const tasks = new Set<unknown>();
     await using server = await startServer(
@@ -297,6 +298,7 @@ describe('handlers', () => {
     expect(seen).toEqual([]);
   });
 
+  // covers: seeds/C32
   test('await using cancels them, and waits for their clean-up', async () => {
     const log: string[] = [];
     {
@@ -457,6 +459,7 @@ test('a cancelled start leaves nothing open', async () => {
   expect((await errorOf(starting)).name).toBe('AbortError');
 });
 
+// covers: seeds/C3, seeds/C30
 test('1,000 connections at once, each with its own answer', { timeout: 30_000 }, async () => {
   await using server = await startServer(echo, { host: localhost });
   const opened = Array.from({ length: 1_000 }, async (_, i) => {

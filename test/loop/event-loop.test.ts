@@ -28,6 +28,7 @@ function later(ms: number): Promise<void> {
   return new Promise((resolve) => loop.callLater(ms, resolve));
 }
 
+// covers: asyncio/call-soon
 describe('callSoon', () => {
   test('is first in, first out, with arguments, and never at once', async () => {
     const seen: unknown[] = [];
@@ -285,6 +286,7 @@ describe('fairness', () => {
   });
 });
 
+// covers: asyncio/exception-handler
 describe('errors', () => {
   test('a throwing callback or timer is reported, and the rest of the batch runs', async () => {
     const seen: string[] = [];

@@ -17,6 +17,7 @@ function fresh(): Promise<typeof policy> {
   return import('../../lib/loop/policy.ts');
 }
 
+// covers: asyncio/policies, seeds/E9
 describe('policies', () => {
   test('pure is the default and makes loops of its own', async () => {
     const pure = policy.pure();
@@ -45,6 +46,7 @@ describe('policies', () => {
     expect(() => copy.getLoopPolicy()).toThrow(/UVIO_POLICY/);
   });
 
+  // covers: asyncio/set-event-loop
   test('the default loop is made once, and again when it was closed', async () => {
     const copy = await fresh();
     copy.setLoopPolicy(copy.pure());
@@ -58,6 +60,7 @@ describe('policies', () => {
 });
 
 describe('native', () => {
+  // covers: asyncio/libuv-version
   test('nativeInfo never throws', () => {
     const info = policy.nativeInfo();
     expect(typeof info.available).toBe('boolean');
@@ -65,6 +68,7 @@ describe('native', () => {
     else expect(info.reason).toMatch(/./);
   });
 
+  // covers: seeds/C25
   test('falls back once with a warning where the addon is missing, or throws', async () => {
     vi.doMock('../../lib/loop/native/backend.ts', () => ({
       nativeInfo: () => ({ available: false, reason: 'no prebuild', engines: [] }),

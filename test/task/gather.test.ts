@@ -365,6 +365,7 @@ describe('map', () => {
     expect(await collect(results)).toEqual([1, 4, 8]);
   });
 
+  // covers: seeds/C8
   runTest('has at most limit items in work, also of an endless source', async () => {
     let running = 0;
     let most = 0;
@@ -414,6 +415,7 @@ describe('map', () => {
   });
 });
 
+// covers: asyncio/ensure-future
 describe('ensureFuture', () => {
   runTest('returns a future as it is and makes tasks and futures of the rest', async () => {
     const future = new Future<void>();

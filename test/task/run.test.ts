@@ -12,6 +12,7 @@ import { failure, inRun, never } from './support.ts';
 
 const options = { handleSignals: false } as const;
 
+// covers: seeds/E13
 describe('run', () => {
   test("gives main's result", async () => {
     const policy = testPolicy();
@@ -198,6 +199,7 @@ describe('Runner', () => {
   });
 });
 
+// covers: asyncio/get-running-loop
 describe('getRunningLoop and getEventLoop', () => {
   test('getRunningLoop throws outside of a run', () => {
     expect(() => getRunningLoop()).toThrow(InvalidStateError);

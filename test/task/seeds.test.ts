@@ -31,17 +31,20 @@ async function talk(name: string, delayMs: number): Promise<void> {
 }
 
 describe('asyncio', () => {
+  // covers: seeds/E1
   virtualTest('E1: two tasks are gathered in the order of input', async () => {
     const tasks = [createTask(valueAfter, 2000, 'Hello'), createTask(valueAfter, 1000, 'World')];
     expect(await gather(tasks)).toEqual(['Hello', 'World']);
     expect(currentTime()).toBe(2000);
   });
 
+  // covers: seeds/E10, seeds/E16, seeds/E26
   virtualTest('E10, E16, E26: hello, a second, world', async () => {
     await talk('Hello', 1000);
     expect([lines.length, currentTime()]).toEqual([2, 1000]);
   });
 
+  // covers: seeds/E12, seeds/E18
   virtualTest('E12, E18: running calls are gathered', async () => {
     const results = await gather(
       valueAfter(1000, 'hello'),
@@ -51,6 +54,7 @@ describe('asyncio', () => {
     expect([results, currentTime()]).toEqual([['hello', 'world', '!'], 2000]);
   });
 
+  // covers: seeds/E17
   virtualTest('E17: one after the other takes the sum', async () => {
     await valueAfter(1000, 'hello');
     await valueAfter(2000, 'world');
@@ -58,6 +62,7 @@ describe('asyncio', () => {
   });
 
   for (const eagerStart of [false, true]) {
+    // covers: seeds/E19
     const title = `E19: a task and other work, eagerStart ${eagerStart}`;
     virtualTest(title, async () => {
       print('Creating');
@@ -73,6 +78,7 @@ describe('asyncio', () => {
     });
   }
 
+  // covers: seeds/E20
   virtualTest('E20: a task takes too long', async () => {
     try {
       await waitFor(() => sleep(5000), 2000);
@@ -83,6 +89,7 @@ describe('asyncio', () => {
     expect([lines, currentTime()]).toEqual([['Task took too long!'], 2000]);
   });
 
+  // covers: seeds/E22
   virtualTest('E22: a background worker prints each second until it is cancelled', async () => {
     const background = createTask(async () => {
       for (;;) {
@@ -95,6 +102,7 @@ describe('asyncio', () => {
     expect([lines.length, currentTime()]).toEqual([5, 4999]);
   });
 
+  // covers: seeds/E23
   virtualTest('E23: a cancelled task tells and passes it on', async () => {
     const task = createTask(async () => {
       try {
@@ -118,11 +126,13 @@ describe('asyncio', () => {
     expect(currentTime()).toBe(2000);
   });
 
+  // covers: seeds/E27
   virtualTest('E27: two running calls end in the order of their delays', async () => {
     await gather(talk('One', 2000), talk('Two', 1000));
     expect(lines).toEqual(['One starting', 'Two starting', 'Two completed', 'One completed']);
   });
 
+  // covers: seeds/E28
   virtualTest('E28: fetching and processing overlap', async () => {
     await gather(
       () => talk('fetch', 3000),
@@ -131,6 +141,7 @@ describe('asyncio', () => {
     expect(currentTime()).toBe(3000);
   });
 
+  // covers: seeds/E29
   virtualTest('E29: tasks that are awaited in turn run at the same time', async () => {
     const first = createTask(talk, 'A', 2000);
     const second = createTask(talk, 'B', 1000);
@@ -140,12 +151,14 @@ describe('asyncio', () => {
     expect(currentTime()).toBe(2000);
   });
 
+  // covers: seeds/E30
   virtualTest('E30: a future is set by hand', async () => {
     const future = new Future<number>();
     getRunningLoop().callLater(1000, () => future.setResult(42));
     expect(await future).toBe(42);
   });
 
+  // covers: seeds/E31
   virtualTest('E31: an error comes through await', async () => {
     const mayFail = async (): Promise<void> => {
       throw new RangeError('Something went wrong!');
@@ -156,6 +169,7 @@ describe('asyncio', () => {
 });
 
 describe('trio and curio', () => {
+  // covers: seeds/E5
   virtualTest('E5: a nursery waits for its three children', async () => {
     await openNursery((nursery) => {
       nursery.startSoon(talk, 'A', 2000);
@@ -167,11 +181,13 @@ describe('trio and curio', () => {
     expect(currentTime()).toBe(3000);
   });
 
+  // covers: seeds/E6
   virtualTest('E6: a call is moved on from after three seconds', async () => {
     const result = await moveOnAfter(3000, () => valueAfter(5000, 'Done'));
     expect([result, currentTime()]).toEqual([undefined, 3000]);
   });
 
+  // covers: seeds/C15
   virtualTest('E6: a group of tasks, too', async () => {
     await moveOnAfter(3000, () =>
       openNursery((nursery) => {
@@ -183,6 +199,7 @@ describe('trio and curio', () => {
     expect(currentTime()).toBe(3000);
   });
 
+  // covers: seeds/E7
   virtualTest('E7: two countdowns are spawned and joined', async () => {
     const countdown = async (name: string, n: number): Promise<void> => {
       for (let left = n; left > 0; left--) {

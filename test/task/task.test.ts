@@ -106,6 +106,7 @@ describe('Task', () => {
     expect(task.parent).toBeNull();
   });
 
+  // covers: seeds/C31, asyncio/current-task
   runTest('is in allTasks until it is done', async () => {
     const task = createTask(async () => {});
     expect(allTasks().has(task)).toBe(true);
