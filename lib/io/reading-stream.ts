@@ -18,7 +18,7 @@ import {
   type WaitOptions,
 } from '../base/errors.ts';
 import { checkBytes, checkInteger } from '../base/units.ts';
-import type { StreamHandle, StreamSink } from '../loop/backend.ts';
+import type { StreamHandle } from '../loop/backend.ts';
 import { cancelledPromise, takeCancellation } from '../task/waiter.ts';
 import { checkAttached } from './data.ts';
 import { LineLoop, Reader } from './iterators.ts';
@@ -52,7 +52,9 @@ import {
 /** Stands for the buffer of the many connections that have nothing to be read. Never written. */
 const emptyBuffer: ReadBuffer = new ReadBuffer();
 
-export abstract class ReadingStream extends Stream implements ByteReader, StreamSink {
+// Also a StreamSink, which is not said here: its members are internal, so declarations would not
+// hold. The assignments to `handle.sink` check it.
+export abstract class ReadingStream extends Stream implements ByteReader {
   #buffer: ReadBuffer;
   /** Made by the first read that has to wait, or the first loop over chunks. */
   #reader: Reader | null;

@@ -18,6 +18,7 @@ import { checkSignalName } from './child.ts';
 
 /** Who wants a signal. Must not throw. */
 export interface SignalTarget {
+  /** @internal */
   onSignal(signal: NodeJS.Signals): void;
 }
 

@@ -14,7 +14,7 @@ import { moveOnAfter } from '../../lib/task/scope.ts';
 import { createTask } from '../../lib/task/task.ts';
 import { Waiter } from '../../lib/task/waiter.ts';
 import { checkLeaks } from '../support/leaks.ts';
-import { busyTest, inRun, never, runTest } from './support.ts';
+import { inRun, never, realTimeTest, runTest } from './support.ts';
 
 /** Ends by its deadline, or never if the loop does not get its turn. */
 async function forAWhile(body: () => Promise<unknown>): Promise<void> {
@@ -26,7 +26,7 @@ async function forever(step: () => unknown): Promise<never> {
 }
 
 describe('a deadline comes in spite of', () => {
-  busyTest('two tasks that play ping-pong', () =>
+  realTimeTest('two tasks that play ping-pong', () =>
     forAWhile(() =>
       taskGroup((group) => {
         const [there, back] = [new Queue<number>(), new Queue<number>()];
@@ -39,7 +39,7 @@ describe('a deadline comes in spite of', () => {
     ),
   );
 
-  busyTest('waits that are only ended by calls that do not wait', () =>
+  realTimeTest('waits that are only ended by calls that do not wait', () =>
     forAWhile(() =>
       taskGroup((group) => {
         const [there, back] = [new Queue<number>(), new Queue<number>()];
@@ -52,7 +52,7 @@ describe('a deadline comes in spite of', () => {
     ),
   );
 
-  busyTest('two tasks that hand a lock to each other', () =>
+  realTimeTest('two tasks that hand a lock to each other', () =>
     forAWhile(() =>
       taskGroup((group) => {
         const lock = new Lock();
@@ -63,7 +63,7 @@ describe('a deadline comes in spite of', () => {
     ),
   );
 
-  busyTest('two tasks that set futures for each other', () =>
+  realTimeTest('two tasks that set futures for each other', () =>
     forAWhile(() =>
       taskGroup((group) => {
         let [there, back] = [new Future<void>(), new Future<void>()];
@@ -87,14 +87,14 @@ describe('a deadline comes in spite of', () => {
     ),
   );
 
-  busyTest('one task that acquires and releases a semaphore', () =>
+  realTimeTest('one task that acquires and releases a semaphore', () =>
     forAWhile(async () => {
       const semaphore = new Semaphore(1);
       await forever(() => semaphore.with(() => {}));
     }),
   );
 
-  busyTest('one task that puts and gets', () =>
+  realTimeTest('one task that puts and gets', () =>
     forAWhile(async () => {
       const queue = new Queue<number>();
       await forever(async () => {
@@ -104,7 +104,7 @@ describe('a deadline comes in spite of', () => {
     }),
   );
 
-  busyTest('a rendezvous, again and again', () =>
+  realTimeTest('a rendezvous, again and again', () =>
     forAWhile(() =>
       taskGroup((group) => {
         const [send, receive] = openMemoryChannel<number>(0);
@@ -114,7 +114,7 @@ describe('a deadline comes in spite of', () => {
     ),
   );
 
-  busyTest('a loop that catches the end of its queue', () =>
+  realTimeTest('a loop that catches the end of its queue', () =>
     forAWhile(async () => {
       const queue = new Queue<number>();
       queue.shutdown();
@@ -128,7 +128,7 @@ describe('a deadline comes in spite of', () => {
     }),
   );
 
-  busyTest('a join that never has to wait', () =>
+  realTimeTest('a join that never has to wait', () =>
     forAWhile(() => {
       const queue = new Queue<number>();
       return forever(() => queue.join());

@@ -12,7 +12,7 @@ import { openNursery, type TaskGroup, type TaskStatus } from '../../lib/task/gro
 import { CancelScope, moveOnAfter, shielded, timeout } from '../../lib/task/scope.ts';
 import { checkpoint, currentTime, sleep, sleepForever } from '../../lib/task/sleep.ts';
 import { createTask, currentTask, type Task } from '../../lib/task/task.ts';
-import { failure, never, runTest, virtualTest } from './support.ts';
+import { failure, never, realTimeTest, runTest, virtualTest } from './support.ts';
 
 class Crash extends Error {}
 
@@ -480,7 +480,7 @@ describe('a guest of Node, as in guest mode', () => {
     expect(log).toEqual(['setTimeout', 'task']);
   });
 
-  runTest('a callback of Node may cancel a scope', async () => {
+  realTimeTest('a callback of Node may cancel a scope', async () => {
     const scope = new CancelScope();
     setTimeout(() => scope.cancel(), 1);
     await scope.run(() => sleep(never));

@@ -25,8 +25,8 @@ export function runTest(title: string, main: () => unknown): void {
   test(title, () => inRun(main) as Promise<void>);
 }
 
-/** One in which something is always ready, so that virtual time would never move. */
-export function busyTest(title: string, main: () => unknown): void {
+/** One for clocks that go by themselves; on the simulated one time stands or jumps. */
+export function realTimeTest(title: string, main: () => unknown): void {
   test.skipIf(inMemory)(title, () => inRun(main) as Promise<void>);
 }
 
