@@ -1,7 +1,9 @@
 /**
  * Many sources, one list of results.
  */
+import { AsyncResource } from 'node:async_hooks';
 import type { CancelledError } from '../base/errors.ts';
+import { withoutDestroy } from './frame.ts';
 import { type Future, type FutureObserver, RESOLVED } from './future.ts';
 import { ensureFuture, type Source, type SourceResult } from './sources.ts';
 import { Waiter } from './waiter.ts';
@@ -40,6 +42,8 @@ class Gathering extends Waiter<unknown[]> {
   #stopped = false;
   #passedOn: CancelledError | null = null;
   #failure: { error: unknown } | null = null;
+  /** The caller's context, where sources begin later: not in that of the one that ended. */
+  #context: AsyncResource | null = null;
 
   constructor(sources: readonly Source[], returnExceptions: boolean) {
     super('gather');
@@ -52,6 +56,9 @@ class Gathering extends Waiter<unknown[]> {
   /** Begins up to `count` sources, then waits. */
   go(count: number): Promise<unknown[]> {
     for (let i = Math.min(count, this.#sources.length); i > 0; i--) this.#startNext();
+    if (this.#next < this.#sources.length) {
+      this.#context = new AsyncResource('UVIO', withoutDestroy);
+    }
     // What was done before needs no wait, and beats a cancellation.
     if (this.#failure !== null) return Promise.reject(this.#failure.error);
     if (this.#left === 0) return Promise.resolve(this.#results);
@@ -64,7 +71,7 @@ class Gathering extends Waiter<unknown[]> {
     if (future.status === RESOLVED) this.#results[index] = future.outcome;
     else if (this.#returnExceptions) this.#results[index] = future.outcome;
     else this.#fail(future.outcome);
-    if (!this.#stopped) this.#startNext();
+    if (!this.#stopped) this.#context?.runInAsyncScope(this.#startNext, this);
     this.#checkEnd();
   }
 

@@ -6,6 +6,7 @@
  */
 import { type Awaitable, type CancelledError, InvalidStateError } from '../base/errors.ts';
 import { checkMs, noteSeconds } from '../base/units.ts';
+import { offAbort, onAbort } from './abort.ts';
 import { cancelError, edgeShielded, openNode, originOf } from './cancellation.ts';
 import { checkBody, runInNode } from './enter.ts';
 import { currentFrame, currentLoop } from './frame.ts';
@@ -161,14 +162,14 @@ export class CancelScope implements NodeOwner {
     if (this.#early !== null) this.cancelBecause(this.#early.message, this.#early.reason);
     else if (signal?.aborted) this.#onAbort();
     else if (this.#deadlineMs !== Infinity) this.#arm();
-    if (!this.cancelCalled) signal?.addEventListener('abort', this.#onAbort, { once: true });
+    if (!this.cancelCalled && signal !== undefined) onAbort(signal, this.#onAbort);
     return node;
   }
 
   /** @internal */
   leave(): void {
     this.#disarm();
-    this.#abortSignal?.removeEventListener('abort', this.#onAbort);
+    if (this.#abortSignal !== undefined) offAbort(this.#abortSignal, this.#onAbort);
     this.#node?.leave();
   }
 

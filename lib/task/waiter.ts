@@ -5,6 +5,7 @@
  * promise. Never: a Promise subclass, an async wrapper, a closure per wait.
  */
 import type { CancelledError, WaitOptions } from '../base/errors.ts';
+import { offAbort, onAbort } from './abort.ts';
 import { cancelledPromise, openNode, refusal } from './cancellation.ts';
 import { noteRejected } from './debug.ts';
 import { type Frame, frameStorage } from './frame.ts';
@@ -39,16 +40,16 @@ class Rejection {
 /** Ends the wait when the signal aborts. Few waits have a signal, so it is no field of theirs. */
 function listen(waiter: Waiter<unknown>, signal: AbortSignal): void {
   const resolve = waiter.resolve as Resolve;
-  const onAbort = (): void => {
+  const end = (): void => {
     waiter.onCancel();
     waiter.fail(signal.reason);
   };
   // However the wait ends, it ends through `resolve`.
   waiter.resolve = (value): void => {
-    signal.removeEventListener('abort', onAbort);
+    offAbort(signal, end);
     resolve(value);
   };
-  signal.addEventListener('abort', onAbort, { once: true });
+  onAbort(signal, end);
 }
 
 /** Reusable, and embeddable by inheritance: a lock's waiter adds its place in the queue. */

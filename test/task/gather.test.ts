@@ -9,6 +9,7 @@ import {
   shield,
   wait,
 } from '../../lib/task/combinators.ts';
+import { ContextVar } from '../../lib/task/context.ts';
 import { Future } from '../../lib/task/future.ts';
 import { getRunningLoop } from '../../lib/task/run.ts';
 import { CancelScope } from '../../lib/task/scope.ts';
@@ -141,6 +142,20 @@ describe('gather', () => {
     const sources = [0, 1, 2, 3, 4, 5, 6].map((i) => () => work(i));
     expect(await gather(sources, { limit: 3 })).toEqual([0, 1, 2, 3, 4, 5, 6]);
     expect(most).toBe(3);
+  });
+
+  runTest('with a limit begins all in the context of its caller', async () => {
+    const name = new ContextVar('name', { defaultValue: 'none' });
+    const main = currentTask();
+    const work = (i: number) => async (): Promise<unknown[]> => {
+      const seen = [name.get(), currentTask()?.parent === main];
+      name.set(`set by ${i}`);
+      await checkpoint();
+      return seen;
+    };
+    name.set('of the caller');
+    const seen = await gather([work(0), work(1), work(2)], { limit: 1 });
+    expect(seen).toEqual(new Array(3).fill(['of the caller', true]));
   });
 
   runTest('with a limit begins no more after an error', async () => {
