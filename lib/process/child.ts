@@ -60,6 +60,7 @@ export class Child {
     ];
     this.#list = childrenOf(loop);
     this.#list.children.add(this);
+    loop.outsideWork += 1;
     node.once('exit', (code, signal) => this.#exited(code, signal));
   }
 
@@ -139,6 +140,7 @@ export class Child {
   #exited(code: number | null, signal: NodeJS.Signals | null): void {
     const returnCode = code ?? -constants.signals[signal as NodeJS.Signals];
     this.returnCode = returnCode;
+    this.loop.outsideWork -= 1;
     this.exitSignal = signal;
     if (this.#killTimer !== -1) this.loop.cancelTimer(this.#killTimer);
     this.#killTimer = -1;

@@ -6,6 +6,7 @@
  */
 import type { CancelledError, WaitOptions } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
+import { offAbort, onAbort } from '../task/abort.ts';
 import { currentLoop } from '../task/frame.ts';
 import { Waiter } from '../task/waiter.ts';
 import type { Lane } from './lane.ts';
@@ -30,6 +31,8 @@ export class Job extends Waiter<unknown> {
   #stopped: { readonly reason: unknown } | null = null;
   #signal: AbortSignal | null = null;
   #reply: Reply | null = null;
+  /** 1 while it counts as work that virtual time waits for. */
+  #outside = 0;
 
   constructor(owner: JobOwner, call: Call, transfer: readonly ArrayBuffer[]) {
     super('thread');
@@ -43,12 +46,16 @@ export class Job extends Waiter<unknown> {
   wait(options: WaitOptions | undefined): Promise<unknown> {
     const promise = this.start();
     const signal = options?.signal;
-    if (!this.active || signal === undefined) return promise;
-    if (signal.aborted) {
+    if (!this.active) return promise;
+    if (signal?.aborted) {
       this.fail(signal.reason);
-    } else {
+      return promise;
+    }
+    this.#outside = 1;
+    this.loop.outsideWork += 1;
+    if (signal !== undefined) {
       this.#signal = signal;
-      signal.addEventListener('abort', this.#onAbort, { once: true });
+      onAbort(signal, this.#onAbort);
     }
     return promise;
   }
@@ -68,7 +75,7 @@ export class Job extends Waiter<unknown> {
     const reply = this.#reply as Reply;
     if (!reply.ok) this.endWith(revive(reply.thrown));
     else if (this.#stopped !== null) this.endWith(this.#stopped.reason);
-    else this.#leaveSignal().wake(reply.value);
+    else this.#leave().wake(reply.value);
   }
 
   /** The lane is gone without an answer. */
@@ -78,7 +85,7 @@ export class Job extends Waiter<unknown> {
   }
 
   endWith(error: unknown): void {
-    this.#leaveSignal().fail(error);
+    this.#leave().fail(error);
   }
 
   #stop(reason: unknown): void {
@@ -94,9 +101,11 @@ export class Job extends Waiter<unknown> {
 
   readonly #onAbort = (): void => this.#stop(this.#signal?.reason);
 
-  #leaveSignal(): this {
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+  #leave(): this {
+    if (this.#signal !== null) offAbort(this.#signal, this.#onAbort);
     this.#signal = null;
+    this.loop.outsideWork -= this.#outside;
+    this.#outside = 0;
     return this;
   }
 }
