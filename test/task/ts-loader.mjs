@@ -5,6 +5,13 @@ import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import ts from 'typescript';
 
+const index = new URL('../../lib/index.ts', import.meta.url).href;
+
+/** Examples import the package by its name. */
+export function resolve(specifier, context, next) {
+  return specifier === 'uvio' ? { url: index, shortCircuit: true } : next(specifier, context);
+}
+
 export function load(url, context, next) {
   if (!url.endsWith('.ts')) return next(url, context);
   const text = readFileSync(fileURLToPath(url), 'utf8');
