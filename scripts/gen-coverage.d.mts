@@ -5,12 +5,16 @@ export interface Feature {
   readonly area: string;
 }
 
-export interface Shown {
+export interface Claim {
   readonly file: string;
-  readonly title: string;
+  readonly line: number;
+  readonly ids: readonly string[];
+  /** Null when neither a test nor an export stands below the comment. */
+  readonly title: string | null;
 }
 
-export const coveredAreas: readonly string[];
-export function features(): Feature[];
-export function findCoverage(): Map<string, Shown[]>;
-export function coveragePage(): string;
+export const pending: readonly string[];
+export function readFeatures(): Feature[];
+export function claimsOf(file: string, text: string): Claim[];
+export function readClaims(): Claim[];
+export function coveragePage(features: readonly Feature[], claims: readonly Claim[]): string;

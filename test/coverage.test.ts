@@ -1,29 +1,65 @@
-/** The page that says which test shows which feature is true, and no feature has lost its test. */
-import { readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
-import { coveragePage, coveredAreas, features, findCoverage } from '../scripts/gen-coverage.mjs';
+/** The table of features and the tests that show them: docs/reference/coverage.md. */
+import { describe, expect, test } from 'vitest';
+import {
+  claimsOf,
+  coveragePage,
+  pending,
+  readClaims,
+  readFeatures,
+} from '../scripts/gen-coverage.mjs';
+import { text } from './support/source-tree.ts';
 
-/** Rows of a covered area that no single test can show yet; this list only shrinks. */
-const pending: readonly string[] = [
-  // Shown by bench/results and the plots.
-  'seeds/C22',
-  // Wants a chapter of its own.
-  'seeds/C51',
-];
+const features = readFeatures();
+const claims = readClaims();
+const known = new Set(features.map(({ id }) => id));
+const covered = new Set(claims.flatMap(({ ids }) => ids));
 
-test('every comment `// covers:` names a row', () => {
-  const known = new Set(features().map(({ id }) => id));
-  expect([...findCoverage().keys()].filter((id) => !known.has(id))).toEqual([]);
+describe('coverage', () => {
+  test('docs/reference/coverage.md is what scripts/gen-coverage.mjs makes', () => {
+    expect(text('docs/reference/coverage.md')).toBe(coveragePage(features, claims));
+  });
+
+  test('every comment names rows that exist, and stands above a test or an export', () => {
+    const wrong = claims.flatMap(({ file, line, ids, title }) => [
+      ...ids.filter((id) => !known.has(id)).map((id) => `${file}:${line} unknown row ${id}`),
+      ...(title === null ? [`${file}:${line} above neither a test nor an export`] : []),
+    ]);
+    expect(wrong).toEqual([]);
+  });
+
+  test('every row of the core has a test, or waits in the list of pending ones', () => {
+    const missing = features
+      .filter(({ area, id }) => area === 'core' && !covered.has(id) && !pending.includes(id))
+      .map(({ id }) => id);
+    expect(missing).toEqual([]);
+  });
+
+  test('the list of pending rows names rows of the core without a test, each once', () => {
+    const core = new Set(features.filter(({ area }) => area === 'core').map(({ id }) => id));
+    expect(pending.filter((id) => !core.has(id))).toEqual([]);
+    // One that has a test now is to be taken out.
+    expect(pending.filter((id) => covered.has(id))).toEqual([]);
+    expect(new Set(pending).size).toBe(pending.length);
+  });
 });
 
-test('every row of a covered area has a test', () => {
-  const found = findCoverage();
-  const wanted = features().filter(({ area }) => coveredAreas.includes(area));
-  const bare = wanted.map(({ id }) => id).filter((id) => !found.has(id));
-  expect(bare).toEqual(pending);
-});
+describe('claimsOf', () => {
+  const claim = (below: string): unknown => {
+    const [found] = claimsOf('a.test.ts', `// covers: asyncio/run, trio/run\n${below}`);
+    return found && [found.ids, found.title];
+  };
+  const ids = ['asyncio/run', 'trio/run'];
 
-test('docs/reference/coverage.md is what scripts/gen-coverage.mjs makes', () => {
-  const page = readFileSync(new URL('../docs/reference/coverage.md', import.meta.url), 'utf8');
-  expect(page).toBe(coveragePage());
+  test('reads the title of what stands below', () => {
+    expect(claim("describe('a chapter', () => {")).toEqual([ids, 'a chapter']);
+    expect(claim("  virtualTest('it\\'s so', async () => {")).toEqual([ids, "it's so"]);
+    expect(claim('  test(\n    "on a line of its own",\n')).toEqual([ids, 'on a line of its own']);
+    expect(claim("test.each([1, 2])('n %i', () => {")).toEqual([ids, 'n %i']);
+    expect(claim('export async function main(): Promise<void> {')).toEqual([ids, 'main']);
+    expect(claim('// why\ntest(`one of many`, () => {')).toEqual([ids, 'one of many']);
+  });
+
+  test('tells when nothing does', () => {
+    expect(claim('const x = 1;')).toEqual([ids, null]);
+  });
 });

@@ -127,7 +127,8 @@ const examples: readonly Example[] = [
     title: 'E25',
     ...e25,
     lines: [
-      "Reported: Task 'careless' ended while waits that it began go on (sleep): is an await missing?",
+      "Reported: Task 'careless' has ended, but a call of its that was not awaited " +
+        'still waits for sleep',
       ...['fetched', 'fetched', 'Data'],
     ],
     seconds: 1,
