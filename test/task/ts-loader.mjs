@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { register } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
-import ts from 'typescript';
 
 const index = new URL('../../lib/index.ts', import.meta.url).href;
 
@@ -12,8 +11,10 @@ export function resolve(specifier, context, next) {
   return specifier === 'uvio' ? { url: index, shortCircuit: true } : next(specifier, context);
 }
 
-export function load(url, context, next) {
+export async function load(url, context, next) {
   if (!url.endsWith('.ts')) return next(url, context);
+  // Only in the thread of the hooks: the program's own heap is measured by some tests.
+  const { default: ts } = await import('typescript');
   const text = readFileSync(fileURLToPath(url), 'utf8');
   const compilerOptions = { module: 'esnext', target: 'es2023' };
   const source = ts.transpileModule(text, { compilerOptions }).outputText;
