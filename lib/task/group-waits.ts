@@ -2,7 +2,7 @@
  * The two waits of task groups that a cancellation does not end but passes on.
  */
 import { type CancelledError, InvalidStateError } from '../base/errors.ts';
-import { FAILED, type Future, PENDING } from './future.ts';
+import { CANCELLED, FAILED, type Future, PENDING } from './future.ts';
 import type { TaskGroup } from './group.ts';
 import type { Task, TaskOwner } from './task.ts';
 import { Waiter } from './waiter.ts';
@@ -46,14 +46,20 @@ export class Starting<T> implements TaskOwner {
 
   onFutureDone(future: Future<unknown>): void {
     const task = future as Task;
-    const failure = task.status === FAILED ? { error: task.outcome } : null;
     if (this.#started) {
-      this.#taskDone(task, failure);
+      this.#taskDone(task, task.status === FAILED ? { error: task.outcome } : null);
       return;
     }
-    const none = new InvalidStateError(`${task.describe()} ended without calling started()`);
-    this.waiter.fail(this.waiter.passedOn ?? failure?.error ?? task.outcome ?? none);
+    this.waiter.fail(this.#reasonOf(task));
     this.#taskDone(task, null);
+  }
+
+  /** Why there is nothing that it started with. An error of clean-up goes before a cancellation. */
+  #reasonOf(task: Task): unknown {
+    if (task.status === FAILED) return task.outcome;
+    if (this.waiter.passedOn !== null) return this.waiter.passedOn;
+    if (task.status === CANCELLED) return task.outcome;
+    return new InvalidStateError(`${task.describe()} ended without calling started()`);
   }
 
   #onStarted(value: T): void {

@@ -379,9 +379,11 @@ describe('nursery.start, as in trio', () => {
 
   virtualTest('whose task ends by itself without started() says so', async () => {
     await openNursery(async (nursery) => {
-      const error = await failure(nursery.start(async () => {}));
-      expect(error).toBeInstanceOf(InvalidStateError);
-      expect(error.message).toContain('started()');
+      for (const result of [undefined, 'a value']) {
+        const error = await failure(nursery.start(async () => result));
+        expect(error).toBeInstanceOf(InvalidStateError);
+        expect(error.message).toContain('started()');
+      }
     });
   });
 
