@@ -1,7 +1,7 @@
 /** Behaviour of anyio's tests of task groups and scopes on asyncio, written anew: level
  * cancellation beside the edge kind. group.test.ts and the files after trio have the rest. */
 import { describe, expect } from 'vitest';
-import { CancelledError, type ExceptionGroup, TimeoutError } from '../../lib/base/errors.ts';
+import { CancelledError, type ExceptionGroup } from '../../lib/base/errors.ts';
 import { gather } from '../../lib/task/combinators.ts';
 import { Future } from '../../lib/task/future.ts';
 import { type TaskGroup, type TaskStatus, taskGroup } from '../../lib/task/group.ts';
