@@ -190,10 +190,7 @@ export class EventLoop implements BackendHost, TimerOwner {
   callSoon<A extends unknown[]>(callback: (...args: A) => void, ...args: A): Handle {
     checkCallback(callback);
     this.#checkOpen();
-    const handle = new SoonHandle(bindCallback(callback, args));
-    this.#ready.push(handle);
-    if (!this.#awake) this.#wake();
-    return handle;
+    return this.#addHandle(bindCallback(callback, args));
   }
 
   /**
@@ -242,7 +239,11 @@ export class EventLoop implements BackendHost, TimerOwner {
   callInContext(context: { run(fn: () => void): unknown }, callback: () => void): Handle {
     checkCallback(callback);
     this.#checkOpen();
-    const handle = new SoonHandle(() => void context.run(callback));
+    return this.#addHandle(() => void context.run(callback));
+  }
+
+  #addHandle(work: Callback): Handle {
+    const handle = new SoonHandle(work);
     this.#ready.push(handle);
     if (!this.#awake) this.#wake();
     return handle;

@@ -9,6 +9,7 @@ import type { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { InvalidStateError, type WaitOptions } from '../base/errors.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
+import { refusedNow } from '../sync/entry.ts';
 import { cancelledPromise, checkSignal, takeCancellation, Waiter } from '../task/waiter.ts';
 import type { SpawnPlan } from './options.ts';
 import { PipeHandle } from './pipe-handle.ts';
@@ -67,10 +68,7 @@ export class Child {
   /** The code or minus the signal. Cancelling the wait leaves the process alone. */
   wait(options?: WaitOptions): Promise<number> {
     if (this.returnCode !== null) {
-      const cancelled = takeCancellation();
-      if (cancelled !== null) return cancelledPromise(cancelled);
-      if (options?.signal?.aborted) return Promise.reject(options.signal.reason);
-      return Promise.resolve(this.returnCode);
+      return refusedNow(options) ?? Promise.resolve(this.returnCode);
     }
     const waiter = new ExitWaiter(this.#waiters);
     const promise = waiter.start(options);

@@ -16,7 +16,8 @@ import {
 import { checkInteger } from '../base/units.ts';
 import { currentFrame } from '../task/frame.ts';
 import { paceOf } from '../task/pace.ts';
-import { Exchange, Giver, refused, Steps, Taker } from './exchange.ts';
+import { refused } from './entry.ts';
+import { Exchange, Giver, Steps, Taker } from './exchange.ts';
 
 export interface ChannelStatistics {
   /** Items that were sent and not yet received. */

@@ -6,10 +6,10 @@
  */
 import type { Awaitable, WaitOptions } from '../base/errors.ts';
 import { checkBody } from '../task/enter.ts';
-import { currentFrame } from '../task/frame.ts';
+import { currentFrame, type Frame } from '../task/frame.ts';
 import { paceOf } from '../task/pace.ts';
 import { currentTask, type Task } from '../task/task.ts';
-import { cancelledPromise, takeCancellation } from '../task/waiter.ts';
+import { cancelledPromise, takeCancellationIn } from '../task/waiter.ts';
 
 /** All code outside of tasks: nothing tells one piece of it from another. */
 export const noTask: unique symbol = Symbol('no task');
@@ -20,12 +20,23 @@ export function currentOwner(): Owner {
   return currentTask() ?? noTask;
 }
 
-/** As every wait, one that would not wait is refused in a cancelled scope or task. Else null. */
-export function refusedNow(options: WaitOptions | undefined): Promise<never> | null {
-  const error = takeCancellation();
+/**
+ * What an operation that could complete at once ends with instead: the current task or a scope
+ * around is cancelled, or the signal has aborted. Null: it may go on.
+ */
+export function refused(
+  frame: Frame | undefined,
+  options: WaitOptions | undefined,
+): Promise<never> | null {
+  const error = takeCancellationIn(frame);
   if (error !== null) return cancelledPromise(error);
   const signal = options?.signal;
-  return signal?.aborted ? Promise.reject(signal.reason) : null;
+  return signal?.aborted ? paceOf(frame).rejected(signal.reason) : null;
+}
+
+/** The same for those who have not read the frame. */
+export function refusedNow(options: WaitOptions | undefined): Promise<never> | null {
+  return refused(currentFrame(), options);
 }
 
 /** For an operation that completes at once: a loop of them lets others run now and then. */

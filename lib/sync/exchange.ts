@@ -13,7 +13,6 @@
 import type { WaitOptions } from '../base/errors.ts';
 import type { Frame } from '../task/frame.ts';
 import { paceOf, wakeInPace } from '../task/pace.ts';
-import { cancelledPromise, takeCancellationIn } from '../task/waiter.ts';
 import { ListedWaiter, WaiterList } from './waiter-list.ts';
 
 /** Where the items are; `shift` says which one is next. */
@@ -145,20 +144,6 @@ export class Exchange<T> {
       wakeInPace(giver, undefined);
     }
   }
-}
-
-/**
- * What an operation that could complete at once ends with instead: the current task or a scope
- * around is cancelled, or the signal has aborted. Null: it may go on.
- */
-export function refused(
-  frame: Frame | undefined,
-  options: WaitOptions | undefined,
-): Promise<never> | null {
-  const error = takeCancellationIn(frame);
-  if (error !== null) return cancelledPromise(error);
-  const signal = options?.signal;
-  return signal?.aborted ? paceOf(frame).rejected(signal.reason) : null;
 }
 
 /** What `for await` over a queue or a channel asks. Written by hand: a generator costs more. */

@@ -9,7 +9,8 @@ import { QueueEmpty, QueueFull, QueueShutDown, type WaitOptions } from '../base/
 import { checkInteger } from '../base/units.ts';
 import { currentFrame } from '../task/frame.ts';
 import { paceOf, wakeInPace } from '../task/pace.ts';
-import { Exchange, Giver, refused, Steps, type Store, Taker } from './exchange.ts';
+import { refused } from './entry.ts';
+import { Exchange, Giver, Steps, type Store, Taker } from './exchange.ts';
 import { ListedWaiter, WaiterList } from './waiter-list.ts';
 
 function checkMaxSize(maxSize: unknown): number {
