@@ -11,8 +11,9 @@
  *
  * Rules (numbered; tests name them):
  *  1. Requests of one connection are handled one after the other: `onRequest` for the next one
- *     comes when the response of the one before was given completely (`respond`, `endResponse`).
- *     At most `maxPipelined` parsed heads wait; then the wire stops reading.
+ *     comes when the response of the one before was given completely (`respond`, `endResponse`)
+ *     and at most 64 KiB of it wait to be written. At most `maxPipelined` parsed heads wait; then
+ *     the wire stops reading (a wire may finish the read it is in).
  *  2. `onRequest` and all calls of an `ExchangeSink` come inside `host.context`.
  *  3. An `ExchangeSink` is never called from inside a call that was made to the exchange.
  *  4. After `onAborted` no call of the sink comes; calls to the exchange are then without effect.
@@ -33,8 +34,8 @@
  *     declared. Another expectation: 417.
  *  9. Bad input is answered by the wire itself once earlier responses are out, and closes the
  *     connection: 400 for framing and syntax, 431 above a limit of the head, 408 for a late head,
- *     501 for a transfer coding that is not `chunked` and for CONNECT, 505 for a version that is
- *     not 1.0 or 1.1. A message whose head was delivered already gets `onBodyError` instead, with
+ *     501 for CONNECT, 505 for a version that is not 1.0 or 1.1. A transfer coding that is not
+ *     exactly `chunked` is bad framing: 400. A message whose head was delivered already gets `onBodyError` instead, with
  *     the same status.
  */
 import type { Buffer } from 'node:buffer';
@@ -117,6 +118,11 @@ export interface ExchangeSink {
   onBodyError(status: number, reason: string): void;
   /** Asked for with `notifyDrain`. */
   onDrain(): void;
+  /**
+   * The client ended its side after a complete request: it has probably gone, but the response is
+   * still sent. At most once, not after the response is complete.
+   */
+  onClientEnd(): void;
   /** Client or connection are gone, before the response was complete. Last call. */
   onAborted(error: Error | undefined): void;
 }
