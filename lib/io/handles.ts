@@ -9,3 +9,4 @@ export type {
   StreamSink,
 } from '../loop/backend.ts';
 export type { EventLoop } from '../loop/event-loop.ts';
+export type { LoopPolicy } from '../loop/policy.ts';
