@@ -46,7 +46,7 @@ export class Call implements ExchangeSink, TaskOwner {
   readonly path: string;
   readonly request: ServerRequest;
   app: Application;
-  maxBodyBytes = Infinity;
+  maxBodyBytes: number = Infinity;
   task: Task | null = null;
   /** Of the response; 0 before. */
   status = 0;

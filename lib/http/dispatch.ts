@@ -116,7 +116,9 @@ class ApplicationDispatcher implements Dispatcher {
 
   #noRoute(call: Call): Answer {
     const path = `${call.path}/`;
-    const fallback = this.#fallbacks.find(({ prefix }) => path.startsWith(prefix)) as Fallback;
+    const { length } = this.#fallbacks;
+    const fallback = (this.#fallbacks.find(({ prefix }) => path.startsWith(prefix)) ??
+      this.#fallbacks[length - 1]) as Fallback;
     call.app = fallback.app;
     call.maxBodyBytes = fallback.app.maxBodyBytes ?? defaultMaxBodyBytes;
     return fallback.chain(call.request);

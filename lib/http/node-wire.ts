@@ -41,14 +41,15 @@ interface ServedSocket extends Duplex {
 
 /** Node asks `upgrade` whether a request leaves HTTP: only a WebSocket's handshake does. */
 class WireMessage extends IncomingMessage {
-  #upgrade: boolean | null = null;
+  // Not private: Node's constructor sets `upgrade` before this class has fields.
+  declare asksUpgrade: boolean | null;
 
   get upgrade(): boolean | null {
-    return this.#upgrade === true ? asksForWebSocket(this) : this.#upgrade;
+    return this.asksUpgrade === true ? asksForWebSocket(this) : this.asksUpgrade;
   }
 
   set upgrade(value: boolean | null) {
-    this.#upgrade = value;
+    this.asksUpgrade = value;
   }
 }
 
@@ -389,7 +390,7 @@ function connectionOf(socket: unknown): NodeConnection {
   return (socket as ServedSocket)[connectionKey] as NodeConnection;
 }
 
-function onClientError(error: Error & { code?: string }, socket: Duplex): void {
+function onClientError(error: Error & { code?: string; reason?: string }, socket: Duplex): void {
   const connection = (socket as ServedSocket)[connectionKey];
   const { code = '' } = error;
   if (connection === undefined || !code.startsWith('HPE_')) {
@@ -397,8 +398,9 @@ function onClientError(error: Error & { code?: string }, socket: Duplex): void {
     return;
   }
   if (code === 'HPE_HEADER_OVERFLOW') connection.refuse(431, 'Header fields too large');
-  else if (code === 'HPE_INVALID_VERSION') connection.refuse(505, 'HTTP version not supported');
-  else connection.refuse(400, 'Bad request');
+  else if (error.reason === 'Invalid HTTP version') {
+    connection.refuse(505, 'HTTP version not supported');
+  } else connection.refuse(400, 'Bad request');
 }
 
 function listen(server: Server): void {

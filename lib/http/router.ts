@@ -75,7 +75,8 @@ class MethodRouter {
   find(path: string): Found | null {
     const fixed = this.#fixed.get(path);
     if (fixed !== undefined) return fixed;
-    const found = this.#tree.find('GET', path);
+    // '*' of OPTIONS is no path.
+    const found = path.startsWith('/') ? this.#tree.find('GET', path) : null;
     if (found === null) return null;
     const route = found.store as Route;
     const params = found.params as Record<string, string>;
