@@ -19,6 +19,7 @@ import { Application, type FetchHandler } from './application.ts';
 import { Call, type CallSettings, type Dispatcher } from './call.ts';
 import { dispatcherOf, fetchDispatcher } from './dispatch.ts';
 import { bindListeners } from './listen.ts';
+import { nativeWire } from './native-wire.ts';
 import { nodeWire } from './node-wire.ts';
 import {
   type AccessRecord,
@@ -176,7 +177,8 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   }
 
   #wireOf(plan: ServePlan): OpenWire {
-    return nodeWire(this, plan.tls);
+    const native = plan.tls === undefined ? nativeWire(this) : null;
+    return native ?? nodeWire(this, plan.tls);
   }
 
   // ---- of the wire ----
