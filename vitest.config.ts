@@ -6,6 +6,7 @@ const plainTests = [
   'test/*.test.ts',
   'test/*/simulated*.test.ts',
   'test/base/**/*.test.ts',
+  'test/docs/{library-guide,results,simulated-guide}.test.ts',
   'test/package/**/*.test.ts',
   'test/scripts/**/*.test.ts',
 ];
