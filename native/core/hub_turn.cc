@@ -27,7 +27,13 @@ void Hub::OnReady(Endpoint* endpoint, uint8_t interest, bool failed) {
     Raise(endpoint, kRecConnect);
     return;
   }
-  if ((interest & kInterestOut) && !endpoint->queue.empty()) DrainQueue(endpoint);
+  if ((interest & kInterestOut) && !endpoint->sent()) {
+    if (endpoint->kind == Kind::kDatagram) {
+      DrainDatagrams(endpoint);
+    } else {
+      DrainQueue(endpoint);
+    }
+  }
   if (endpoint->state != State::kOpen) return;
   const bool reads = endpoint->Has(kFlagReading) && !endpoint->Has(kFlagEof);
   if (reads && (interest & kInterestIn)) {
@@ -145,7 +151,7 @@ void Hub::ReadAll() {
       PushReady(endpoint);
     } else if (endpoint->kind == Kind::kListener) {
       Accept(endpoint);
-    } else if (!ReadOne(endpoint)) {
+    } else if (endpoint->kind == Kind::kDatagram ? !ReadDatagrams(endpoint) : !ReadOne(endpoint)) {
       PushReady(endpoint);
     }
   }
@@ -234,7 +240,7 @@ void Hub::EmitEvents() {
     const uint16_t raised = endpoint->raised;
     endpoint->raised = 0;
     for (const Record record :
-         {kRecConnect, kRecAcceptError, kRecReplay, kRecEof, kRecDrain, kRecClosed}) {
+         {kRecConnect, kRecAcceptError, kRecError, kRecReplay, kRecEof, kRecDrain, kRecClosed}) {
       if ((raised & (1u << record)) && !Emit(endpoint, record)) break;
     }
   }
@@ -256,6 +262,12 @@ bool Hub::Emit(Endpoint* endpoint, Record record) {
       return true;
     case kRecAcceptError:
       if (!closing) Put(endpoint->id, record, endpoint->error, 0);
+      return true;
+    case kRecError:
+      if (closing) return true;
+      Put(endpoint->id, record, endpoint->error, endpoint->error_syscall);
+      endpoint->error = 0;
+      endpoint->error_syscall = 0;
       return true;
     case kRecClosed:
       Put(endpoint->id, record, endpoint->error, endpoint->error_syscall);
