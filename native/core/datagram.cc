@@ -21,12 +21,10 @@ DatagramHead ToHead(const SockAddr& address, socklen_t len) {
   DatagramHead head{};
   if (len == 0) return head;
   if (address.any.sa_family == AF_INET) {
-    head.family = 4;
-    head.port = ntohs(address.v4.sin_port);
+    head.tag = (4u << 16) | ntohs(address.v4.sin_port);
     memcpy(head.ip, &address.v4.sin_addr, 4);
   } else if (address.any.sa_family == AF_INET6) {
-    head.family = 6;
-    head.port = ntohs(address.v6.sin6_port);
+    head.tag = (6u << 16) | ntohs(address.v6.sin6_port);
     memcpy(head.ip, &address.v6.sin6_addr, 16);
     head.scope = address.v6.sin6_scope_id;
   }
@@ -34,23 +32,23 @@ DatagramHead ToHead(const SockAddr& address, socklen_t len) {
 }
 
 int FromHead(const DatagramHead& head, SockAddr* address, socklen_t* len) {
-  if (head.family == 0) {
+  if (head.family() == 0) {
     *len = 0;
     return 0;
   }
-  if (head.family == 4) {
+  if (head.family() == 4) {
     *len = sizeof(sockaddr_in);
     address->v4 = sockaddr_in{};
     address->v4.sin_family = AF_INET;
-    address->v4.sin_port = htons(head.port);
+    address->v4.sin_port = htons(head.port());
     memcpy(&address->v4.sin_addr, head.ip, 4);
     return 0;
   }
-  if (head.family != 6) return -EINVAL;
+  if (head.family() != 6) return -EINVAL;
   *len = sizeof(sockaddr_in6);
   address->v6 = sockaddr_in6{};
   address->v6.sin6_family = AF_INET6;
-  address->v6.sin6_port = htons(head.port);
+  address->v6.sin6_port = htons(head.port());
   address->v6.sin6_scope_id = head.scope;
   memcpy(&address->v6.sin6_addr, head.ip, 16);
   return 0;
@@ -58,7 +56,7 @@ int FromHead(const DatagramHead& head, SockAddr* address, socklen_t* len) {
 
 std::string HeadText(const DatagramHead& head) {
   Peer peer{};
-  peer.family = static_cast<uint8_t>(head.family);
+  peer.family = static_cast<uint8_t>(head.family());
   memcpy(peer.ip, head.ip, sizeof(peer.ip));
   std::string text = IpText(peer);
   char name[IF_NAMESIZE];

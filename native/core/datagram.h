@@ -25,10 +25,12 @@ struct DatagramSlot {
 // An address as JavaScript sees it, before each payload in a chunk and in the out slab.
 // lib/loop/native/peers.ts reads and writes the same six words.
 struct DatagramHead {
-  uint16_t port;
-  uint16_t family;  // 4, 6, or 0: the connected peer
+  uint32_t tag;  // the port, and the family above it: 4, 6, or 0 for the connected peer
   uint8_t ip[16];
-  uint32_t scope;   // of an IPv6 address
+  uint32_t scope;  // of an IPv6 address
+
+  uint16_t port() const { return static_cast<uint16_t>(tag); }
+  uint32_t family() const { return tag >> 16; }
 };
 static_assert(sizeof(DatagramHead) == 24);
 

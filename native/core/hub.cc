@@ -364,8 +364,8 @@ int Hub::FailedAddress(uint32_t id, std::string* text) {
   Endpoint* endpoint = Udp(id);
   if (endpoint == nullptr) return -EBADF;
   const DatagramHead& head = endpoint->datagrams->failed;
-  ctl_[kCtlAddrPort] = head.port;
-  ctl_[kCtlAddrFamily] = head.family;
+  ctl_[kCtlAddrPort] = head.port();
+  ctl_[kCtlAddrFamily] = static_cast<int32_t>(head.family());
   *text = HeadText(head);
   return 0;
 }
