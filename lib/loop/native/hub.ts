@@ -93,7 +93,11 @@ export class NativeHub {
     this.slotMask = shared.slotMask;
     this.#out = shared.outRecords;
     this.#slab = shared.slab;
-    this.#slabWords = new Int32Array(shared.slab.buffer, shared.slab.byteOffset, shared.slab.length / 4);
+    this.#slabWords = new Int32Array(
+      shared.slab.buffer,
+      shared.slab.byteOffset,
+      shared.slab.length / 4,
+    );
     this.#peers = new PeerTable(binding);
     const code = binding.setup(shared.bytes, (n) => this.#dispatch(n), clockOffset(binding));
     if (code !== 0) throw systemError(code, 'setup');
@@ -278,7 +282,12 @@ export class NativeHub {
     } else if (kind === REC_READABLE) {
       (endpoint as NativeStream).readable();
     } else if (kind === REC_DATAGRAM || kind === REC_DATAGRAM_BULK) {
-      this.#datagram(endpoint as NativeDatagram, kind === REC_DATAGRAM ? this.#small : this.#bulk, a, b);
+      this.#datagram(
+        endpoint as NativeDatagram,
+        kind === REC_DATAGRAM ? this.#small : this.#bulk,
+        a,
+        b,
+      );
     } else {
       this.#event(endpoint, kind, a, b);
     }

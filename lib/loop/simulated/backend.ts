@@ -13,7 +13,7 @@
  * At one virtual time the network comes before timers. A seed other than 0 shuffles only what no
  * rule promises: see `simulated()` in lib/testing.
  */
-import { InvalidStateError } from '../../base/errors.ts';
+import { InvalidStateError, notFoundError } from '../../base/errors.ts';
 import type {
   Backend,
   BackendCounters,
@@ -157,13 +157,13 @@ export class SimulatedBackend implements Backend, NetworkOwner {
 
   lookup(hostname: string, family: 0 | 4 | 6, done: LookupDone): () => void {
     const found = this.network.lookup(hostname, family);
-    const error = found === null ? notFound('getaddrinfo', hostname) : null;
+    const error = found === null ? notFoundError('getaddrinfo', hostname) : null;
     return this.#answer(() => done(error, found ?? []));
   }
 
   lookupService(address: string, port: number, done: ServiceDone): () => void {
     const name = this.network.nameOf(address);
-    const error = name === null ? notFound('getnameinfo', address) : null;
+    const error = name === null ? notFoundError('getnameinfo', address) : null;
     return this.#answer(() => done(error, name ?? '', String(port)));
   }
 
@@ -420,10 +420,4 @@ export class SimulatedBackend implements Backend, NetworkOwner {
     this.#refreshing = false;
     return this.#armedMs;
   }
-}
-
-/** In Node's shape. */
-function notFound(syscall: string, hostname: string): Error {
-  const error = new Error(`${syscall} ENOTFOUND ${hostname}`);
-  return Object.assign(error, { code: 'ENOTFOUND', errno: -3008, syscall, hostname });
 }
