@@ -174,6 +174,7 @@ class Hub final : public EngineHost {
   const Chunk& CurrentChunk(bool bulk);
   void EmitEvents();
   bool Emit(Endpoint* endpoint, Record record);
+  void RecycleTold();
   void Put(uint32_t id, Record record, int32_t a, int32_t b);
   void PushReady(Endpoint* endpoint);
   void SyncTimer();
@@ -206,6 +207,7 @@ class Hub final : public EngineHost {
   List ready_;
   Endpoint* events_ = nullptr;
   Endpoint* events_tail_ = nullptr;
+  Endpoint* told_ = nullptr;  // their end is in the batch at work
   int next_out_[kMaxOutRecords];
   int64_t total_queued_ = 0;
   int in_count_ = 0;

@@ -108,6 +108,7 @@ void Hub::Turn() {
       in_count_ = 0;
       host_->Enter(count);
       if (disposing_) return;
+      RecycleTold();
       Flush();
       if (ready_.head != nullptr || events_ != nullptr) continue;
       if (uv_hrtime() - start_ns > kMaxTurnNs || engine_->Poll() == 0) break;
@@ -246,6 +247,17 @@ void Hub::EmitEvents() {
   }
 }
 
+// JavaScript has seen the batch. Not before: what it opens while it is at it must not get the slot
+// of an endpoint whose end it has yet to hear of.
+void Hub::RecycleTold() {
+  while (told_ != nullptr) {
+    Endpoint* endpoint = told_;
+    told_ = endpoint->next_event;
+    endpoint->flags |= kFlagReported;
+    if (endpoint->Has(kFlagReleased)) Recycle(endpoint);
+  }
+}
+
 // False: nothing more may be said of this endpoint.
 bool Hub::Emit(Endpoint* endpoint, Record record) {
   const bool closing = endpoint->state == State::kClosing;
@@ -271,8 +283,8 @@ bool Hub::Emit(Endpoint* endpoint, Record record) {
       return true;
     case kRecClosed:
       Put(endpoint->id, record, endpoint->error, endpoint->error_syscall);
-      endpoint->flags |= kFlagReported;
-      if (endpoint->Has(kFlagReleased)) Recycle(endpoint);
+      endpoint->next_event = told_;
+      told_ = endpoint;
       return false;
     default:
       if (!closing) Put(endpoint->id, record, 0, 0);
