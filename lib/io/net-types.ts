@@ -174,14 +174,14 @@ export interface Server extends AsyncDisposable {
 export type ConnectionHandler = (connection: Connection) => Awaitable<void>;
 
 export interface UdpOptions extends WaitOptions {
-  /** Default: all interfaces. A name stands for its addresses; the first that can be bound counts. */
+  /** Default: all interfaces. Of a name's addresses the first that can be bound counts. */
   localHost?: string;
   /** Default 0: any free port. */
   localPort?: number;
   /** Connects the socket: it sends to this peer, and hears of no other. With `remotePort`. */
   remoteHost?: string;
   remotePort?: number;
-  /** Default: that of the addresses given; 4 without any. A socket of 6 talks to IPv4 peers, too. */
+  /** Default: that of the addresses given, else 4. A socket of 6 talks to IPv4 peers, too. */
   family?: 4 | 6;
   /** Several sockets may have the port; each datagram comes to one of them. Default false. */
   reusePort?: boolean;
@@ -210,7 +210,7 @@ export interface DatagramSettings {
   setTTL(hops: number): void;
   /** The same for those to a group, 0 … 255. Default of the system: 1. */
   setMulticastTTL(hops: number): void;
-  /** Whether sockets of this machine get what is sent to their group. Default of the system: yes. */
+  /** Whether sockets of this machine get what is sent to their group. The system's default: yes. */
   setMulticastLoopback(enable: boolean): void;
   /** Where to send to groups: an address of the interface; for IPv6 `::%eth0`. */
   setMulticastInterface(multicastInterface: string): void;

@@ -153,9 +153,9 @@ class Simulation implements SimulatedPolicy {
  * What a seed other than 0 shuffles: latencies within their range; the order of events of
  * different connections that fall on the same time, and how many of them are handled in one turn;
  * where a stream of bytes is cut into chunks; which of several listeners on one port accepts;
- * which connections break, and when; which datagrams are lost or doubled, and their order. What no seed touches, as it is promised: the order of
- * callbacks (`callSoon`), of task starts, of timers, of the waiters of a lock or a queue, and of
- * the bytes of a connection.
+ * which connections break, and when; which datagrams are lost or doubled, and their order. What no
+ * seed touches, as it is promised: the order of callbacks (`callSoon`), of task starts, of timers,
+ * of the waiters of a lock or a queue, and of the bytes of a connection.
  *
  * TypeError and RangeError for wrong options. (trio.testing.MockClock, autojump_clock)
  */

@@ -13,6 +13,15 @@ export function openLocal(options: UdpOptions = {}): Promise<UdpSocket> {
   return openUdpSocket({ localHost: localhost, ...options });
 }
 
+/** IPv6 on loopback is missing on some machines. */
+export async function tryOpen(options: UdpOptions): Promise<UdpSocket | null> {
+  try {
+    return await openUdpSocket(options);
+  } catch {
+    return null;
+  }
+}
+
 export interface UdpPair extends AsyncDisposable {
   /** Unconnected. */
   readonly server: UdpSocket;

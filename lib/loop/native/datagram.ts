@@ -42,7 +42,7 @@ export class NativeDatagram implements DatagramHandle {
     return this.#queued();
   }
 
-  /** What the kernel has refused; what waits for the flush at the end of the turn does not count. */
+  /** What the kernel has refused; not what waits for the flush at the end of the turn. */
   #queued(): number {
     const { hub } = this.backend;
     return hub.queued[this.id & hub.slotMask] as number;
