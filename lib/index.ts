@@ -34,16 +34,23 @@ export {
   WouldBlock,
 } from './base/errors.ts';
 export { openConnection, openUnixConnection } from './io/connect.ts';
+export { DnsCache, type DnsCacheOptions } from './io/dns-cache.ts';
+export { lookup, lookupService } from './io/names.ts';
 export type {
   ByteReader,
   ByteWriter,
   Connection,
   ConnectionHandler,
   ConnectOptions,
+  Datagram,
+  DatagramSettings,
   ListenOptions,
+  LookupFunction,
   Server,
   SocketAddress,
   StreamOptions,
+  UdpOptions,
+  UdpSocket,
   UnixConnectOptions,
   UnixListenOptions,
 } from './io/net-types.ts';
@@ -51,6 +58,8 @@ export type {
   BaseProtocol,
   BaseTransport,
   BufferedProtocol,
+  DatagramProtocol,
+  DatagramTransport,
   Protocol,
   ReadTransport,
   StreamProtocol,
@@ -58,6 +67,7 @@ export type {
   WriteTransport,
 } from './io/protocols.ts';
 export { startServer, startUnixServer } from './io/start-server.ts';
+export { openUdpSocket } from './io/udp-socket.ts';
 export type {
   EventLoop as Loop,
   ExceptionContext,

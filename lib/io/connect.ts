@@ -28,7 +28,13 @@ import {
 } from './addresses.ts';
 import { StreamConnection } from './connection.ts';
 import { makeLimits } from './limits.ts';
-import type { Connection, ConnectOptions, UnixConnectOptions } from './net-types.ts';
+import type {
+  Connection,
+  ConnectOptions,
+  LookupFunction,
+  UnixConnectOptions,
+} from './net-types.ts';
+import { checkLookup, resolveName } from './resolve.ts';
 import { inertSink } from './stream.ts';
 
 /** RFC 8305 calls it Connection Attempt Delay. */
@@ -47,6 +53,7 @@ interface ConnectPlan {
   readonly headStartMs: number;
   readonly timeoutMs: number;
   readonly noDelay: boolean;
+  readonly lookup: LookupFunction | undefined;
 }
 
 function checkPlan(options: ConnectOptions): ConnectPlan {
@@ -67,6 +74,7 @@ function checkPlan(options: ConnectOptions): ConnectPlan {
     ),
     timeoutMs: checkMs('timeoutMs', options.timeoutMs ?? Infinity),
     noDelay: options.noDelay ?? true,
+    lookup: checkLookup(options.lookup),
   };
 }
 
@@ -100,6 +108,8 @@ class ConnectJob<T> extends Waiter<T> {
   readonly #plan: ConnectPlan | null;
   readonly #make: StreamMaker<T>;
   #addresses: readonly FoundAddress[] = [];
+  /** Of `localHost`; null: any. */
+  #locals: readonly FoundAddress[] | null = null;
   #nextAddress = 0;
   #open: Attempt<T>[] = [];
   readonly #errors: Error[] = [];
@@ -119,23 +129,51 @@ class ConnectJob<T> extends Waiter<T> {
       const target = { onTimer: () => this.#timedOut(plan) };
       this.#limit = this.#loop.armTimer(this.#loop.time() + plan.timeoutMs, target);
     }
-    const literal = ipFamily(plan.host);
-    if (literal === 4 || literal === 6) {
-      this.#addresses = [{ address: plan.host, family: literal }];
-      this.#tryNext();
-      return;
+    if (plan.localHost === undefined) this.#findPeer(plan);
+    else {
+      this.#find(plan, plan.localHost, (found) => {
+        this.#locals = found;
+        this.#findPeer(plan);
+      });
     }
-    const backend = this.#loop.backendHandle;
-    this.#stopLookup = backend.lookup(plan.host, plan.family, (error, addresses) => {
-      this.#stopLookup = null;
-      if (!this.active) return;
-      if (error !== null || addresses.length === 0) {
+  }
+
+  #findPeer(plan: ConnectPlan): void {
+    this.#find(plan, plan.host, (found) => {
+      // An address is only reached from a local one of its family.
+      const usable = this.#locals === null ? found : found.filter((one) => this.#localFor(one));
+      if (usable.length === 0) {
         this.#stop();
-        this.fail(error ?? systemErrorByCode('EADDRNOTAVAIL', 'connect', plan.host, plan.port));
+        const { localHost = plan.host } = plan;
+        this.fail(systemErrorByCode('EADDRNOTAVAIL', 'connect', localHost, plan.localPort));
         return;
       }
-      this.#addresses = interleave(addresses);
+      this.#addresses = interleave(usable);
       this.#tryNext();
+    });
+  }
+
+  /** The local address to connect from to that one. */
+  #localFor(peer: FoundAddress): string | undefined {
+    return this.#locals?.find((local) => local.family === peer.family)?.address;
+  }
+
+  /** The addresses of a host; an IP address is its own. */
+  #find(plan: ConnectPlan, host: string, then: (found: readonly FoundAddress[]) => void): void {
+    const literal = ipFamily(host);
+    if (literal !== 0) {
+      then([{ address: host, family: literal }]);
+      return;
+    }
+    this.#stopLookup = resolveName(this.#loop, host, plan.family, plan.lookup, (error, found) => {
+      this.#stopLookup = null;
+      if (!this.active) return;
+      if (error === null) {
+        then(found);
+        return;
+      }
+      this.#stop();
+      this.fail(error);
     });
   }
 
@@ -189,7 +227,7 @@ class ConnectJob<T> extends Waiter<T> {
       {
         host: next.address,
         port: plan.port,
-        localHost: plan.localHost,
+        localHost: this.#localFor(next),
         localPort: plan.localPort,
         noDelay: plan.noDelay,
       },
@@ -230,8 +268,8 @@ class ConnectJob<T> extends Waiter<T> {
   }
 }
 
-/** The one error, or all of them with the shape of the first, as Node does it. */
-function connectError(errors: readonly Error[]): Error {
+/** @internal The one error, or all of them with the shape of the first, as Node does it. */
+export function connectError(errors: readonly Error[]): Error {
   const first = errors[0] as NodeJS.ErrnoException;
   if (errors.length === 1) return first;
   const all = new AggregateError(errors, errors.map((one) => one.message).join('; '));
