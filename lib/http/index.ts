@@ -15,6 +15,17 @@ export {
   type QueryInit,
   type RouteOptions,
 } from './application.ts';
+export {
+  ClientConnectionError,
+  ClientError,
+  ClientPayloadError,
+  ClientResponseError,
+  ClientTimeoutError,
+  InvalidUrlError,
+  ServerDisconnectedError,
+  TooManyRedirectsError,
+  WebSocketHandshakeError,
+} from './client-errors.ts';
 export type { CookieOptions } from './cookies.ts';
 export {
   type EventSink,
@@ -36,3 +47,6 @@ export { type HttpServer, serve } from './server.ts';
 export { Key, type State } from './state.ts';
 export type { StaticOptions } from './static.ts';
 export type { TlsInfo } from './tls-info.ts';
+export type { WebSocketOptions } from './websocket/options.ts';
+export type { WebSocketConnection } from './websocket/socket.ts';
+export { upgradeWebSocket } from './websocket/upgrade.ts';
