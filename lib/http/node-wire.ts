@@ -81,6 +81,8 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   /** A response said that it is the last one. */
   #last = false;
   #closeAsked = false;
+  /** The client sent FIN: it will ask for nothing more. */
+  #ended = false;
   #upgradeHead: Buffer | null = null;
   #released = false;
 
@@ -99,7 +101,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.context = host.context;
     this.secure = secure;
     this.duplex = new HandleDuplex(handle, host.loop, host.context, {
-      duplexEnded: () => this.#current?.clientEnded(),
+      duplexEnded: () => this.#peerEnded(),
       duplexClosed: (error) => this.#closed(error),
     });
     this.#socket = this.duplex;
@@ -118,7 +120,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   }
 
   get closing(): boolean {
-    return this.host.closing || this.#closeAsked;
+    return this.host.closing || this.#closeAsked || this.#ended;
   }
 
   get remoteAddress(): SocketAddress {
@@ -363,6 +365,11 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     const socket = this.#socket as ServedSocket & { destroySoon?: () => void };
     if (socket.destroySoon === undefined) socket.end();
     else socket.destroySoon();
+  }
+
+  #peerEnded(): void {
+    this.#ended = true;
+    this.#current?.clientEnded();
   }
 
   #closed(error: Error | undefined): void {
