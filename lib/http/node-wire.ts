@@ -135,6 +135,10 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     return this.duplex.waitingBytes;
   }
 
+  onProgress(call: () => void): void {
+    this.duplex.onProgress(call);
+  }
+
   closeWhenIdle(): void {
     this.#closeAsked = true;
     if (!this.busy && !this.#released) this.handle.close();

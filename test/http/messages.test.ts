@@ -572,7 +572,7 @@ describe('events', () => {
 
   test('have no line ends in names, and a source', () => {
     expect(() => eventStream(5 as never)).toThrow(TypeError);
-    expect(() => eventStream(async function* () {}, { pingMs: Number.NaN })).toThrow(TypeError);
+    expect(() => eventStream((async function* () {})(), { pingMs: Number.NaN })).toThrow(TypeError);
   });
 
   runTest('with a line end in an id end the stream', async () => {
