@@ -434,6 +434,12 @@ function listen(server: Server): void {
   server.on('clientError', onClientError);
 }
 
+/** What a TLS socket was made on. Node has no public name for that. */
+function streamBelow(socket: TLSSocket): Duplex | undefined {
+  type Wrapped = TLSSocket & { _handle: { _parentWrap?: { stream?: Duplex } } };
+  return (socket as Wrapped)._handle._parentWrap?.stream;
+}
+
 /** Connections over node:http; with `tls`, secured by node:tls. */
 export function nodeWire(host: WireHost, tls?: TlsOptions): OpenWire {
   const options = {
@@ -455,8 +461,7 @@ export function nodeWire(host: WireHost, tls?: TlsOptions): OpenWire {
   listen(server);
   if (tls !== undefined) {
     server.prependListener('secureConnection', (socket: TLSSocket) => {
-      const raw = (socket as TLSSocket & { _parent: { stream?: Duplex } })._parent;
-      connectionOf(raw.stream ?? raw).secured(socket);
+      connectionOf(streamBelow(socket)).secured(socket);
     });
   }
   return (stream) => {
