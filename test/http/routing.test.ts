@@ -252,6 +252,7 @@ describe('normalizePath', () => {
   }
 });
 
+// covers: aiohttp/http-exceptions
 describe('errors', () => {
   const failing = (error: unknown): Application =>
     new Application().get('/', () => {
@@ -345,6 +346,7 @@ describe('mounting', () => {
     expect(seen).toEqual(['outer', 'inner']);
   });
 
+  // covers: aiohttp/appkey
   runTest('request.app is the mounted application, with a state of its own', async () => {
     const key = new Key<string>('which');
     const inner = new Application();
@@ -384,7 +386,7 @@ describe('mounting', () => {
   });
 });
 
-// covers: aiohttp/lifecycle
+// covers: aiohttp/on-startup
 describe('life cycle', () => {
   runTest('start-up runs once, in order, before the first request', async () => {
     const seen: string[] = [];

@@ -47,7 +47,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const root = (name = ''): string => join(folder, 'root', name);
 
-// covers: aiohttp/files
+// covers: aiohttp/fileresponse
 describe('a file', () => {
   type Case = [string, Record<string, string>, number, string, Record<string, string>];
   const cases: Case[] = [
@@ -150,7 +150,7 @@ describe('a file', () => {
   });
 });
 
-// covers: aiohttp/static
+// covers: aiohttp/application
 describe('a directory', () => {
   const cases: [string, number, string][] = [
     ['/s/a.txt', 200, '0123456789'],
@@ -330,7 +330,6 @@ describe('serve', () => {
   });
 });
 
-// covers: uvio/node-http
 describe('frameworks', () => {
   runTest('a Hono app is served', async () => {
     const hono = new Hono();

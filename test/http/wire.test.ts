@@ -11,7 +11,7 @@ import {
   sleep,
   type Transport,
 } from '../../lib/index.ts';
-import { failure, realTimeTest, runTest, virtualTest } from '../task/support.ts';
+import { failure, realTimeTest, runTest } from '../task/support.ts';
 import { deliver, exchangeRaw, readToEnd, statusesOf, withHandler } from './support.ts';
 
 const get = (path: string, lines = ''): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n${lines}\r\n`;
@@ -174,7 +174,8 @@ describe('a body', () => {
     app.post('/', async (request) => new Response(await request.text()));
     await using server = await serve(app, { host: '127.0.0.1', port: 0 });
     expect(statusesOf(await exchangeRaw(server.port, post('x'.repeat(900_000))))).toEqual([413]);
-    const chunked = `POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n${'4\r\nabcd\r\n'.repeat(5)}0\r\n\r\n`;
+    const head = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
+    const chunked = `${head}${'4\r\nabcd\r\n'.repeat(5)}0\r\n\r\n`;
     expect(statusesOf(await exchangeRaw(server.port, chunked))).toEqual([413]);
   });
 
@@ -299,6 +300,7 @@ describe('a response', () => {
     }
   });
 
+  // covers: aiohttp/streamresponse
   runTest('goes no faster than its client reads', async () => {
     let written = 0;
     const stopped = new Event();
@@ -361,6 +363,7 @@ describe('a client that leaves', () => {
     );
   });
 
+  // covers: aiohttp/handler-cancellation
   runTest('leaves the handler alone by default, and cancels it if that is wanted', async () => {
     for (const handlerCancellation of [false, true]) {
       const ended = new Event();
@@ -442,7 +445,6 @@ describe('a client that leaves', () => {
   });
 });
 
-// covers: aiohttp/upgrade
 runTest('an upgrade hands the stream over, with what came early', () =>
   withHandler(
     (request) => {
@@ -479,153 +481,3 @@ runTest('a handshake that is not taken gets a plain answer', () =>
     expect(statusesOf(answer)).toEqual([200]);
   }),
 );
-
-// covers: aiohttp/timeouts
-describe('time', () => {
-  const limits = { headersTimeoutMs: 1_000, keepAliveMs: 5_000, requestTimeoutMs: 3_000 };
-  const text = async (request: Request): Promise<Response> => new Response(await request.text());
-  const cases: [string, string, number, number[]][] = [
-    ['nothing is sent', '', 1_000, []],
-    ['half a head is sent', 'GET / HTTP/1.1\r\nHo', 1_000, [408]],
-    ['half a body is sent', post('hello').slice(0, -2), 3_000, [408]],
-    ['a kept connection is idle', get('/'), 5_000, [200]],
-  ];
-  for (const [what, request, afterMs, statuses] of cases) {
-    virtualTest(`is over ${afterMs} ms after ${what}`, () =>
-      withHandler(
-        text,
-        async (_url, server) => {
-          const loop = getRunningLoop();
-          const startMs = loop.time();
-          await using connection = await connect(server.port);
-          if (request !== '') await connection.write(request);
-          expect(statusesOf(await readToEnd(connection))).toEqual(statuses);
-          expect(Math.round((loop.time() - startMs) / 100) * 100).toBe(afterMs);
-        },
-        limits,
-      ),
-    );
-  }
-
-  virtualTest('for a head counts from its start, not from its last byte', () =>
-    withHandler(
-      text,
-      async (_url, server) => {
-        const loop = getRunningLoop();
-        const startMs = loop.time();
-        await using connection = await connect(server.port);
-        const answer = readToEnd(connection);
-        for (const byte of 'GET / HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaa') {
-          await connection.write(byte).catch(() => {});
-          await sleep(100);
-          if (!connection.open) break;
-        }
-        expect(statusesOf(await answer)).toEqual([408]);
-        expect(loop.time() - startMs).toBeGreaterThan(900);
-      },
-      limits,
-    ),
-  );
-
-  virtualTest('is over for a body that trickles', () =>
-    withHandler(
-      text,
-      async (_url, server) => {
-        const loop = getRunningLoop();
-        const startMs = loop.time();
-        await using connection = await connect(server.port);
-        const answer = readToEnd(connection);
-        await connection.write(post('x'.repeat(1_000)).slice(0, -900));
-        for (let i = 0; i < 300 && connection.open; i++) {
-          await connection.write('y').catch(() => {});
-          await sleep(100);
-        }
-        expect(statusesOf(await answer)).toEqual([408]);
-        expect(Math.round((loop.time() - startMs) / 1_000)).toBeLessThanOrEqual(30);
-      },
-      { requestTimeoutMs: Infinity },
-    ),
-  );
-});
-
-describe('close', () => {
-  const slow = (ms: number) => async (): Promise<Response> => {
-    await sleep(ms);
-    return new Response('done');
-  };
-
-  runTest('waits for what is under way, and says that it is the last response', () =>
-    withHandler(slow(20), async (_url, server) => {
-      await using idle = await connect(server.port);
-      await using busy = await connect(server.port);
-      await busy.write(get('/'));
-      await sleep(5);
-      expect(server.requests).toBe(1);
-      const closed = server.close();
-      expect(await readToEnd(busy)).toMatch(/connection: close[\s\S]*done$/i);
-      await closed;
-      expect(await readToEnd(idle)).toBe('');
-      expect([server.connections, server.requests]).toEqual([0, 0]);
-    }),
-  );
-
-  runTest('cancels what takes too long', async () => {
-    let error: unknown;
-    await withHandler(
-      async () => {
-        try {
-          await sleep(60_000);
-        } catch (caught) {
-          error = caught;
-          throw caught;
-        }
-        return new Response('x');
-      },
-      async (_url, server) => {
-        await using connection = await connect(server.port);
-        await connection.write(get('/'));
-        await sleep(5);
-        await server.close({ timeoutMs: 10 });
-        expect(statusesOf(await readToEnd(connection))).toEqual([503]);
-      },
-    );
-    expect(error).toBeInstanceOf(CancelledError);
-  });
-
-  runTest('calls the hooks in their order, cleans up last, and may be called again', async () => {
-    const seen: string[] = [];
-    const app = new Application().get('/', async () => {
-      await sleep(10);
-      seen.push('handled');
-      return new Response('x');
-    });
-    app.onStartup(() => void seen.push('startup'));
-    app.onShutdown(() => void seen.push('shutdown'));
-    app.onCleanup(() => void seen.push('cleanup 1'));
-    app.onCleanup(() => void seen.push('cleanup 2'));
-    app.cleanupContext(async function* () {
-      seen.push('context');
-      yield;
-      seen.push('context end');
-    });
-    const server = await serve(app, { host: '127.0.0.1', port: 0 });
-    await using connection = await connect(server.port);
-    await connection.write(get('/'));
-    await sleep(2);
-    const waiting = server.waitClosed();
-    await Promise.all([server.close(), server.close()]);
-    await waiting;
-    await server.waitClosed();
-    expect(seen).toEqual([
-      'context',
-      'startup',
-      'shutdown',
-      'handled',
-      'cleanup 2',
-      'cleanup 1',
-      'context end',
-    ]);
-    expect(await failure(connect(server.port))).toMatchObject({ code: 'ECONNREFUSED' });
-    expect(await failure(server.listen({ port: 0 }))).toMatchObject({ code: 'ERR_UVIO_CLOSED' });
-  });
-});
