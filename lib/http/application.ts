@@ -236,7 +236,7 @@ export class Application {
     return this;
   }
 
-  /** The path of a named route. @throws TypeError for an unknown name or a parameter that is wrong */
+  /** The path of a named route. @throws TypeError for an unknown name or a bad parameter */
   urlFor(name: string, params: Record<string, string | number> = {}, query?: QueryInit): string {
     const parts = this.#names.get(name);
     if (parts === undefined) throw argTypeError('name', 'that of a route', name);

@@ -22,6 +22,8 @@ export interface ExchangeOwner {
   readonly remoteAddress: SocketAddress;
   readonly localAddress: SocketAddress;
   readonly waitingBytes: number;
+  /** Calls back once, later, when some of the bytes that wait have gone. */
+  onProgress(call: () => void): void;
   /** The head of the response says that the connection is closed after it. */
   lastResponse(): void;
   /** The body of the request is asked for, or complete: time limits. */
@@ -235,13 +237,13 @@ export class NodeExchange implements Exchange {
     const check = (): void => {
       if (this.over) return;
       if (this.bufferedBytes > lowBytes) {
-        this.response.write('', () => check());
+        this.owner.onProgress(check);
         return;
       }
       this.#draining = false;
       this.#call(() => this.#sink?.onDrain(), false);
     };
-    this.response.write('', () => check());
+    process.nextTick(check);
   }
 
   endResponse(): void {

@@ -81,6 +81,8 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   /** A response said that it is the last one. */
   #last = false;
   #closeAsked = false;
+  /** The client sent FIN: it will ask for nothing more. */
+  #ended = false;
   #upgradeHead: Buffer | null = null;
   #released = false;
 
@@ -99,7 +101,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.context = host.context;
     this.secure = secure;
     this.duplex = new HandleDuplex(handle, host.loop, host.context, {
-      duplexEnded: () => this.#current?.clientEnded(),
+      duplexEnded: () => this.#peerEnded(),
       duplexClosed: (error) => this.#closed(error),
     });
     this.#socket = this.duplex;
@@ -118,7 +120,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   }
 
   get closing(): boolean {
-    return this.host.closing || this.#closeAsked;
+    return this.host.closing || this.#closeAsked || this.#ended;
   }
 
   get remoteAddress(): SocketAddress {
@@ -131,6 +133,10 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
 
   get waitingBytes(): number {
     return this.duplex.waitingBytes;
+  }
+
+  onProgress(call: () => void): void {
+    this.duplex.onProgress(call);
   }
 
   closeWhenIdle(): void {
@@ -365,6 +371,11 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     else socket.destroySoon();
   }
 
+  #peerEnded(): void {
+    this.#ended = true;
+    this.#current?.clientEnded();
+  }
+
   #closed(error: Error | undefined): void {
     this.#disarm();
     this.mark(flagGone);
@@ -423,6 +434,12 @@ function listen(server: Server): void {
   server.on('clientError', onClientError);
 }
 
+/** What a TLS socket was made on. Node has no public name for that. */
+function streamBelow(socket: TLSSocket): Duplex | undefined {
+  type Wrapped = TLSSocket & { _handle: { _parentWrap?: { stream?: Duplex } } };
+  return (socket as Wrapped)._handle._parentWrap?.stream;
+}
+
 /** Connections over node:http; with `tls`, secured by node:tls. */
 export function nodeWire(host: WireHost, tls?: TlsOptions): OpenWire {
   const options = {
@@ -444,8 +461,7 @@ export function nodeWire(host: WireHost, tls?: TlsOptions): OpenWire {
   listen(server);
   if (tls !== undefined) {
     server.prependListener('secureConnection', (socket: TLSSocket) => {
-      const raw = (socket as TLSSocket & { _parent: { stream?: Duplex } })._parent;
-      connectionOf(raw.stream ?? raw).secured(socket);
+      connectionOf(streamBelow(socket)).secured(socket);
     });
   }
   return (stream) => {

@@ -107,6 +107,8 @@ function send(call: Call, response: ResponseLike, body: Body | null): void | Pro
   const { list, lengthBytes } = readHead(call, response);
   const { status } = response;
   const statusText = response.statusText === '' ? reasonOf(status) : response.statusText;
+  // It went over to another protocol.
+  if (call.status === 101) return;
   if (call.responded) throw new TypeError('The request was answered already');
   call.status = status;
   if (body === null || typeof body === 'string' || body instanceof Uint8Array) {

@@ -32,7 +32,7 @@ export interface ServeOptions extends WaitOptions {
   path?: string;
   /** Not in this version: an error with code ENOTSUP. */
   fd?: number;
-  /** HTTPS: options of node:tls. HTTP/2 is offered unless `ALPNProtocols` says otherwise. */
+  /** HTTPS: options of node:tls. */
   tls?: TlsOptions;
   reusePort?: boolean;
   /** Default 511. */
@@ -71,8 +71,6 @@ export interface ServePlan {
   readonly listen: ListenPlan;
   readonly path: string | undefined;
   readonly tls: TlsOptions | undefined;
-  /** Offered under TLS. */
-  readonly http2: boolean;
   readonly limits: WireLimits;
   readonly trust: TrustTest | null;
   readonly handlerCancellation: boolean;
@@ -98,14 +96,12 @@ export function checkServe(options: ServeOptions & { webRequest?: boolean }): Se
   if (accessLog !== undefined && typeof accessLog !== 'function') {
     throw argTypeError('accessLog', 'a function', accessLog);
   }
-  const protocols = tls?.ALPNProtocols;
   const ms = (name: keyof ServeOptions, fallback: number): number =>
     checkMs(name, (options[name] as number | undefined) ?? fallback);
   return {
     listen: checkListen(listenOptions(options)),
     path,
     tls,
-    http2: protocols === undefined || [protocols].flat().includes('h2' as never),
     limits: {
       maxHeaderBytes: checkInteger('maxHeaderBytes', options.maxHeaderBytes ?? 16_384, 64, 2 ** 24),
       maxHeaders: checkInteger('maxHeaders', options.maxHeaders ?? 128, 1),

@@ -43,6 +43,10 @@ function ownerOf(request: IncomingMessage, response: ServerResponse): ExchangeOw
       return address(socket.localAddress, socket.localPort);
     },
     waitingBytes: 0,
+    onProgress(call): void {
+      if (response.writableNeedDrain) response.once('drain', call);
+      else setImmediate(call);
+    },
     lastResponse(): void {},
     bodyWanted(): void {},
     bodyDone(): void {},
