@@ -135,6 +135,10 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     return this.duplex.waitingBytes;
   }
 
+  override get writeBufferBytes(): number {
+    return this.duplex.waitingBytes;
+  }
+
   onProgress(call: () => void): void {
     this.duplex.onProgress(call);
   }

@@ -13,6 +13,7 @@ import { StreamServer } from '../io/server.ts';
 import type { Stream } from '../io/stream.ts';
 import { currentLoop } from '../task/frame.ts';
 import { CancelScope, shielded } from '../task/scope.ts';
+import { sleep } from '../task/sleep.ts';
 import { createTask } from '../task/spawn.ts';
 import { Waiter } from '../task/waiter.ts';
 import { Application, type FetchHandler } from './application.ts';
@@ -44,6 +45,11 @@ export interface HttpServer extends AsyncDisposable {
   waitClosed(options?: WaitOptions): Promise<void>;
 }
 
+/** For last responses to go out, when a server closes. Milliseconds. */
+const flushMs = 1_000;
+/** For clients to close after them: a reset could overtake what they have not read. */
+const partingMs = 100;
+
 /** Streams accepted at one address. */
 class Site extends StreamServer {
   readonly #openWire: OpenWire;
@@ -65,6 +71,14 @@ class Site extends StreamServer {
     const connection = this.#openWire(stream, this.#host);
     this.link(connection);
     connection.tellOpened();
+  }
+
+  /** Bytes of responses wait for their clients. */
+  get writing(): boolean {
+    for (let stream: Stream | null = this.first; stream !== null; stream = stream.next) {
+      if (stream.writeBufferBytes > 0) return true;
+    }
+    return false;
   }
 
   endIdle(): void {
@@ -256,12 +270,14 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     if (errors.length > 0) throw errors[0];
   }
 
-  /** Last responses go out; who does not take them is cut off. */
+  /** Last responses go out; who does not take them, or does not close, is cut off. */
   async #drained(): Promise<void> {
     const all = async (): Promise<void> => {
       for (const site of this.#sites) await site.waitClosed();
     };
-    await new CancelScope({ timeoutMs: 1_000 }).run(all);
+    const untilMs = this.loop.time() + flushMs;
+    while (this.#sites.some((site) => site.writing) && this.loop.time() < untilMs) await sleep(5);
+    await new CancelScope({ timeoutMs: partingMs }).run(all);
     for (const site of this.#sites) site.abortClients();
     await all();
   }
