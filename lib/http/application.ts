@@ -16,7 +16,7 @@ import { shapeOf } from './router.ts';
 import { type State, StateMap } from './state.ts';
 import { type StaticOptions, staticHandler } from './static.ts';
 import type { WebSocketOptions } from './websocket/options.ts';
-import type { WebSocketConnection } from './websocket/socket.ts';
+import type { WebSocketConnection } from './websocket/types.ts';
 import { applicationTopics, webSocketHandler } from './websocket/upgrade.ts';
 
 export type Handler<P extends string = string> = (

@@ -48,5 +48,5 @@ export { Key, type State } from './state.ts';
 export type { StaticOptions } from './static.ts';
 export type { TlsInfo } from './tls-info.ts';
 export type { WebSocketOptions } from './websocket/options.ts';
-export type { WebSocketConnection } from './websocket/socket.ts';
+export type { WebSocketConnection } from './websocket/types.ts';
 export { upgradeWebSocket } from './websocket/upgrade.ts';

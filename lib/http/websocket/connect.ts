@@ -21,7 +21,8 @@ import {
 import { checkHeaderName, checkHeaderValue, type HeadersInit, HttpHeaders } from '../headers.ts';
 import { type Agreed, makeRequest, readResponse } from './handshake.ts';
 import { checkWebSocket, type WebSocketOptions, type WebSocketPlan } from './options.ts';
-import { type WebSocketConnection, WebSocketStream } from './socket.ts';
+import { WebSocketStream } from './socket.ts';
+import type { WebSocketConnection } from './types.ts';
 
 const maxHeadBytes = 16_384;
 
@@ -202,13 +203,10 @@ async function open(
   const handshake = new Handshake(loop, target, plan, headers);
   const { signal } = options;
   const wait: WaitOptions = signal === undefined ? {} : { signal };
-  // Begun before the connection is made, so that nothing comes between.
-  let done: Promise<WebSocketStream> | undefined;
-  const factory = (): Handshake => {
-    done = handshake.start(wait);
-    done.catch(() => {});
-    return handshake;
-  };
+  // Begun here and not by the factory: callbacks belong to no task that could be cancelled.
+  const done = handshake.start(wait);
+  done.catch(() => {});
+  const factory = (): Handshake => handshake;
   const { host, port, secure } = target;
   const tls = secure ? { tls: options.connect?.tls ?? true } : {};
   try {
@@ -218,6 +216,7 @@ async function open(
       await loop.createConnection(factory, { ...options.connect, ...tls, ...wait, host, port });
     }
   } catch (error) {
+    handshake.fail(error);
     const { code } = error as { code?: unknown };
     if (!(error instanceof Error) || typeof code !== 'string' || !/^E[A-Z0-9]+$/.test(code)) {
       throw error;
@@ -225,7 +224,7 @@ async function open(
     if (code === 'ETIMEDOUT' && error.name === 'TimeoutError') throw error;
     throw new ClientConnectionError(error.message, { code, host, port }, { cause: error });
   }
-  return { socket: await (done as Promise<WebSocketStream>) };
+  return { socket: await done };
 }
 
 /**

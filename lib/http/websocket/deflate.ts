@@ -21,6 +21,7 @@ export interface Agreement {
 export const minDeflateBytes = 1024;
 
 const name = 'permessage-deflate';
+const withoutContext = 'server_no_context_takeover; client_no_context_takeover';
 const maxWindowBits = 15;
 /** zlib makes no raw stream with 8. */
 const minWindowBits = 9;
@@ -64,7 +65,7 @@ function meet({
 }: Offer): { agreement: Agreement; header: string } | null {
   if (offered !== name) return null;
   let bits = maxWindowBits;
-  let header = `${name}; server_no_context_takeover; client_no_context_takeover`;
+  let header = `${name}; ${withoutContext}`;
   for (const [key, value] of parameters) {
     if (key === 'server_no_context_takeover' || key === 'client_no_context_takeover') {
       if (value !== null) return null;
@@ -92,7 +93,7 @@ export function chooseOffer(
 }
 
 /** What a client asks for. */
-export const clientOffer: string = `${name}; server_no_context_takeover; client_no_context_takeover`;
+export const clientOffer: string = `${name}; ${withoutContext}`;
 
 /** @returns null for an answer that was not offered, or that this side cannot keep to */
 export function readAnswer(header: string): Agreement | null {

@@ -40,13 +40,18 @@ export class Heartbeat {
   /** @internal Of the loop. */
   onTimer(): void {
     this.#timer = -1;
-    if (this.#loop.time() >= this.#dueMs()) {
-      if (this.#asked) {
+    const lateMs = this.#loop.time() - this.#dueMs();
+    if (lateMs >= 0) {
+      if (this.#asked && lateMs > this.#everyMs / 4) {
+        // The loop stood still: what the peer sent meanwhile was not read yet.
+        this.#heardMs = this.#loop.time() - this.#everyMs;
+      } else if (this.#asked) {
         this.#target.heartbeatLost();
         return;
+      } else {
+        this.#asked = true;
+        this.#target.sendHeartbeat();
       }
-      this.#asked = true;
-      this.#target.sendHeartbeat();
     }
     this.#arm();
   }

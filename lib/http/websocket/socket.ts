@@ -8,11 +8,9 @@
  * transport stops reading, so a peer that sends faster than it is listened to is held up by TCP.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
-import { Deque } from '../../base/deque.ts';
 import {
   argTypeError,
   BrokenResourceError,
-  BusyResourceError,
   bufferFullError,
   ClosedResourceError,
   type Data,
@@ -24,7 +22,6 @@ import type { EventLoop } from '../../io/handles.ts';
 import type { SocketAddress } from '../../io/net-types.ts';
 import type { Protocol, Transport } from '../../io/protocols.ts';
 import { unknownAddress } from '../../io/stream.ts';
-import { timeout } from '../../task/scope.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../../task/waiter.ts';
 import { makeFrame } from './build.ts';
 import { closeReasonOf, readClose, writeClose } from './close-frame.ts';
@@ -42,58 +39,12 @@ import {
 } from './frames.ts';
 import type { Agreed } from './handshake.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { Inbox, type InboxOwner, type Message, type ReceiveOptions } from './inbox.ts';
 import type { WebSocketPlan } from './options.ts';
 import { Pings } from './pings.ts';
 import type { Subscriber, Topics } from './topics.ts';
+import type { WebSocketConnection } from './types.ts';
 
-/** Iterating gives text as string and binary as Buffer, until the close. */
-export interface WebSocketConnection extends AsyncDisposable, AsyncIterable<string | Buffer> {
-  /** False once either side has begun to close, or the connection is gone. */
-  readonly open: boolean;
-  /** The subprotocol; '' for none. */
-  readonly protocol: string;
-  readonly remoteAddress: SocketAddress;
-  /** From the peer; 1005 without one, 1006 when the connection broke; null while open. */
-  readonly closeCode: number | null;
-  readonly closeReason: string;
-  /** Bytes that wait to be written. */
-  readonly bufferedBytes: number;
-  /**
-   * A string is text, bytes are binary. Taken at once and in order; resolves as `ByteWriter.write`
-   * does. Rejects with ERR_UVIO_BUFFER_FULL above `maxBufferedBytes`, then nothing was taken.
-   */
-  send(data: Data, options?: WaitOptions): Promise<void>;
-  sendJson(value: unknown, options?: WaitOptions): Promise<void>;
-  /**
-   * The next message. ClosedResourceError after the close, BrokenResourceError when the connection
-   * broke, TimeoutError after `timeoutMs`. Cancelled, no message is lost.
-   */
-  receive(options?: WaitOptions & { timeoutMs?: number }): Promise<string | Buffer>;
-  /** TypeError for a binary message, which stays the next one. */
-  receiveText(options?: WaitOptions & { timeoutMs?: number }): Promise<string>;
-  /** TypeError for a text message, which stays the next one. */
-  receiveBytes(options?: WaitOptions & { timeoutMs?: number }): Promise<Buffer>;
-  receiveJson<T = unknown>(options?: WaitOptions & { timeoutMs?: number }): Promise<T>;
-  /** Waits for the pong. @param data at most 125 bytes */
-  ping(data?: Uint8Array, options?: WaitOptions): Promise<void>;
-  /**
-   * Default 1000; waits for the peer's close frame and the end, at most `closeTimeoutMs`.
-   * Cancelled, the connection is broken off.
-   */
-  close(code?: number, reason?: string): Promise<void>;
-  /** Gets what is published under the topic from now on. */
-  subscribe(topic: string): void;
-  unsubscribe(topic: string): void;
-  /** To all subscribers of the topic on this server but this one; gives their number. */
-  publish(topic: string, data: Data): number;
-}
-
-type Message = string | Buffer;
-type ReceiveOptions = WaitOptions & { timeoutMs?: number };
-
-/** What may be read ahead of the receiver. */
-const readAheadBytes = 65_536;
-const readAheadMessages = 64;
 /** For the peer to close the connection after both close frames, or to see why it was refused. */
 const lingerMs = 1_000;
 
@@ -128,25 +79,9 @@ class Rare {
   topics: Set<string> | null = null;
 }
 
-/** What of a message a receiver takes. */
-type Wanted = 'any' | 'text' | 'bytes';
-
-class Receiver extends Waiter<Message> {
-  readonly wanted: Wanted;
-
-  constructor(wanted: Wanted) {
-    super('receive');
-    this.wanted = wanted;
-  }
-}
-
-function mismatch(message: Message, wanted: Wanted): TypeError | null {
-  const text = typeof message === 'string';
-  if (wanted === 'any' || text === (wanted === 'text')) return null;
-  return new TypeError(`The message is ${text ? 'text' : 'binary'}`);
-}
-
-export class WebSocketStream implements WebSocketConnection, Protocol, FrameSink, Subscriber {
+export class WebSocketStream
+  implements WebSocketConnection, Protocol, FrameSink, InboxOwner, Subscriber
+{
   readonly protocol: string;
   closeCode: number | null = null;
   closeReason = '';
@@ -159,9 +94,7 @@ export class WebSocketStream implements WebSocketConnection, Protocol, FrameSink
   readonly #topics: Topics | null;
   readonly #reader: FrameReader;
   #transport: Transport | null = null;
-  #queue: Deque<Message> | null = null;
-  #queuedBytes = 0;
-  #receiver: Receiver | null = null;
+  readonly #inbox: Inbox = new Inbox(this);
   #closeSent = false;
   #closeReceived = false;
   #gone = false;
@@ -284,15 +217,15 @@ export class WebSocketStream implements WebSocketConnection, Protocol, FrameSink
   // ---- receiving ----
 
   receive(options?: ReceiveOptions): Promise<Message> {
-    return this.#receive('any', options);
+    return this.#inbox.receive('any', options);
   }
 
   receiveText(options?: ReceiveOptions): Promise<string> {
-    return this.#receive('text', options) as Promise<string>;
+    return this.#inbox.receive('text', options) as Promise<string>;
   }
 
   receiveBytes(options?: ReceiveOptions): Promise<Buffer> {
-    return this.#receive('bytes', options) as Promise<Buffer>;
+    return this.#inbox.receive('bytes', options) as Promise<Buffer>;
   }
 
   async receiveJson<T = unknown>(options?: ReceiveOptions): Promise<T> {
@@ -300,46 +233,23 @@ export class WebSocketStream implements WebSocketConnection, Protocol, FrameSink
     return JSON.parse(message as string) as T;
   }
 
-  #receive(wanted: Wanted, options: ReceiveOptions | undefined): Promise<Message> {
-    if (options?.timeoutMs !== undefined) {
-      const { timeoutMs, ...rest } = options;
-      return timeout(timeoutMs, () => this.#receive(wanted, rest));
-    }
-    if (this.#receiver?.active) {
-      return Promise.reject(new BusyResourceError('Another task receives from this WebSocket'));
-    }
-    const cancelled = takeCancellation();
-    if (cancelled !== null) return cancelledPromise(cancelled);
-    if (options?.signal?.aborted) return Promise.reject(options.signal.reason);
-    const queue = this.#queue;
-    if (queue !== null && queue.length > 0) {
-      const message = queue.shift() as Message;
-      const error = mismatch(message, wanted);
-      if (error !== null) {
-        queue.unshift(message);
-        return Promise.reject(error);
-      }
-      this.#taken(message, queue);
-      return Promise.resolve(message);
-    }
-    if (this.#ended) return Promise.reject(this.#receiveRefusal());
-    const receiver = new Receiver(wanted);
-    this.#receiver = receiver;
-    return receiver.start(options);
-  }
-
-  /** No message will come any more. */
-  get #ended(): boolean {
+  /** @internal */
+  get inputEnded(): boolean {
     return this.#gone || this.#closeReceived || this.#fault !== null;
   }
 
-  #taken(message: Message, queue: Deque<Message>): void {
-    this.#queuedBytes -= message.length;
-    const below = this.#queuedBytes <= readAheadBytes / 2 && queue.length <= readAheadMessages / 2;
-    if (below) this.#transport?.resumeReading();
+  /** @internal */
+  pauseInput(): void {
+    this.#transport?.pauseReading();
   }
 
-  #receiveRefusal(): Error {
+  /** @internal */
+  resumeInput(): void {
+    this.#transport?.resumeReading();
+  }
+
+  /** @internal */
+  receiveRefusal(): Error {
     if (this.#fault !== null) return this.#broken();
     const { closeCode, closeReason } = this;
     const why = closeReason === '' ? '' : `: ${closeReason}`;
@@ -354,15 +264,13 @@ export class WebSocketStream implements WebSocketConnection, Protocol, FrameSink
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
     return {
       next: async (): Promise<IteratorResult<Message, undefined>> => {
-        const waiting = this.#queue?.length ?? 0;
-        if (waiting === 0 && this.#ended) return { value: undefined, done: true };
+        if (this.#inbox.length === 0 && this.inputEnded) return { value: undefined, done: true };
         try {
           return { value: await this.receive(), done: false };
         } catch (error) {
-          const over = (this.#queue?.length ?? 0) === 0 && this.#ended;
           const told = error instanceof ClosedResourceError || error instanceof BrokenResourceError;
-          if (over && told) return { value: undefined, done: true };
-          throw error;
+          if (!told || this.#inbox.length > 0 || !this.inputEnded) throw error;
+          return { value: undefined, done: true };
         }
       },
     };
@@ -376,21 +284,7 @@ export class WebSocketStream implements WebSocketConnection, Protocol, FrameSink
     if (text && compressed && !isUtf8(bytes)) {
       throw new FrameError(closeBadData, 'A text is not UTF-8');
     }
-    const message = text ? bytes.toString('utf8') : bytes;
-    const receiver = this.#receiver;
-    if (receiver?.active) {
-      const error = mismatch(message, receiver.wanted);
-      if (error === null) {
-        receiver.wake(message);
-        return;
-      }
-      receiver.fail(error);
-    }
-    this.#queue ??= new Deque();
-    this.#queue.push(message);
-    this.#queuedBytes += message.length;
-    const above = this.#queuedBytes > readAheadBytes || this.#queue.length > readAheadMessages;
-    if (above) this.#transport?.pauseReading();
+    this.#inbox.push(text ? bytes.toString('utf8') : bytes, this.#closeSent);
   }
 
   /** @internal */
@@ -412,7 +306,7 @@ export class WebSocketStream implements WebSocketConnection, Protocol, FrameSink
     this.#closeReceived = true;
     this.#reader.stop();
     if (!this.#closeSent) this.#sendClose(payload.subarray(0, 2));
-    this.#endReceiver();
+    this.#inbox.end();
     // The server closes first (RFC 6455 §7.1.1), so that the client has no TIME_WAIT.
     if (this.#isServer) this.#transport?.close();
     else this.#endWithin(lingerMs);
@@ -472,7 +366,7 @@ export class WebSocketStream implements WebSocketConnection, Protocol, FrameSink
     this.#fault = error;
     this.#reader.stop();
     if (!this.#closeSent) this.#sendClose(writeClose(error.closeCode, closeReasonOf(error)));
-    this.#endReceiver();
+    this.#inbox.end();
     const transport = this.#transport as Transport;
     // What still comes is dropped for a while: a reset could overtake the close frame.
     transport.writeEof();
@@ -502,12 +396,6 @@ export class WebSocketStream implements WebSocketConnection, Protocol, FrameSink
   heartbeatLost(): void {
     this.#fault ??= new BrokenResourceError('The peer has fallen silent');
     this.#transport?.abort();
-  }
-
-  #endReceiver(): void {
-    const receiver = this.#receiver;
-    this.#receiver = null;
-    if (receiver?.active) receiver.fail(this.#receiveRefusal());
   }
 
   // ---- of the transport ----
@@ -561,7 +449,7 @@ export class WebSocketStream implements WebSocketConnection, Protocol, FrameSink
       this.#fault ??= error ?? new BrokenResourceError('The connection was lost');
       this.closeCode = 1006;
     }
-    this.#endReceiver();
+    this.#inbox.end();
     this.#endRare();
   }
 

@@ -19,8 +19,9 @@ import { type HttpRequest, ServerRequest } from '../request.ts';
 import { Response, type ResponseLike } from '../response.ts';
 import { type Agreed, readRequest } from './handshake.ts';
 import { checkWebSocket, type WebSocketOptions, type WebSocketPlan } from './options.ts';
-import { type WebSocketConnection, WebSocketStream } from './socket.ts';
+import { WebSocketStream } from './socket.ts';
 import { Topics } from './topics.ts';
+import type { WebSocketConnection } from './types.ts';
 
 /** What a handler that was cancelled, or failed, has left to say goodbye. Milliseconds. */
 const farewellMs = 1_000;

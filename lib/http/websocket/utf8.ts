@@ -21,7 +21,7 @@ function fits(first: number, second: number): boolean {
   return (second & 0xc0) === 0x80;
 }
 
-/** Where the character begins that the piece ends in the middle of; its length when there is none. */
+/** Where the character begins that the piece ends inside of; without one its length. */
 function unfinished(piece: Uint8Array): number {
   const { length } = piece;
   for (let back = 1; back <= 3 && back <= length; back++) {
