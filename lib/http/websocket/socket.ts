@@ -44,32 +44,10 @@ import type { WebSocketPlan } from './options.ts';
 import { Pings } from './pings.ts';
 import type { Subscriber, Topics } from './topics.ts';
 import type { WebSocketConnection } from './types.ts';
+import { CloseWaiter, ignore, quietReject, resolved } from './waits.ts';
 
 /** For the peer to close the connection after both close frames, or to see why it was refused. */
 const lingerMs = 1_000;
-
-const resolved: Promise<void> = Promise.resolve();
-const ignore = (): void => {};
-
-function quietReject(error: unknown): Promise<never> {
-  const promise = Promise.reject(error);
-  promise.catch(ignore);
-  return promise;
-}
-
-/** Cancelled, the connection is broken off and the wait goes on for the little that is left. */
-class CloseWaiter extends Waiter<void> {
-  readonly #socket: WebSocketStream;
-
-  constructor(socket: WebSocketStream) {
-    super('close');
-    this.#socket = socket;
-  }
-
-  override onCancel(): void {
-    this.#socket.abort();
-  }
-}
 
 /** What only few sockets need. */
 class Rare {
