@@ -10,8 +10,8 @@
  *     comes from inside `feed` and `feedEnd`, or later: never from inside `start`, `write`,
  *     `shutdown` or `destroy`.
  *  3. Any call may be made from inside a call of the sink, `destroy()` included.
- *  4. What is given to `write` and `feed` is consumed when the call returns: the caller may reuse
- *     its memory. What is given to `onPlaintext` is the receiver's own and never written again.
+ *  4. What is given to `write` is consumed when the call returns: the caller may reuse its memory.
+ *     What is given to `feed` and to `onPlaintext` is the receiver's own and never written again.
  *     What is given to `onCiphertext` is valid only while that call lasts.
  *  5. Order of a good life: `onSecure`, then any number of `onPlaintext`, then at most one `onEnd`.
  *     `onTlsError` may come at any time, once; nothing comes after it but ciphertext (an alert),
@@ -19,8 +19,8 @@
  *  6. Plaintext that came in the same record flight as the end of the handshake is told after
  *     `onSecure` returned.
  *  7. An engine decrypts all it is fed, at once: there is no pause. io stops feeding instead.
- *  8. Errors are values of Node's shape (`code: 'ERR_SSL_…'`, `library`, `reason`): see `tlsError`
- *     of the engine. Nothing is thrown but for programming errors.
+ *  8. Errors are values of Node's shape (`code: 'ERR_SSL_…'`, `library`, `reason`). Nothing is
+ *     thrown but for programming errors.
  *  9. An exception of a user's callback (SNI, ALPN, PSK) never leaves it: io has wrapped them.
  */
 import type {
@@ -38,8 +38,11 @@ export interface TlsStart {
   readonly isServer: boolean;
   /** Made by `tls.createSecureContext()`, or given by the user. */
   readonly secureContext: SecureContext;
-  /** In order of preference; undefined: no ALPN. A server without overlap fails the handshake. */
-  readonly alpnProtocols: readonly string[] | undefined;
+  /**
+   * As on the wire (each name after its length in a byte), in order of preference; undefined: no
+   * ALPN. A server that has no name in common with a client that offers some fails the handshake.
+   */
+  readonly alpnProtocols: Buffer | undefined;
   /** Client: the name for SNI; undefined: none is sent (an IP address, an empty name). */
   readonly servername: string | undefined;
   /** Client: a session to be resumed. */
@@ -52,7 +55,7 @@ export interface TlsStart {
   readonly rare: TlsRareOptions | undefined;
 }
 
-/** An engine that cannot do one of these that is set is not asked for: the generic one is. */
+/** A backend whose engine cannot do one of these that is set gives null for it. */
 export interface TlsRareOptions {
   /** Server. Calls `done` once, at once or later; undefined: the context of the start. */
   readonly sniCallback?:
