@@ -150,7 +150,7 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     const paused = this.#has(PAUSED);
     this.#endIo();
     if (!this.#has(SECURE)) {
-      this.#engine.destroy();
+      this.#endEngine();
       this.#carrier.abort();
       return;
     }
@@ -166,7 +166,7 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
   abort(): void {
     if (this.#has(GONE)) return;
     this.#endIo();
-    this.#engine.destroy();
+    this.#endEngine();
     this.#carrier.abort();
   }
 
@@ -266,8 +266,7 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     this.#flags |= GONE;
     const asked = this.#has(CLOSING);
     this.#flags |= CLOSING;
-    this.#engine.destroy();
-    this.#info?.detach();
+    this.#endEngine();
     const flushed = asked && this.#has(FLUSHED);
     this.#error ??= flushed ? undefined : error;
     const owner = this.#owner;
@@ -460,11 +459,16 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     this.#error = error;
     const owner = this.#has(CLOSING) ? null : this.#owner;
     this.#endIo();
-    this.#engine.destroy();
+    this.#endEngine();
     // An alert is small: what is still there waits for a peer that does not read.
     if (this.#carrier.bufferedBytes > 0) this.#carrier.abort();
     else this.#carrier.close();
     owner?.failed(this, error);
+  }
+
+  #endEngine(): void {
+    this.#engine.destroy();
+    this.#info?.detach();
   }
 
   #endIo(): void {
