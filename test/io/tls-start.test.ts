@@ -40,7 +40,7 @@ async function upgrade(client: Connection, served: Connection): Promise<void> {
   await Promise.all([client.startTls(clientTls), served.startTls(asServer)]);
 }
 
-// covers: asyncio/connect-accepted-socket, asyncio/tls, trio/streams
+// covers: asyncio/start-tls
 describe('Connection.startTls', () => {
   runTest('turns a connection into a TLS one, after talk in the clear', async () => {
     await using pair = await tcpPair();
@@ -286,7 +286,7 @@ async function transportPair(): Promise<
   };
 }
 
-// covers: asyncio/connect-accepted-socket, asyncio/tls
+// covers: asyncio/start-tls
 describe('loop.startTls', () => {
   runTest('gives new transports, on both sides, and the protocols go on', async () => {
     await using pair = await transportPair();

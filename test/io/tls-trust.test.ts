@@ -416,7 +416,7 @@ describe('ALPN and SNI', () => {
   }
 });
 
-// covers: asyncio/tls
+// covers: asyncio/tls-sessions
 describe('keys', () => {
   const psk = Buffer.from('0123456789abcdef');
 
@@ -520,7 +520,7 @@ async function oneSession(
   return pair.client.tls?.session as Buffer;
 }
 
-// covers: asyncio/tls, trio/streams
+// covers: asyncio/ssl-timeouts
 describe('a handshake that takes too long', () => {
   runTest('is a TimeoutError for the client', async () => {
     await using server = await startServer((connection) => connection.readAll().then(() => {}), {

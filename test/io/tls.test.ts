@@ -210,7 +210,7 @@ describe('data', () => {
   });
 });
 
-// covers: asyncio/tls
+// covers: asyncio/tls-flow-control
 describe('back-pressure', () => {
   runTest('a reader that does not read holds the peer back, and memory stays bounded', async () => {
     await using pair = await tlsPair();
@@ -336,7 +336,7 @@ describe('back-pressure', () => {
   );
 });
 
-// covers: asyncio/tls, trio/streams
+// covers: trio/ssl-truncation, asyncio/ssl-timeouts
 describe('the end', () => {
   for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
     runTest(`writeEof ends one direction, the other goes on (${version})`, async () => {
