@@ -13,6 +13,7 @@ import type {
   ConnectOptions,
   ListenOptions,
   Server,
+  StartTlsOptions,
   UdpOptions,
   UnixConnectOptions,
   UnixListenOptions,
@@ -30,6 +31,7 @@ import type {
   Transport,
 } from './protocols.ts';
 import { serveTcp, serveUnix } from './start-server.ts';
+import { startTls } from './tls/start-tls.ts';
 
 declare module '../loop/event-loop.ts' {
   interface EventLoop {
@@ -64,6 +66,18 @@ declare module '../loop/event-loop.ts' {
       factory: () => P,
       options: UdpOptions,
     ): Promise<[DatagramTransport, P]>;
+    /**
+     * Turns the connection of `transport` into a TLS one, with a transport of its own; the old one
+     * must not be used any more. `protocol` may be the one it has: its `connectionMade` is not
+     * called again, and its `connectionLost` is, also when the handshake fails. As a client it
+     * needs `servername`. Rejects as `openConnection` with `tls`; ClosedResourceError; cancelled,
+     * the connection is aborted. (asyncio: loop.start_tls)
+     */
+    startTls(
+      transport: Transport,
+      protocol: StreamProtocol,
+      options: StartTlsOptions,
+    ): Promise<Transport>;
   }
 }
 
@@ -100,7 +114,7 @@ EventLoop.prototype.createServer = async function (
   factory: () => StreamProtocol,
   options: ListenOptions = {},
 ): Promise<Server> {
-  const plan = checkListen(options);
+  const plan = checkListen(this, options);
   const limits = makeLimits(options);
   return serveTcp(new ProtocolServer(this, limits, plan.maxConnections, factory), plan);
 };
@@ -111,7 +125,7 @@ EventLoop.prototype.createUnixServer = async function (
   path: string,
   options: UnixListenOptions = {},
 ): Promise<Server> {
-  const plan = checkListen(options);
+  const plan = checkListen(this, options);
   const limits = makeLimits(options);
   return serveUnix(new ProtocolServer(this, limits, plan.maxConnections, factory), plan, path);
 };
@@ -123,4 +137,13 @@ EventLoop.prototype.createDatagramEndpoint = async function <P extends DatagramP
 ): Promise<[DatagramTransport, P]> {
   checkFactory(factory);
   return openDatagramTransport(this, factory, options);
+};
+
+EventLoop.prototype.startTls = async function (
+  this: EventLoop,
+  transport: Transport,
+  protocol: StreamProtocol,
+  options: StartTlsOptions,
+): Promise<Transport> {
+  return startTls(this, transport, protocol, options);
 };

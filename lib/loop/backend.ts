@@ -18,6 +18,7 @@
  *     thrown.
  */
 import type { Buffer } from 'node:buffer';
+import type { TlsEngine, TlsSink, TlsStart } from './tls.ts';
 
 /**
  * An async context that callbacks are run in. Shared by all streams of one server or connect, so
@@ -272,6 +273,11 @@ export interface Backend {
   lookup(hostname: string, family: 0 | 4 | 6, done: LookupDone): () => void;
   /** The names of an IP address and a port. Returns a cancel function. */
   lookupService(address: string, port: number, done: ServiceDone): () => void;
+  /**
+   * A TLS engine of the backend's own (see tls.ts). Null when it cannot do what `start` asks for;
+   * null or left out: the generic one over node:tls is used.
+   */
+  tlsEngine?(start: TlsStart, sink: TlsSink): TlsEngine | null;
   counters(): BackendCounters;
   /** Aborts all streams, closes all listeners, disarms; `done` when nothing is left open. */
   close(done: () => void): void;
