@@ -3,7 +3,7 @@
 //
 // The client is node:tls in the parent, the same for all servers: TLS_AES_256_GCM_SHA384, `count`
 // connections with one message each under way. Servers follow one another, A B A B, each in a
-// process of its own. Printed is the median, and how many times node:tls needs what the server does.
+// process of its own. Printed is the median, and how often node:tls needs what the server does.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';

@@ -40,7 +40,7 @@ class ServedConnection extends StreamConnection implements TaskOwner {
       this.finish();
     } else {
       if (future.status === FAILED) this.report(future as Task);
-      // What `closeClients` began still flushes: that the handler met it is no reason to lose bytes.
+      // What `closeClients` began still flushes, though its handler has met that as an error.
       if (!(this.has(flagDismissed) && this.state === stateClosing)) this.abort();
     }
     if (this.has(flagGone)) this.leaveOwner();
