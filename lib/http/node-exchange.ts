@@ -8,16 +8,15 @@ import { Buffer } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Data } from '../base/errors.ts';
 import type { CallbackContext } from '../io/handles.ts';
-import type { SocketAddress } from '../io/net-types.ts';
+import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import type { TlsInfo } from './tls-info.ts';
 import { type Exchange, type ExchangeSink, type HeaderList, maxDiscardBytes } from './wire.ts';
 
 /** Whose exchange it is: a connection of the wire, or a server of Node's own. */
 export interface ExchangeOwner {
   readonly context: CallbackContext;
   readonly secure: boolean;
-  readonly tlsInfo: TlsInfo | null;
+  readonly tls: TlsInfo | null;
   readonly closing: boolean;
   readonly remoteAddress: SocketAddress;
   readonly localAddress: SocketAddress;
@@ -92,7 +91,7 @@ export class NodeExchange implements Exchange {
   }
 
   get tls(): TlsInfo | null {
-    return this.owner.tlsInfo;
+    return this.owner.tls;
   }
 
   get remoteAddress(): SocketAddress {

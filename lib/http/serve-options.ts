@@ -3,10 +3,11 @@
  *
  * In: what users give. Out: a plan with all defaults. Never: a silent correction.
  */
-import type { TlsOptions } from 'node:tls';
 import { argTypeError, notSupportedError, type WaitOptions } from '../base/errors.ts';
 import { checkBytes, checkInteger, checkMs } from '../base/units.ts';
+import type { EventLoop } from '../io/handles.ts';
 import { checkListen, type ListenPlan } from '../io/listen.ts';
+import type { ListenOptions, TlsServerOptions } from '../io/net-types.ts';
 import type { FetchHandler } from './application.ts';
 import { makeTrust, type TrustTest } from './proxy.ts';
 import type { WireLimits } from './wire.ts';
@@ -32,8 +33,8 @@ export interface ServeOptions extends WaitOptions {
   path?: string;
   /** Not in this version: an error with code ENOTSUP. */
   fd?: number;
-  /** HTTPS: options of node:tls. */
-  tls?: TlsOptions;
+  /** HTTPS: options of node:tls. `ALPNProtocols` is ['http/1.1'] when left out. */
+  tls?: TlsServerOptions;
   reusePort?: boolean;
   /** Default 511. */
   backlog?: number;
@@ -70,7 +71,6 @@ export interface FetchServeOptions extends ServeOptions {
 export interface ServePlan {
   readonly listen: ListenPlan;
   readonly path: string | undefined;
-  readonly tls: TlsOptions | undefined;
   readonly limits: WireLimits;
   readonly trust: TrustTest | null;
   readonly handlerCancellation: boolean;
@@ -82,26 +82,25 @@ export interface ServePlan {
 const defaultPort = 8080;
 
 /** @throws TypeError, RangeError for bad options; Error with code ENOTSUP for `fd` */
-export function checkServe(options: ServeOptions & { webRequest?: boolean }): ServePlan {
+export function checkServe(
+  loop: EventLoop,
+  options: ServeOptions & { webRequest?: boolean },
+): ServePlan {
   if (typeof options !== 'object' || options === null) {
     throw argTypeError('options', 'an object', options);
   }
   if (options.fd !== undefined) {
     throw notSupportedError('listen', 'servers on an inherited socket are not in this version');
   }
-  const { tls, path, accessLog, trustProxy } = options;
-  if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
-    throw argTypeError('tls', 'an object', tls);
-  }
+  const { path, accessLog, trustProxy } = options;
   if (accessLog !== undefined && typeof accessLog !== 'function') {
     throw argTypeError('accessLog', 'a function', accessLog);
   }
   const ms = (name: keyof ServeOptions, fallback: number): number =>
     checkMs(name, (options[name] as number | undefined) ?? fallback);
   return {
-    listen: checkListen(listenOptions(options)),
+    listen: checkListen(loop, listenOptions(options)),
     path,
-    tls,
     limits: {
       maxHeaderBytes: checkInteger('maxHeaderBytes', options.maxHeaderBytes ?? 16_384, 64, 2 ** 24),
       maxHeaders: checkInteger('maxHeaders', options.maxHeaders ?? 128, 1),
@@ -118,8 +117,18 @@ export function checkServe(options: ServeOptions & { webRequest?: boolean }): Se
   };
 }
 
-function listenOptions(options: ServeOptions): Parameters<typeof checkListen>[0] {
-  const { host, port, backlog, reusePort, maxConnections, signal } = options;
+/** Of ALPN, only what is served here is agreed on. */
+function secureOptions(tls: TlsServerOptions): TlsServerOptions {
+  const { ALPNProtocols, ALPNCallback } = tls;
+  const named = ALPNProtocols !== undefined || ALPNCallback !== undefined;
+  return named ? tls : { ...tls, ALPNProtocols: ['http/1.1'] };
+}
+
+function listenOptions(options: ServeOptions): ListenOptions {
+  const { host, port, backlog, reusePort, maxConnections, signal, tls } = options;
+  if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
+    throw argTypeError('tls', 'an object', tls);
+  }
   checkBytes('maxConnections', maxConnections ?? Infinity, 1);
   return {
     ...(host === undefined ? {} : { host }),
@@ -127,6 +136,7 @@ function listenOptions(options: ServeOptions): Parameters<typeof checkListen>[0]
     ...(backlog === undefined ? {} : { backlog }),
     ...(reusePort === undefined ? {} : { reusePort }),
     ...(maxConnections === undefined ? {} : { maxConnections }),
-    signal,
+    ...(tls === undefined ? {} : { tls: secureOptions(tls) }),
+    ...(signal === undefined ? {} : { signal }),
   };
 }

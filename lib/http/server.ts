@@ -60,7 +60,8 @@ class Site extends StreamServer {
     super(host.loop, defaultLimits, plan.listen.maxConnections);
     this.#host = host;
     this.#openWire = openWire;
-    this.secure = plan.tls !== undefined;
+    this.tls = plan.listen.tls;
+    this.secure = this.tls !== null;
   }
 
   protected override open(stream: StreamHandle): void {
@@ -175,11 +176,11 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     options: Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls'>,
   ): Promise<void> {
     if (this.closing) throw new ClosedResourceError('The server was closed');
-    await this.#open(checkServe(options));
+    await this.#open(checkServe(this.loop, options));
   }
 
   async #open(plan: ServePlan): Promise<void> {
-    const site = new Site(this, plan, this.#wireOf(plan));
+    const site = new Site(this, plan, nodeWire(this));
     await bindListeners(site, plan);
     if (this.closing) {
       site.close();
@@ -187,10 +188,6 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     }
     this.#sites.push(site);
     await site.start();
-  }
-
-  #wireOf(plan: ServePlan): OpenWire {
-    return nodeWire(this, plan.tls);
   }
 
   // ---- of the wire ----
@@ -315,12 +312,13 @@ export async function serve(
   first: Application | FetchServeOptions,
   options: ServeOptions = {},
 ): Promise<HttpServer> {
+  const loop = currentLoop();
   if (first instanceof Application) {
-    const server = new RunningServer(first, dispatcherOf(first), checkServe(options));
+    const server = new RunningServer(first, dispatcherOf(first), checkServe(loop, options));
     await server.begin();
     return server;
   }
-  const plan = checkServe(first ?? {});
+  const plan = checkServe(loop, first ?? {});
   const { fetch } = first as { fetch: FetchHandler };
   const around = new Application();
   const server = new RunningServer(around, fetchDispatcher(fetch, plan.webRequest), plan);

@@ -41,10 +41,9 @@
 import type { Buffer } from 'node:buffer';
 import type { Data } from '../base/errors.ts';
 import type { CallbackContext, EventLoop, StreamHandle } from '../io/handles.ts';
-import type { SocketAddress } from '../io/net-types.ts';
+import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { Stream } from '../io/stream.ts';
-import type { TlsInfo } from './tls-info.ts';
 
 /** Of an unread body, declared by content-length: read and dropped to keep the connection. */
 export const maxDiscardBytes = 65_536;

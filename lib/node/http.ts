@@ -34,7 +34,7 @@ function ownerOf(request: IncomingMessage, response: ServerResponse): ExchangeOw
   return {
     context: captureContext(currentLoop()),
     secure: (socket as { encrypted?: boolean }).encrypted === true,
-    tlsInfo: null,
+    tls: null,
     closing: false,
     get remoteAddress(): SocketAddress {
       return address(socket.remoteAddress, socket.remotePort);

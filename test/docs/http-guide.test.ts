@@ -6,7 +6,7 @@ import { text } from '../support/source-tree.ts';
 const programs = [...text('docs/guide/http.md').matchAll(/^## (.*?)$.*?```ts\n(.*?)```/gms)];
 
 test('the guide to servers has its programs', () => {
-  expect(programs.length).toBe(2);
+  expect(programs.length).toBe(3);
 });
 
 test.each(programs.map((match) => [match[1] as string, match[2] as string]))(
