@@ -39,6 +39,8 @@ enum Record : int32_t {
   kRecAcceptError = 8,  // listener, kind, errno
   kRecReplay = 9,    // asked for with Hub::Replay
   kRecTimer = 10,    // no id: the armed deadline has come
+  kRecWritable = 14,  // asked for with Hub::NotifyWritable
+  kRecWatch = 20,    // no id: descriptor, kind, generation, Interest
 };
 
 enum Syscall : int32_t {
@@ -73,6 +75,9 @@ constexpr size_t kBulkEnterBytes = 16 << 10;  // a read of that much turns bulk 
 
 // After that many bytes JavaScript gets them, so that what it writes comes from a warm cache.
 constexpr size_t kMaxBulkBytesPerRound = 128 << 10;
+
+// One sendfile: what is not in the page cache keeps the thread waiting meanwhile.
+constexpr size_t kMaxSendFile = 256 << 10;
 
 constexpr int kMaxAcceptsPerTurn = 64;
 constexpr int kMaxRoundsPerTurn = 16;
