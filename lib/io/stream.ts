@@ -47,6 +47,8 @@ export const flagServed = 256;
 export const flagDismissed = 512;
 /** The protocol reads into its own memory. Decided when it is set, not per record. */
 export const flagBuffered = 1024;
+/** A file is being sent: writes are refused. */
+export const flagSending = 2048;
 
 /**
  * Fields are plain, not private: backends touch them per record. Methods of streams are `private`

@@ -29,6 +29,8 @@ export const REC_CLOSED = 7;
 export const REC_ACCEPT_ERROR = 8;
 export const REC_REPLAY = 9;
 export const REC_TIMER = 10;
+export const REC_WRITABLE = 14;
+export const REC_WATCH = 20;
 
 /** Names of the system calls in a closed record. */
 export const SYSCALLS = ['close', 'read', 'write', 'connect'] as const;
@@ -73,6 +75,12 @@ export interface Binding {
   setSpin(micros: number): void;
   now(): number;
   uvVersion(): string;
+  adoptSocket(fd: number, duplicate: number): number;
+  adoptPipe(fd: number, writes: number): number;
+  listenFd(fd: number, flags: number): number;
+  sendFile(id: number, fd: number, offset: number, count: number): number;
+  notifyWritable(id: number): number;
+  watch(fd: number, interest: number): number;
 }
 
 export interface Shared {

@@ -45,7 +45,7 @@ export class PureListener implements ListenerHandle {
   readonly #backend: PureBackend;
   readonly #sink: ListenerSink;
   readonly #server: net.Server;
-  readonly #unixPath: string | undefined;
+  #unixPath: string | undefined;
   #held: PureStream[] = [];
   #paused: boolean;
   #listening = false;
@@ -57,6 +57,7 @@ export class PureListener implements ListenerHandle {
     options: net.ListenOptions,
     noDelay: boolean,
     paused: boolean,
+    refused: Error | null = listenRefused(options),
   ) {
     this.#backend = backend;
     this.#sink = sink;
@@ -67,7 +68,6 @@ export class PureListener implements ListenerHandle {
     this.#server.on('connection', (socket) => this.#accepted(socket));
     this.#server.on('error', (error) => this.#failed(error));
     this.#server.on('listening', () => this.#bound());
-    const refused = listenRefused(options);
     if (refused === null) this.#server.listen(options);
     else process.nextTick(() => this.#failed(refused));
   }
@@ -125,6 +125,9 @@ export class PureListener implements ListenerHandle {
   #bound(): void {
     if (this.#closed) return;
     this.#listening = true;
+    // An inherited one may be either.
+    const bound = this.#server.address();
+    if (typeof bound === 'string') this.#unixPath ??= bound;
     const address = serverAddress(this.#server, this.#unixPath);
     this.#backend.callOut(() => this.#sink.onListening(address));
   }
