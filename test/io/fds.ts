@@ -1,6 +1,6 @@
 /** Descriptors for the tests of those: FIFOs, files, and how many are open. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, constants, fstatSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
@@ -16,7 +16,12 @@ export function freshPath(name: string): string {
 }
 
 export function isOpen(fd: number): boolean {
-  return openFds().includes(fd);
+  try {
+    fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export function openFds(): number[] {
