@@ -52,6 +52,14 @@ function checkSocket(fd: number, wanted: SocketKind): Error | null {
   return systemErrorByCode(kind === 'datagram' ? 'EPROTOTYPE' : 'EINVAL', 'open', name);
 }
 
+/** Of a UNIX socket, which Node does not tell of one that it has not bound; '' when not known. */
+export function listeningPath(fd: number): string {
+  const inode = String(fstatSync(fd).ino);
+  const path = rowsOf('unix').find((fields) => fields[6] === inode)?.[7] ?? '';
+  // Zero bytes of abstract names are shown so.
+  return path.startsWith('@') ? path.replaceAll('@', '\0') : path;
+}
+
 /** Null, or why a server cannot accept from it. */
 export function listeningRefused(fd: number): Error | null {
   return checkSocket(fd, 'listening');

@@ -21,6 +21,7 @@ import type {
   SocketAddress,
 } from '../backend.ts';
 import type { PureBackend } from './backend.ts';
+import { listeningPath } from './descriptors.ts';
 import { PureStream } from './stream.ts';
 
 /** What fits `sockaddr_un.sun_path` with its final zero. */
@@ -125,9 +126,8 @@ export class PureListener implements ListenerHandle {
   #bound(): void {
     if (this.#closed) return;
     this.#listening = true;
-    // An inherited one may be either.
-    const bound = this.#server.address();
-    if (typeof bound === 'string') this.#unixPath ??= bound;
+    // An inherited one may be either: Node knows the addresses of TCP only.
+    if (this.#server.address() === null) this.#unixPath = listeningPath(this.fd ?? -1);
     const address = serverAddress(this.#server, this.#unixPath);
     this.#backend.callOut(() => this.#sink.onListening(address));
   }
