@@ -24,8 +24,8 @@ declare module '../loop/event-loop.ts' {
      * Calls back in each turn in which the descriptor can be read, or has failed, in the context of
      * this call; a second callback replaces the first. It keeps the process alive. Remove it before
      * the descriptor is closed. An error in a callback goes to the exception handler.
-     * Native on Linux only; elsewhere it throws an error with code ENOTSUP. EPERM: a regular file or
-     * a device that is always ready; EBADF: not open; EEXIST: another loop watches it.
+     * Native on Linux only; elsewhere it throws an error with code ENOTSUP. EPERM: a regular file
+     * or a device that is always ready; EBADF: not open; EEXIST: another loop watches it.
      * (asyncio: loop.add_reader)
      */
     addReader(fd: number, callback: () => void): void;

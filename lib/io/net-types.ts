@@ -132,7 +132,7 @@ export interface ListenOptions extends WaitOptions, StreamOptions {
   /**
    * A listening stream socket, TCP or UNIX, that was opened elsewhere, as by systemd (see
    * `systemdSockets`): instead of host and port. The server closes it. EBADF, ENOTSOCK, EPROTOTYPE
-   * (no stream), EINVAL (it does not listen): then it stays the caller's. `backlog` keeps its value.
+   * (no stream), EINVAL (it does not listen): then it stays the caller's.
    */
   fd?: number;
   /** Further connections wait in the backlog. Default Infinity. */

@@ -99,7 +99,7 @@ export interface StreamHandle {
   /** Null once closed and not asked for before. */
   /**
    * At most `maxBytes` of a regular file, by the kernel: bytes sent, 0 at the file's end, or a
-   * negative errno; EAGAIN: `notifyWritable` tells when to try again. Left out: there is no such way.
+   * negative errno; EAGAIN: `notifyWritable` tells when to try again. Left out: it has no such way.
    */
   sendFile?(fd: number, offsetBytes: number, maxBytes: number): number;
   /** Calls back once, when nothing is buffered and there is room; never when it closes first. */

@@ -102,8 +102,8 @@ const std::vector<WatchEvent>& WatchSet::Take(int max) {
   return taken_;
 }
 
-// A descriptor was closed and forgotten while a duplicate of it lives: the kernel goes on to tell of
-// it, and it has no name any more by which it could be taken out. A new instance has not heard of it.
+// A descriptor was closed and forgotten while a duplicate of it lives: the kernel goes on to tell
+// of it, and no name is left by which it could be taken out. A new instance has not heard of it.
 void WatchSet::Rebuild() {
   const int fresh = epoll_create1(EPOLL_CLOEXEC);
   if (fresh < 0) return;

@@ -22,9 +22,9 @@ struct WatchEvent {
   uint8_t interest;
 };
 
-// Readiness of descriptors that are not ours (loop.addReader). Level-triggered, as in asyncio, in an
-// epoll instance of its own: Node may have the same descriptor in its own. The descriptors' flags
-// are left alone.
+// Readiness of descriptors that are not ours (loop.addReader). Level-triggered, as in asyncio, in
+// an epoll instance of its own: Node may have the same descriptor in its own. The descriptors'
+// flags are left alone.
 class WatchSet {
  public:
   explicit WatchSet(uv_loop_t* loop) : loop_(loop) {}

@@ -17,7 +17,6 @@ afterEach(() => {
 
 const mine = String(process.pid);
 
-// covers: systemd/listen-fds
 test.each([
   [[], []],
   [[mine], []],
@@ -37,6 +36,7 @@ test.each([
   expect(left()).toEqual([]);
 });
 
+// covers: systemd/listen-fds
 test('unsetEnvironment: false keeps them', () => {
   set(mine, '1', 'web');
   expect(systemdSockets({ unsetEnvironment: false })).toEqual([{ fd: 3, name: 'web' }]);

@@ -1,5 +1,5 @@
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import '../../lib/io/fd-methods.ts';
 import { ContextVar } from '../../lib/task/context.ts';
@@ -230,7 +230,7 @@ describe.runIf(native)('watching', () => {
     expect(seen).toEqual(['mine', 'stored']);
   });
 
-  test('what it throws goes to the exception handler; it stays, and others are called', async () => {
+  test('what it throws goes to the exception handler; others are called', async () => {
     const errors = catchExceptions();
     const [reads, writes] = pipe();
     const [other, writesOther] = pipe();

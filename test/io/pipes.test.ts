@@ -52,7 +52,8 @@ function take(fd: number): Buffer {
   }
 }
 
-const lost = (recorder: { log: string[] }): boolean => recorder.log.at(-1)?.startsWith('lost') === true;
+const lost = (recorder: { log: string[] }): boolean =>
+  recorder.log.at(-1)?.startsWith('lost') === true;
 
 test.runIf(inMemory)('a simulated loop has no pipes: ENOTSUP', async () => {
   expect((await errorOf(readPipe(0))).code).toBe('ENOTSUP');

@@ -56,7 +56,11 @@ describe('paths', () => {
 
   test.skipIf(inMemory)('a live owner of another kind keeps its socket: EADDRINUSE', async () => {
     const path = freshPath('node');
-    const owner = createServer((socket) => socket.end('node'));
+    const owner = createServer((socket) => {
+      // The question whether somebody answers hangs up at once.
+      socket.on('error', () => {});
+      socket.end('node');
+    });
     await new Promise<void>((done) => owner.listen(path, done));
     const before = lstatSync(path).ino;
     expect((await errorOf(startUnixServer(hello, path))).code).toBe('EADDRINUSE');

@@ -100,7 +100,10 @@ async function main(): Promise<void> {
   }
   for (const name of ['tcpPeer', 'unixPeer', 'udp', 'file', 'pipe']) {
     const fd = fdOf(name);
-    print(`listen ${name}`, { code: await codeOf(startServer(() => {}, { fd })), open: isOpen(fd) });
+    print(`listen ${name}`, {
+      code: await codeOf(startServer(() => {}, { fd })),
+      open: isOpen(fd),
+    });
   }
   print('closed', await codeOf(startServer(() => {}, { fd: 900 })));
   print('adopt closed', await codeOf(loop.connectAcceptedSocket(() => new Echo(), 900)));
