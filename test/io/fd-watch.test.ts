@@ -6,7 +6,7 @@ import { ContextVar } from '../../lib/task/context.ts';
 import { currentLoop } from '../../lib/task/frame.ts';
 import { checkLeaks } from '../support/leaks.ts';
 import { policyName, testPolicy } from '../support/policy.ts';
-import { checkFds, closeQuietly, makePipe } from './fds.ts';
+import { checkFds, closeQuietly, makePipe, makePipes } from './fds.ts';
 import { catchExceptions, turn, until } from './support.ts';
 
 checkLeaks();
@@ -261,7 +261,8 @@ describe.runIf(native)('watching', () => {
   });
 
   test('more than one batch of descriptors', async () => {
-    const pairs = Array.from({ length: 300 }, () => pipe().map(Number) as [number, number]);
+    const pairs = makePipes(300);
+    fds.push(...pairs.flat());
     const seen = new Set<number>();
     for (const [reads] of pairs) {
       currentLoop().addReader(reads, () => {

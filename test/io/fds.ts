@@ -38,10 +38,17 @@ export function openFds(): number[] {
 
 /** A pipe: [read end, write end]. A FIFO with a name, since Node has no pipe(2). */
 export function makePipe(): [number, number] {
-  const path = freshPath('fifo');
-  execFileSync('mkfifo', [path]);
-  const reads = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  return [reads, openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)];
+  return makePipes(1)[0] as [number, number];
+}
+
+/** Many, with one process. */
+export function makePipes(count: number): [number, number][] {
+  const paths = Array.from({ length: count }, () => freshPath('fifo'));
+  execFileSync('mkfifo', paths);
+  return paths.map((path) => {
+    const reads = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    return [reads, openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)];
+  });
 }
 
 export function closeQuietly(...fds: number[]): void {
