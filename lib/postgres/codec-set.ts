@@ -176,6 +176,9 @@ export class CodecSet {
     if (kind === 'domain') return inner;
     if (kind === 'array') {
       if (!inner.binary) return textArrayCodec(inner, info.delimiter);
+      if (info.name === 'int2vector' || info.name === 'oidvector') {
+        return arrayCodec(inner, info.inner, 0);
+      }
       const shares = info.oid < firstUserOid && !this.#custom.has(info.inner);
       return shares ? sharedArray(inner, info.inner) : arrayCodec(inner, info.inner);
     }

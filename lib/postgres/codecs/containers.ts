@@ -131,8 +131,11 @@ export function writeField(out: Writer, codec: Codec, value: unknown): void {
   out.patchLength(mark);
 }
 
-/** @param oid that of the element, which stands in the array. */
-export function arrayCodec(element: Codec, oid: number): Codec {
+/**
+ * @param oid that of the element, which stands in the array
+ * @param first the index of the first element: that of int2vector and oidvector is 0
+ */
+export function arrayCodec(element: Codec, oid: number, first: 0 | 1 = 1): Codec {
   const name = `${element.name}[]`;
   return {
     name,
@@ -157,7 +160,7 @@ export function arrayCodec(element: Codec, oid: number): Codec {
       if (empty) return;
       for (const size of sizes) {
         out.int32(size);
-        out.int32(1);
+        out.int32(first);
       }
       if (writeElements(out, list, sizes, 0, element)) out.patchInt32(flag, 1);
     },
