@@ -304,7 +304,7 @@ export async function copyRecords(
   const described: Statement = await new PrepareRequest(session, target.columnsSql).submit(options);
   session.statements.release(described);
   const { codecs, columns } = described;
-  const textOnly = columns.find((_, i) => codecs[i]?.binary === false);
+  const textOnly = columns?.find((_, i) => codecs[i]?.binary === false);
   if (textOnly !== undefined) {
     throw new InterfaceError(`Column ${textOnly.name} has a type without a binary form`);
   }

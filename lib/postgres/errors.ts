@@ -47,20 +47,20 @@ export class PostgresError extends Error {
   readonly condition: string;
   /** 'ERROR', 'FATAL', 'WARNING', 'NOTICE' …, in English whatever the server's language is. */
   readonly severity: string;
-  readonly detail?: string;
-  readonly hint?: string;
+  declare readonly detail?: string;
+  declare readonly hint?: string;
   /** In characters, from 1. */
-  readonly position?: number;
-  readonly schema?: string;
-  readonly table?: string;
-  readonly column?: string;
-  readonly constraint?: string;
+  declare readonly position?: number;
+  declare readonly schema?: string;
+  declare readonly table?: string;
+  declare readonly column?: string;
+  declare readonly constraint?: string;
   /** The type of the value that was refused. */
-  readonly dataType?: string;
+  declare readonly dataType?: string;
   /** Where in server-side code it happened. */
-  readonly where?: string;
+  declare readonly where?: string;
   /** The query that failed. */
-  readonly query?: string;
+  declare readonly query?: string;
 
   constructor(fields: ErrorFields, query?: string) {
     super(fields.get('M') ?? 'The server gave no message');

@@ -28,7 +28,8 @@ export class SessionStatement<R = Row> implements PreparedStatement<R> {
     this.parameters = statement.parameterOids.map((oid, i) => {
       return { name: `$${i + 1}`, type: typeOf(oid), oid };
     });
-    this.attributes = statement.columns.map(({ name, oid }) => ({ name, type: typeOf(oid), oid }));
+    const columns = statement.columns ?? [];
+    this.attributes = columns.map(({ name, oid }) => ({ name, type: typeOf(oid), oid }));
   }
 
   get query(): string {

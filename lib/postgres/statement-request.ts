@@ -48,7 +48,7 @@ export abstract class StatementRequest<T> extends Request<T> {
   statement: Statement | null;
   phase: Phase = 'preparing';
   #parameterOids: number[] = [];
-  #columns: Column[] = [];
+  #columns: Column[] | null = null;
   #asked: ReadonlySet<number> = new Set();
   #questions = 0;
   #answers: unknown[] = [];
@@ -104,7 +104,7 @@ export abstract class StatementRequest<T> extends Request<T> {
     const { out } = this.wire;
     this.phase = 'preparing';
     this.#parameterOids = [];
-    this.#columns = [];
+    this.#columns = null;
     const named = this.wantsName || this.session.statements.keeps(this.sql);
     const name = named ? this.session.statements.newName() : '';
     this.statement = null;
@@ -135,7 +135,7 @@ export abstract class StatementRequest<T> extends Request<T> {
     if (type === proto.PARAMETER_DESCRIPTION) {
       this.#parameterOids = readOids(body);
     } else if (type === proto.ROW_DESCRIPTION || type === proto.NO_DATA) {
-      this.#columns = type === proto.NO_DATA ? [] : readColumns(body);
+      this.#columns = type === proto.NO_DATA ? null : readColumns(body);
       this.#described();
     } else {
       throw new ProtocolError(`a message '${String.fromCharCode(type)}' after Parse`);
@@ -148,7 +148,7 @@ export abstract class StatementRequest<T> extends Request<T> {
     const { codecs } = this.session;
     const find = (oid: number): Codec | undefined => codecs.find(oid, missing);
     const parameters = this.#parameterOids.map(find);
-    const columns = this.#columns.map(({ oid }) => find(oid));
+    const columns = this.#columns?.map(({ oid }) => find(oid)) ?? [];
     const { out } = this.wire;
     if (missing.size > 0 && !this.abandoned) {
       this.#asked = missing;
@@ -243,7 +243,7 @@ export abstract class StatementRequest<T> extends Request<T> {
     this.#answers = [];
     const version = this.session.serverVersion.major;
     writeParse(out, '', introspectionQuery(version >= 14), [1028]);
-    const question = new Statement('', '', [1028], []);
+    const question = new Statement('', '', [1028], null);
     question.use(
       [codecs.find(1028, new Set()) as Codec],
       introspectionOids.map((oid) => codecs.find(oid, new Set()) as Codec),
@@ -277,7 +277,7 @@ export abstract class StatementRequest<T> extends Request<T> {
     codecs.asked(this.#asked);
     const missing = new Set<number>();
     for (const oid of this.#parameterOids) codecs.find(oid, missing);
-    for (const { oid } of this.#columns) codecs.find(oid, missing);
+    for (const { oid } of this.#columns ?? []) codecs.find(oid, missing);
     this.#asked = missing;
     if (missing.size > 0) {
       this.#ask();

@@ -36,7 +36,8 @@ export class Statement {
   /** '' for the unnamed one. */
   readonly name: string;
   readonly parameterOids: readonly number[];
-  readonly columns: readonly Column[];
+  /** Null: it gives no rows. They may also have no columns. */
+  readonly columns: readonly Column[] | null;
   parameters: readonly Codec[] = [];
   codecs: readonly Codec[] = [];
   shape: RowShape | null = null;
@@ -54,7 +55,7 @@ export class Statement {
     sql: string,
     name: string,
     parameterOids: readonly number[],
-    columns: readonly Column[],
+    columns: readonly Column[] | null,
   ) {
     this.sql = sql;
     this.name = name;
@@ -65,17 +66,12 @@ export class Statement {
   use(parameters: readonly Codec[], codecs: readonly Codec[]): void {
     this.parameters = parameters;
     this.codecs = codecs;
-    this.shape =
-      codecs.length === 0
-        ? null
-        : shapeOf(
-            this.columns.map(({ name }) => name),
-            codecs,
-          );
+    const names = this.columns?.map(({ name }) => name);
+    this.shape = names === undefined ? null : shapeOf(names, codecs);
     const count = Buffer.alloc(2);
     count.writeUInt16BE(parameters.length);
-    const names = Buffer.from(`\0${this.name}\0`);
-    this.#head = Buffer.concat([names, int16s(formatList(parameters)), count]);
+    const portalAndName = Buffer.from(`\0${this.name}\0`);
+    this.#head = Buffer.concat([portalAndName, int16s(formatList(parameters)), count]);
     this.#tail = int16s(formatList(codecs));
   }
 

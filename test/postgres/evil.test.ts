@@ -323,7 +323,8 @@ describe('a server that, in a session,', () => {
   evilTest(
     'floods with notices takes no memory',
     answering(async (client) => {
-      const flood = message('N', `SNOTICE\0M${'x'.repeat(1_000)}\0\0`).toString('latin1').repeat(60);
+      const notice = message('N', `SNOTICE\0M${'x'.repeat(1_000)}\0\0`);
+      const flood = Buffer.concat(new Array<Buffer>(60).fill(notice));
       for (let i = 0; i < 300; i++) await client.send(flood);
       await client.until('H');
       await client.send(described);

@@ -122,7 +122,8 @@ export async function withFake<T>(script: Script, use: (port: number) => Promise
   try {
     return await use(server.port);
   } finally {
-    await server.close({ timeoutMs: 0 }).catch(() => {});
+    server.close();
+    await server[Symbol.asyncDispose]();
   }
 }
 
