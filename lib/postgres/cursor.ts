@@ -159,7 +159,7 @@ export class SessionCursor<R> implements Cursor<R> {
         if (rows.length < this.#prefetch || this.#exhausted) return;
       }
     } finally {
-      if (this.#portal !== null && !this.#exhausted) this.#close(this.#portal);
+      if (this.#portal !== null) this.#close(this.#portal);
     }
   }
 

@@ -40,6 +40,7 @@ export type CancelSender = (done: () => void) => void;
 
 /** After that long without an answer to a cancellation the connection is closed. */
 const cancelGraceMs = 5_000;
+const firstRepeatMs = 100;
 
 // A shared promise: then() on it costs less than queueMicrotask, which makes an object.
 const soon: Promise<void> = Promise.resolve();
@@ -77,6 +78,7 @@ export class Wire implements Protocol {
   #cancelling: Request<unknown> | null = null;
   #cancelTaken = true;
   #graceTimer = -1;
+  #cancelEndMs = 0;
   /** The last words of the server. */
   #fatal: PostgresError | null = null;
   #ended: PostgresConnectionError | null = null;
@@ -376,18 +378,33 @@ export class Wire implements Protocol {
     if (this.#cancelling !== null || this.closed) return;
     this.#cancelling = request;
     this.flush();
-    const endMs = this.loop.time() + this.graceMs;
-    this.#graceTimer = this.loop.armTimer(endMs, {
+    this.#cancelEndMs = this.loop.time() + this.graceMs;
+    this.#sendCancel(firstRepeatMs);
+  }
+
+  /**
+   * A cancellation that comes just before the server has read the query has no effect: so it is
+   * repeated, until the grace time is over.
+   */
+  #sendCancel(repeatMs: number): void {
+    if (this.#cancelTaken && this.cancelSender !== null) {
+      this.#cancelTaken = false;
+      this.cancelSender(() => {
+        this.#cancelTaken = true;
+        if (this.#cancelling?.finished) this.#endCancel(true);
+      });
+    }
+    const nextMs = Math.min(this.loop.time() + repeatMs, this.#cancelEndMs);
+    this.#graceTimer = this.loop.armTimer(nextMs, {
       onTimer: () => {
         this.#graceTimer = -1;
+        if (nextMs < this.#cancelEndMs) {
+          if (!this.#cancelling?.finished) this.#sendCancel(repeatMs * 2);
+          return;
+        }
         const limit = `${this.graceMs} ms`;
         this.destroy(new PostgresConnectionError(`No answer to a cancellation within ${limit}`));
       },
-    });
-    this.#cancelTaken = this.cancelSender === null;
-    this.cancelSender?.(() => {
-      this.#cancelTaken = true;
-      if (this.#cancelling?.finished) this.#endCancel(true);
     });
   }
 

@@ -142,7 +142,9 @@ const starts: readonly StartCase[] = [
 ];
 
 describe('a server that', () => {
-  test.each(starts)('%s is refused', async (_title, script, wanted, more = {}) => {
+  const cases = starts.map(([title, script, wanted, more = {}]) => ({ title, script, wanted, more }));
+
+  test.each(cases)('$title is refused', async ({ script, wanted, more }) => {
     await inRun(() =>
       withFake(script, async (port) => {
         const error = await outcome(() => connect({ ...options, ...more, port }));
@@ -256,7 +258,7 @@ async function failing(connection: Connection): Promise<Error> {
 }
 
 describe('a server that, in a session,', () => {
-  test.each(queries)('%s loses the connection', async (title, script, wanted) => {
+  test.each([...queries])('%s loses the connection', async (title, script, wanted) => {
     await inRun(() =>
       withFake(script, async (port) => {
         const connection = await connect({ ...options, port, commandTimeoutMs: 300 });

@@ -146,7 +146,7 @@ withServer('cursors', () => {
   connectionTest('can be left early', async (connection) => {
     await connection.transaction(async () => {
       for await (const row of connection.cursor(sql, 1_000)) if (row['i'] === 3) break;
-      expect(await connection.fetchVal('SELECT count(*) FROM pg_cursors')).toBe(0n);
+      expect(await connection.fetchVal("SELECT count(*) FROM pg_cursors WHERE name <> ''")).toBe(0n);
     });
   });
 
