@@ -143,8 +143,14 @@ class CopyInRequest extends CopyRequest {
   /** A message of what `write` writes. */
   feed(write: () => void): void {
     const { out } = this.wire;
+    const before = out.mark();
     const mark = out.message(proto.COPY_DATA);
-    write();
+    try {
+      write();
+    } catch (error) {
+      out.rewind(before);
+      throw error;
+    }
     out.endMessage(mark);
     if (out.length > flushBytes) this.wire.flush();
   }
@@ -314,13 +320,7 @@ export async function copyRecords(
   let row = 0;
   const add = (record: unknown): void => {
     row++;
-    const before = wire.out.mark();
-    try {
-      request.feed(() => writeRecord(wire, record, codecs, row));
-    } catch (error) {
-      wire.out.rewind(before);
-      throw error;
-    }
+    request.feed(() => writeRecord(wire, record, codecs, row));
   };
   try {
     request.feed(() => wire.out.bytes(binarySignature));

@@ -8,7 +8,7 @@ import { argTypeError, type Awaitable, TimeoutError, type WaitOptions } from '..
 import { Deque } from '../base/deque.ts';
 import { checkInteger, checkMs } from '../base/units.ts';
 import { currentLoop } from '../task/frame.ts';
-import { shielded } from '../task/scope.ts';
+import { CancelScope, shielded } from '../task/scope.ts';
 import { Waiter } from '../task/waiter.ts';
 import { Catalog } from './catalog.ts';
 import { connectSession, detached } from './connect.ts';
@@ -110,6 +110,9 @@ export class SessionPool extends Executor implements Pool {
   readonly #loans: Map<SessionConnection, Session> = new Map();
   readonly #waiting: Deque<AcquireWaiter> = new Deque();
   #connecting = 0;
+  /** Those that belong to nobody's scope. */
+  readonly #connects: Set<CancelScope> = new Set();
+  #retiring = 0;
   #closing = false;
   #closed = false;
   #timer = -1;
@@ -193,6 +196,7 @@ export class SessionPool extends Executor implements Pool {
       return session;
     } finally {
       this.#connecting--;
+      this.#tellEmptied();
     }
   }
 
@@ -211,9 +215,14 @@ export class SessionPool extends Executor implements Pool {
     if (this.#closing) wanted = 0;
     for (; wanted > 0; wanted--) {
       detached(this.#loop, async () => {
+        const scope = new CancelScope();
+        this.#connects.add(scope);
         try {
-          this.#hand(await this.#connect());
+          const session = await scope.run(() => this.#connect());
+          this.#connects.delete(scope);
+          if (session !== undefined) this.#hand(session);
         } catch (error) {
+          this.#connects.delete(scope);
           const waiter = this.#waiting.shift();
           waiter?.disarm();
           waiter?.fail(error);
@@ -374,8 +383,10 @@ export class SessionPool extends Executor implements Pool {
     session.onEnd = null;
     const closer = (): void => session.wire.destroy(new PostgresConnectionError('Terminated'));
     this.#closers.add(closer);
+    this.#retiring++;
     detached(this.#loop, async () => {
       await closeSession(session).catch(() => {});
+      this.#retiring--;
       this.#closers.delete(closer);
       this.#tellEmptied();
     });
@@ -428,8 +439,21 @@ export class SessionPool extends Executor implements Pool {
 
   // --- The end
 
+  get #inUse(): boolean {
+    return this.#loans.size > 0 || this.#connecting > 0 || this.#retiring > 0;
+  }
+
+  async #unused(): Promise<void> {
+    while (this.#inUse) {
+      const waiter = new Waiter<void>('close');
+      const promise = waiter.start();
+      if (waiter.active) this.#emptied.add(waiter);
+      await promise;
+    }
+  }
+
   #tellEmptied(): void {
-    if (this.#loans.size > 0) return;
+    if (this.#inUse) return;
     for (const waiter of this.#emptied) waiter.wake();
     this.#emptied.clear();
   }
@@ -442,17 +466,13 @@ export class SessionPool extends Executor implements Pool {
   }
 
   async close(): Promise<void> {
-    if (this.#closed) return;
+    if (this.#closed) return await this.#unused();
     this.#closing = true;
     this.#stopTimer();
     this.#refuseWaiting();
+    for (const scope of this.#connects) scope.cancel();
     try {
-      while (this.#loans.size > 0) {
-        const waiter = new Waiter<void>('close');
-        const promise = waiter.start();
-        if (waiter.active) this.#emptied.add(waiter);
-        await promise;
-      }
+      await this.#unused();
       this.#closed = true;
       for (const closer of [...this.#closers]) closer();
       this.#idle.length = 0;
@@ -471,6 +491,7 @@ export class SessionPool extends Executor implements Pool {
     this.#closed = true;
     this.#stopTimer();
     this.#refuseWaiting();
+    for (const scope of this.#connects) scope.cancel();
     const error = new PostgresConnectionError('The pool was terminated');
     for (const closer of [...this.#closers]) closer();
     for (const session of [...this.#sessions.keys()]) {

@@ -24,7 +24,7 @@ async function busy(): Promise<number> {
   }
 }
 
-// covers: beyond/2, asyncpg/timeouts
+// covers: uvio/query-cancellation
 withServer('a query that is cancelled', () => {
   connectionTest('by a scope ends on the server', async (connection) => {
     const beginMs = performance.now();

@@ -24,7 +24,7 @@ async function* parts(...list: (string | Uint8Array)[]): AsyncGenerator<string |
   yield* list;
 }
 
-// covers: asyncpg/copy
+// covers: asyncpg/copy-from-table
 withServer('COPY out', () => {
   connectionTest('calls a function with chunks', async (connection) => {
     await table(connection, 3);
@@ -107,7 +107,7 @@ withServer('COPY out', () => {
   });
 });
 
-// covers: asyncpg/copy
+// covers: asyncpg/copy-from-table
 withServer('COPY in', () => {
   connectionTest('reads async iterables, streams and paths', async (connection) => {
     await table(connection, 0);

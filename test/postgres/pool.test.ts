@@ -226,7 +226,7 @@ withServer('a pool', () => {
   });
 });
 
-// covers: beyond/13
+// covers: uvio/listen-over-reconnects
 withServer('a server that is restarted', () => {
   serverTest('loses no pool, no listener, and answers every query once', async () => {
     const server = await PrivatePostgres.start();

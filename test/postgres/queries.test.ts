@@ -135,7 +135,7 @@ withServer('rows', () => {
   });
 });
 
-// covers: asyncpg/errors
+// covers: asyncpg/263-error-classes
 withServer('errors', () => {
   connectionTest('carry what the server says', async (connection) => {
     await connection.execute('CREATE TEMP TABLE t (a int CONSTRAINT positive CHECK (a > 0))');
@@ -269,7 +269,7 @@ withServer('the statement cache', () => {
   });
 });
 
-// covers: beyond/13, asyncpg/pipeline
+// covers: uvio/pipelining
 withServer('queries of one turn', () => {
   connectionTest('share one write', async (connection) => {
     await connection.fetchVal('SELECT $1::int', 0);
@@ -392,6 +392,7 @@ withServer('what happens on a connection', () => {
     expect(channel).toMatchObject([{ query: 'SELECT 3' }]);
   });
 
+  // covers: asyncpg/server-pid
   connectionTest('has a pid, a version and settings', async (connection) => {
     expect(connection.serverPid).toBe(await connection.fetchVal('SELECT pg_backend_pid()'));
     expect(connection.serverVersion.major).toBeGreaterThanOrEqual(9);

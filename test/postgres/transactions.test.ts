@@ -233,7 +233,7 @@ withServer('prepared statements', () => {
   });
 });
 
-// covers: asyncpg/codecs, asyncpg/introspection
+// covers: asyncpg/set-type-codec
 withServer('types of the database', () => {
   connectionTest('enums, domains, composites and ranges are asked for', async (connection) => {
     await connection.execute(`CREATE TYPE mood AS ENUM ('sad', 'fine');

@@ -102,7 +102,7 @@ async function check(connection: Connection, entry: Entry): Promise<void> {
   expect(`${same?.['sent']} ${same?.['same']}`, `${type} ${entry.literal} sent`).toMatch(/true$/);
 }
 
-// covers: asyncpg/types, asyncpg/geometry
+// covers: asyncpg/type-map
 withServer('types', () => {
   const byType = new Map<string, Entry[]>();
   for (const entry of entries) byType.set(entry.type, [...(byType.get(entry.type) ?? []), entry]);
