@@ -14,7 +14,9 @@ for (const line of readFileSync(source, 'utf8').split('\n')) {
   if (code !== undefined && name !== undefined && !names.has(code)) names.set(code, name);
 }
 
-const rows = [...names].sort(([a], [b]) => (a < b ? -1 : 1)).map(([code, name]) => `${code} ${name}`);
+const rows = [...names]
+  .sort(([a], [b]) => (a < b ? -1 : 1))
+  .map(([code, name]) => `${code} ${name}`);
 const text = `/**
  * The names of SQLSTATE codes. Made by \`node scripts/gen-sqlstates.mjs\`; do not edit.
  *

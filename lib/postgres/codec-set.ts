@@ -7,14 +7,20 @@
 import { type Catalog, firstUserOid, type TypeInfo } from './catalog.ts';
 import type { Codec } from './codecs/codec.ts';
 import {
-  arrayCodec,
   type Attribute,
+  arrayCodec,
   compositeCodec,
   multirangeCodec,
   rangeCodec,
   recordCodec,
 } from './codecs/containers.ts';
-import { dateCodec, intervalCodec, timeCodec, timestampCodec, timetzCodec } from './codecs/dates.ts';
+import {
+  dateCodec,
+  intervalCodec,
+  timeCodec,
+  timestampCodec,
+  timetzCodec,
+} from './codecs/dates.ts';
 import * as geometry from './codecs/geometry.ts';
 import { cidrCodec, inetCodec, macaddrCodec } from './codecs/network.ts';
 import * as numbers from './codecs/numbers.ts';

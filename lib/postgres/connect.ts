@@ -97,14 +97,20 @@ const ANSWER_YES = 0x53;
 const ANSWER_NO = 0x4e;
 
 /** An open transport whose protocol is the wire. */
-async function openWire(loop: Loop, plan: ConnectPlan, address: Address, wire: Wire): Promise<void> {
+async function openWire(
+  loop: Loop,
+  plan: ConnectPlan,
+  address: Address,
+  wire: Wire,
+): Promise<void> {
   const wanted = plan.tls !== 'disable' && !address.host.startsWith('/');
   const startTls = startTlsOf(loop);
   if (!wanted || (startTls === undefined && plan.tls === 'prefer')) {
     await open(loop, address, wire);
     return;
   }
-  if (startTls === undefined) throw notSupportedError('startTls', 'this version of uvio has no TLS');
+  if (startTls === undefined)
+    throw notSupportedError('startTls', 'this version of uvio has no TLS');
   const question = new TlsQuestion();
   let transport = await open(loop, address, question);
   try {
@@ -232,7 +238,9 @@ function connectionError(error: unknown, { host, port }: Address): unknown {
   if (error instanceof TimeoutError || !(error instanceof Error)) return error;
   if ((error as NodeJS.ErrnoException).code === 'ENOTSUP') return error;
   const where = `${host}:${port}`;
-  return new PostgresConnectionError(`No connection to ${where}: ${error.message}`, { cause: error });
+  return new PostgresConnectionError(`No connection to ${where}: ${error.message}`, {
+    cause: error,
+  });
 }
 
 async function fitsTarget(session: Session): Promise<boolean> {
@@ -262,11 +270,7 @@ function isFinal(error: unknown): boolean {
   return error instanceof PostgresError && !/^(57P0|53|08)/.test(error.code);
 }
 
-async function tryAll(
-  loop: Loop,
-  plan: ConnectPlan,
-  catalog: Catalog,
-): Promise<Session> {
+async function tryAll(loop: Loop, plan: ConnectPlan, catalog: Catalog): Promise<Session> {
   const errors: unknown[] = [];
   for (const address of plan.addresses) {
     try {

@@ -3,7 +3,7 @@
  *
  * In: calls. Out: requests on the session. Never: a session once it was closed or given back.
  */
-import { argTypeError, type Awaitable } from '../base/errors.ts';
+import { type Awaitable, argTypeError } from '../base/errors.ts';
 import { checkMs } from '../base/units.ts';
 import { currentLoop } from '../task/frame.ts';
 import { CancelScope } from '../task/scope.ts';
@@ -307,7 +307,9 @@ export async function connect(options?: string | ConnectOptions): Promise<Connec
   const plan = makePlan(options);
   const signal = typeof options === 'object' ? options.signal : undefined;
   signal?.throwIfAborted();
-  const session = await withSignal(signal, () => connectSession(currentLoop(), plan, new Catalog()));
+  const session = await withSignal(signal, () =>
+    connectSession(currentLoop(), plan, new Catalog()),
+  );
   return new SessionConnection(session);
 }
 

@@ -13,7 +13,8 @@ let conditions: Map<string, string> | undefined;
 export function conditionOf(code: string): string {
   if (conditions === undefined) {
     conditions = new Map();
-    for (const line of sqlStates.trim().split('\n')) conditions.set(line.slice(0, 5), line.slice(6));
+    for (const line of sqlStates.trim().split('\n'))
+      conditions.set(line.slice(0, 5), line.slice(6));
   }
   return conditions.get(code) ?? conditions.get(`${code.slice(0, 2)}000`) ?? 'unknown';
 }

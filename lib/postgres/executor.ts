@@ -5,14 +5,7 @@
  * inside SQL, but where PostgreSQL takes no parameters (COPY of a query).
  */
 import { checkMs } from '../base/units.ts';
-import {
-  copyIn,
-  copyOptionsSql,
-  copyOut,
-  copyRecords,
-  quoteName,
-  tableSql,
-} from './copy.ts';
+import { copyIn, copyOptionsSql, copyOut, copyRecords, quoteName, tableSql } from './copy.ts';
 import { InterfaceError } from './errors.ts';
 import { inlineArguments } from './inline.ts';
 import { runMany } from './many.ts';

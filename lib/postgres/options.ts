@@ -7,7 +7,7 @@
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { ConnectionOptions as TlsConnectionOptions } from 'node:tls';
-import { argTypeError, type Awaitable } from '../base/errors.ts';
+import { type Awaitable, argTypeError } from '../base/errors.ts';
 import { checkInteger, checkMs } from '../base/units.ts';
 import { InterfaceError } from './errors.ts';
 import { readPassword, readService } from './files.ts';
@@ -141,7 +141,9 @@ function listOf<T>(value: T | readonly T[]): readonly T[] {
 }
 
 function defaultHosts(): string[] {
-  return process.platform === 'win32' ? ['localhost'] : ['/var/run/postgresql', '/tmp', 'localhost'];
+  return process.platform === 'win32'
+    ? ['localhost']
+    : ['/var/run/postgresql', '/tmp', 'localhost'];
 }
 
 function addressesOf(options: ConnectOptions, settings: Settings): Address[] {
@@ -221,8 +223,7 @@ export function makePlan(given: string | ConnectOptions = {}): ConnectPlan {
   const database = checkNul('database', options.database ?? settings.get('dbname') ?? user);
   const tls = tlsOf(options, settings);
   const { password = settings.get('password') } = options;
-  const passfile =
-    options.passfile ?? settings.get('passfile') ?? join(homedir(), '.pgpass');
+  const passfile = options.passfile ?? settings.get('passfile') ?? join(homedir(), '.pgpass');
   const seconds = settings.get('connect_timeout');
   const target = options.targetSession ?? settings.get('target_session_attrs') ?? 'any';
   return {

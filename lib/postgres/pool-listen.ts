@@ -4,8 +4,9 @@
  * In: a way to open sessions, a channel. Out: notifications in order. Never: a loss that is not
  * told; memory without a bound: when nobody takes them, the connection is not read.
  */
-import { isCancelled, type WaitOptions } from '../base/errors.ts';
+
 import { Deque } from '../base/deque.ts';
+import { isCancelled, type WaitOptions } from '../base/errors.ts';
 import { sleep } from '../task/sleep.ts';
 import { Waiter } from '../task/waiter.ts';
 import { closeSession } from './connection.ts';

@@ -4,8 +4,9 @@
  * In: those who want a connection. Out: loans, first come, first served. Never: a session handed
  * out with a transaction of somebody else; more than `maxSize`; a session lost to a cancellation.
  */
-import { argTypeError, type Awaitable, TimeoutError, type WaitOptions } from '../base/errors.ts';
+
 import { Deque } from '../base/deque.ts';
+import { type Awaitable, argTypeError, TimeoutError, type WaitOptions } from '../base/errors.ts';
 import { checkInteger, checkMs } from '../base/units.ts';
 import { currentLoop } from '../task/frame.ts';
 import { CancelScope, shielded } from '../task/scope.ts';
@@ -49,7 +50,8 @@ function makePoolPlan(options: PoolOptions): PoolPlan {
   if (minSize > maxSize) throw new InterfaceError(`minSize ${minSize} is above maxSize ${maxSize}`);
   for (const name of ['setup', 'init', 'reset'] as const) {
     const hook = options[name];
-    if (hook !== undefined && typeof hook !== 'function') throw argTypeError(name, 'a function', hook);
+    if (hook !== undefined && typeof hook !== 'function')
+      throw argTypeError(name, 'a function', hook);
   }
   return {
     minSize,
@@ -303,10 +305,7 @@ export class SessionPool extends Executor implements Pool {
     }
   }
 
-  async #lend<T>(
-    use: (session: Session) => Promise<T>,
-    { signal }: QueryOptions,
-  ): Promise<T> {
+  async #lend<T>(use: (session: Session) => Promise<T>, { signal }: QueryOptions): Promise<T> {
     const connection = await this.acquire(signal === undefined ? {} : { signal });
     try {
       const { session } = connection as SessionConnection;

@@ -108,7 +108,9 @@ function makeSlowClass(names: readonly string[]): new (list: readonly unknown[])
       },
     });
   }
-  return Row as unknown as new (list: readonly unknown[]) => Row;
+  return Row as unknown as new (
+    list: readonly unknown[],
+  ) => Row;
 }
 
 const fixed: Partial<Record<NonNullable<Codec['inline']>, readonly [number, string]>> = {

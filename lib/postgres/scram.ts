@@ -5,13 +5,7 @@
  * not proven that it knows the password; a computation on this thread that the server may choose
  * the length of.
  */
-import {
-  createHash,
-  createHmac,
-  pbkdf2,
-  randomBytes,
-  timingSafeEqual,
-} from 'node:crypto';
+import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto';
 import { PostgresConnectionError } from './errors.ts';
 
 /** PostgreSQL's default is 4096. */
@@ -103,6 +97,8 @@ export class Scram {
 
 /** md5(md5(password + user) + salt), as PostgreSQL wants it. */
 export function md5Answer(user: string, password: string, salt: Uint8Array): string {
-  const inner = createHash('md5').update(password + user).digest('hex');
+  const inner = createHash('md5')
+    .update(password + user)
+    .digest('hex');
   return `md5${createHash('md5').update(inner).update(salt).digest('hex')}`;
 }

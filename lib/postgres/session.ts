@@ -13,7 +13,7 @@ import * as proto from './protocol.ts';
 import type { Request } from './request.ts';
 import { StatementCache } from './statement.ts';
 import type { Notification, QueryRecord } from './types.ts';
-import { Wire, type WireEvents } from './wire.ts';
+import type { Wire, WireEvents } from './wire.ts';
 
 export type Listener<T> = (value: T) => void;
 

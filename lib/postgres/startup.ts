@@ -190,7 +190,8 @@ export class Startup extends Waiter<void> implements StartupHandler {
 
   #secret(method: string): string {
     const password = this.#password;
-    if (password === undefined || password === '') fail(`the server asks for ${method}, there is none`);
+    if (password === undefined || password === '')
+      fail(`the server asks for ${method}, there is none`);
     if (password.includes('\0')) fail('the password has a NUL');
     return password;
   }

@@ -60,8 +60,7 @@ export class SessionTransaction implements Transaction {
       }
       this.#savepoint = `uvio_${++session.savepoints}`;
     }
-    const sql =
-      this.#savepoint === null ? beginSql(this.#options) : `SAVEPOINT ${this.#savepoint}`;
+    const sql = this.#savepoint === null ? beginSql(this.#options) : `SAVEPOINT ${this.#savepoint}`;
     this.#state = 'started';
     session.depth++;
     try {

@@ -201,14 +201,8 @@ export interface Connection extends Executable, AsyncDisposable {
   cursor<R = Row>(sql: string, ...args: unknown[]): Cursor<R>;
   /** Sends the queries of `fn` without waiting for each other's answer. */
   pipeline<T>(fn: (connection: Executable) => Awaitable<T>): Promise<T>;
-  addListener(
-    channel: string,
-    callback: (notification: Notification) => void,
-  ): Promise<void>;
-  removeListener(
-    channel: string,
-    callback: (notification: Notification) => void,
-  ): Promise<void>;
+  addListener(channel: string, callback: (notification: Notification) => void): Promise<void>;
+  removeListener(channel: string, callback: (notification: Notification) => void): Promise<void>;
   /** Notices and warnings. */
   addLogListener(callback: (message: PostgresError) => void): void;
   removeLogListener(callback: (message: PostgresError) => void): void;
@@ -287,4 +281,3 @@ export interface Pool extends Executable, AsyncDisposable {
   close(): Promise<void>;
   terminate(): void;
 }
-

@@ -115,7 +115,8 @@ export class Wire implements Protocol {
     this.#lost = true;
     const fatal = this.#fatal;
     if (fatal !== null) this.#end(new PostgresConnectionError(fatal.message, { cause: fatal }));
-    else this.#end(new PostgresConnectionError('The server closed the connection', { cause: error }));
+    else
+      this.#end(new PostgresConnectionError('The server closed the connection', { cause: error }));
     for (const waiter of this.#closings) waiter.wake();
     this.#closings.clear();
   }
@@ -124,8 +125,10 @@ export class Wire implements Protocol {
     if (this.closed) return;
     try {
       let rest: Buffer | null = chunk;
-      if (this.#skipBytes > 0) rest = this.#skip(rest);
-      while (rest !== null && this.#keptBytes > 0) rest = this.#complete(rest);
+      // The end of a kept header may begin a message that is skipped.
+      while (rest !== null && (this.#skipBytes > 0 || this.#keptBytes > 0)) {
+        rest = this.#skipBytes > 0 ? this.#skip(rest) : this.#complete(rest);
+      }
       if (rest !== null && rest.length > 0) this.#read(rest);
     } catch (error) {
       const wrong = error instanceof PostgresConnectionError ? error : asConnectionError(error);

@@ -208,7 +208,10 @@ withServer('a server', () => {
 
   serverTest('that is not there is skipped for the next one', async () => {
     const { host, port } = await where();
-    const connection = await open({ host: ['127.0.0.1', '/no/such/folder', host], port: [1, 2, port] });
+    const connection = await open({
+      host: ['127.0.0.1', '/no/such/folder', host],
+      port: [1, 2, port],
+    });
     expect(await connection.fetchVal('SELECT 1')).toBe(1);
     await connection.close();
     const none = await failure(open({ host: '127.0.0.1', port: 1 }));

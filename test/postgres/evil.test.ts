@@ -142,7 +142,12 @@ const starts: readonly StartCase[] = [
 ];
 
 describe('a server that', () => {
-  const cases = starts.map(([title, script, wanted, more = {}]) => ({ title, script, wanted, more }));
+  const cases = starts.map(([title, script, wanted, more = {}]) => ({
+    title,
+    script,
+    wanted,
+    more,
+  }));
 
   test.each(cases)('$title is refused', async ({ script, wanted, more }) => {
     await inRun(() =>
@@ -226,11 +231,23 @@ type QueryCase = readonly [title: string, script: Script, message: RegExp];
 
 const queries: readonly QueryCase[] = [
   ['closes in the middle of a query', executing(message('2'), one), /./],
-  ['sends a row of two columns for one', executing(message('2'), dataRow(int32(1), int32(2))), /row/],
+  [
+    'sends a row of two columns for one',
+    executing(message('2'), dataRow(int32(1), int32(2))),
+    /row/,
+  ],
   ['sends a row of 65535 columns', executing(message('2'), body(int16(-1))), /row/],
-  ['has a field beyond its message', executing(message('2'), body(int16(1), int32(900), 'x')), /row/],
+  [
+    'has a field beyond its message',
+    executing(message('2'), body(int16(1), int32(900), 'x')),
+    /row/,
+  ],
   ['has a field of the length -2', executing(message('2'), body(int16(1), int32(-2))), /row/],
-  ['has bytes behind the last field', executing(message('2'), body(int16(1), int32(-1), 'x')), /row/],
+  [
+    'has bytes behind the last field',
+    executing(message('2'), body(int16(1), int32(-1), 'x')),
+    /row/,
+  ],
   ['announces a row of 2 GiB', executing(message('2'), 'D', int32(0x7ffffff0)), /bytes/],
   ['is ready before the result', executing(message('2'), ready), /before the result/],
   ['is ready twice', executing(message('2'), done, ready, ready), /nothing was asked/],

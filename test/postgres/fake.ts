@@ -1,8 +1,8 @@
 /** A server that says what a script tells it to, right or wrong. */
 import { Buffer } from 'node:buffer';
 import { createHmac, pbkdf2Sync } from 'node:crypto';
-import { startServer } from '../../lib/io/start-server.ts';
 import type { Connection } from '../../lib/io/net-types.ts';
+import { startServer } from '../../lib/io/start-server.ts';
 
 export function int16(...values: number[]): Buffer {
   const bytes = Buffer.alloc(values.length * 2);

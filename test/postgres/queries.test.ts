@@ -69,7 +69,9 @@ withServer('queries', () => {
     const text = 'é'.repeat(300_000);
     expect(await connection.fetchVal('SELECT $1::text', text)).toBe(text);
     const bytes = Buffer.alloc(3_000_000, 7);
-    expect(bytes.equals((await connection.fetchVal('SELECT $1::bytea', bytes)) as Buffer)).toBe(true);
+    expect(bytes.equals((await connection.fetchVal('SELECT $1::bytea', bytes)) as Buffer)).toBe(
+      true,
+    );
     const rows = await connection.fetch(series, 30_000);
     expect(rows.length).toBe(30_000);
     expect(rows.every((row, i) => row['i'] === i + 1 && row['t'] === String(i + 1))).toBe(true);
@@ -114,7 +116,11 @@ withServer('rows', () => {
     const sql = `SELECT 1 AS "__proto__", 2 AS "constructor", 3 AS "0", 4 AS "a""];throw 1;//",
       5 AS "\${x}\`\\", 6 AS "toString", 7`;
     const row = await connection.fetchRow(sql);
-    expect(Object.entries(row ?? {}).map(([, value]) => value).sort()).toEqual([1, 2, 3, 4, 5, 6, 7]);
+    expect(
+      Object.entries(row ?? {})
+        .map(([, value]) => value)
+        .sort(),
+    ).toEqual([1, 2, 3, 4, 5, 6, 7]);
     expect(Object.getOwnPropertyDescriptor(row, '__proto__')?.value).toBe(1);
     expect(row?.['a"];throw 1;//']).toBe(4);
     expect(row?.['?column?']).toBe(7);
@@ -169,7 +175,9 @@ withServer('errors', () => {
   });
 
   connectionTest('in the middle of rows give no rows', async (connection) => {
-    const error = await failure(connection.fetch('SELECT 1/(5000-i) FROM generate_series(1,9000) i'));
+    const error = await failure(
+      connection.fetch('SELECT 1/(5000-i) FROM generate_series(1,9000) i'),
+    );
     expect(error.code).toBe('22012');
     expect(await connection.fetchVal('SELECT 2')).toBe(2);
   });
@@ -346,7 +354,11 @@ withServer('executeMany', () => {
   connectionTest('does all or nothing', async (connection) => {
     await connection.execute('CREATE TEMP TABLE t (a int PRIMARY KEY)');
     const sql = 'INSERT INTO t VALUES ($1)';
-    const failing = [[[1], [2], [1]], [[1], ['x']], [[1], 5]] as never[];
+    const failing = [
+      [[1], [2], [1]],
+      [[1], ['x']],
+      [[1], 5],
+    ] as never[];
     for (const args of failing) await failure(connection.executeMany(sql, args));
     const thrower = function* (): Generator<readonly unknown[]> {
       yield [1];

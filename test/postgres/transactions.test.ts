@@ -146,7 +146,9 @@ withServer('cursors', () => {
   connectionTest('can be left early', async (connection) => {
     await connection.transaction(async () => {
       for await (const row of connection.cursor(sql, 1_000)) if (row['i'] === 3) break;
-      expect(await connection.fetchVal("SELECT count(*) FROM pg_cursors WHERE name <> ''")).toBe(0n);
+      expect(await connection.fetchVal("SELECT count(*) FROM pg_cursors WHERE name <> ''")).toBe(
+        0n,
+      );
     });
   });
 
@@ -245,7 +247,10 @@ withServer('types of the database', () => {
       const value = { a: 1, b: { m: 'sad', n: [1, 2] }, c: [{ m: null, n: null }, null] };
       const got = await connection.fetchVal('SELECT $1::outer_t', value);
       expect(JSON.parse(JSON.stringify(got))).toEqual(value);
-      expect(await connection.fetchVal('SELECT $1::mood[]', ['fine', null])).toEqual(['fine', null]);
+      expect(await connection.fetchVal('SELECT $1::mood[]', ['fine', null])).toEqual([
+        'fine',
+        null,
+      ]);
       expect(await connection.fetchVal('SELECT $1::positive', 5)).toBe(5);
       const range = { lower: 1.5, upper: null };
       expect(await connection.fetchVal('SELECT $1::span', range)).toMatchObject(range);
@@ -254,7 +259,9 @@ withServer('types of the database', () => {
       const deep = connection.fetch('SELECT $1::outer_t', { a: 'x' });
       expect((await failure(deep)).message).toMatch(/a: expected an integer/);
     } finally {
-      await connection.execute('DROP TYPE outer_t, inner_t, span; DROP DOMAIN positive; DROP TYPE mood');
+      await connection.execute(
+        'DROP TYPE outer_t, inner_t, span; DROP DOMAIN positive; DROP TYPE mood',
+      );
     }
   });
 

@@ -12,9 +12,7 @@ interface Entry {
   readonly value: string;
 }
 
-const entries = JSON.parse(
-  readFileSync(new URL('types.json', import.meta.url), 'utf8'),
-) as Entry[];
+const entries = JSON.parse(readFileSync(new URL('types.json', import.meta.url), 'utf8')) as Entry[];
 
 function floatText(value: number): string {
   if (Number.isNaN(value)) return 'f:nan';
@@ -161,7 +159,9 @@ withServer('dates', () => {
     const sql = 'SELECT ($1::timestamptz AT TIME ZONE $2)::text';
     const text = await connection.fetchVal(sql, '2020-01-01T12:00:00.000001+02:00', 'UTC');
     expect(text).toBe('2020-01-01 10:00:00.000001');
-    expect(await connection.fetchVal('SELECT $1::date::text', '0044-03-15 BC')).toBe('0044-03-15 BC');
+    expect(await connection.fetchVal('SELECT $1::date::text', '0044-03-15 BC')).toBe(
+      '0044-03-15 BC',
+    );
   });
 
   connectionTest('a year beyond Date is an error of that query', async (connection) => {
@@ -241,15 +241,18 @@ describe('parameters of a wrong kind', () => {
     ['"char"', 'ab', /one ASCII character/],
   ];
   withServer('are refused by name', () => {
-    connectionTest('each with what was expected, and the connection goes on', async (connection) => {
-      for (const [type, value, message] of wrong) {
-        if (value === undefined) continue;
-        const error = await connection.fetchVal(`SELECT $1::${type}`, value).catch((e) => e);
-        expect(error, type).toMatchObject({ name: 'InterfaceError' });
-        expect(error.message).toMatch(message);
-      }
-      expect(await connection.fetchVal('SELECT 1')).toBe(1);
-    });
+    connectionTest(
+      'each with what was expected, and the connection goes on',
+      async (connection) => {
+        for (const [type, value, message] of wrong) {
+          if (value === undefined) continue;
+          const error = await connection.fetchVal(`SELECT $1::${type}`, value).catch((e) => e);
+          expect(error, type).toMatchObject({ name: 'InterfaceError' });
+          expect(error.message).toMatch(message);
+        }
+        expect(await connection.fetchVal('SELECT 1')).toBe(1);
+      },
+    );
 
     connectionTest('the number of arguments must be right', async (connection) => {
       await expect(connection.fetch('SELECT $1::int')).rejects.toThrow(/1 parameter, and 0/);

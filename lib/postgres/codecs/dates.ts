@@ -97,7 +97,8 @@ export function timestampCodec(kind: 'date' | 'string', zoned: boolean): Codec {
       checkBytes(name, at, end, 8);
       const high = view.getInt32(at);
       const micros = high * 2 ** 32 + view.getUint32(at + 4);
-      if (!text && Number.isSafeInteger(micros)) return new Date(Math.floor(micros / 1000) + epochMs);
+      if (!text && Number.isSafeInteger(micros))
+        return new Date(Math.floor(micros / 1000) + epochMs);
       const exact = view.getBigInt64(at);
       if (exact === infiniteMicros) return infinity(1, text);
       if (exact === minusInfiniteMicros) return infinity(-1, text);

@@ -11,7 +11,8 @@ const familyV6 = 3;
 
 function textV6(bytes: Uint8Array): string {
   const words: number[] = [];
-  for (let i = 0; i < 16; i += 2) words.push(((bytes[i] as number) << 8) | (bytes[i + 1] as number));
+  for (let i = 0; i < 16; i += 2)
+    words.push(((bytes[i] as number) << 8) | (bytes[i + 1] as number));
   // An IPv4 address inside, as PostgreSQL shows it.
   if (words.slice(0, 5).every((word) => word === 0) && words[5] === 0xffff) {
     return `::ffff:${bytes.subarray(12).join('.')}`;
@@ -90,7 +91,8 @@ export function macaddrCodec(name: 'macaddr' | 'macaddr8', bytes: 6 | 8): Codec 
     decode(buffer, _view, at, end) {
       if (end - at !== bytes) throw new FieldError(name, 'its length');
       const parts: string[] = [];
-      for (let i = at; i < end; i++) parts.push((buffer[i] as number).toString(16).padStart(2, '0'));
+      for (let i = at; i < end; i++)
+        parts.push((buffer[i] as number).toString(16).padStart(2, '0'));
       return parts.join(':');
     },
     encode(out, value) {

@@ -175,7 +175,8 @@ export const lsnCodec: Codec = {
   },
   encode(out, value) {
     const [, high, low] = /^([0-9a-f]{1,8})\/([0-9a-f]{1,8})$/i.exec(String(value)) ?? [];
-    if (high === undefined || low === undefined) throw refuse("an LSN such as '16/B374D848'", value);
+    if (high === undefined || low === undefined)
+      throw refuse("an LSN such as '16/B374D848'", value);
     out.int32(Number.parseInt(high, 16) | 0);
     out.int32(Number.parseInt(low, 16) | 0);
   },
