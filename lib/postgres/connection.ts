@@ -17,7 +17,7 @@ import { Executor, type Lender } from './executor.ts';
 import { makePlan } from './options.ts';
 import { SessionStatement } from './prepared.ts';
 import { PrepareRequest, SimpleRequest, SyncRequest } from './queries.ts';
-import type { Listener, Session } from './session.ts';
+import type { Session } from './session.ts';
 import { runTransaction, SessionTransaction } from './transaction.ts';
 import { resetTypeCodec, setBuiltinTypeCodec, setTypeCodec } from './type-codecs.ts';
 import type {
@@ -67,8 +67,6 @@ class Holder implements Lender {
 export class SessionConnection extends Executor implements PooledConnection {
   readonly #holder: Holder;
   readonly #giveBack: ((connection: SessionConnection) => Promise<void>) | null;
-  /** Each channel's callbacks of this object. */
-  readonly #listening: Map<string, Set<Listener<Notification>>> = new Map();
 
   constructor(
     session: Session,

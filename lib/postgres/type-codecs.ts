@@ -80,14 +80,14 @@ export async function resetTypeCodec(
 
 /** hstore's text: `"a"=>"1", "b"=>NULL`. */
 const pair = /\s*"((?:[^"\\]|\\.)*)"\s*=>\s*(?:"((?:[^"\\]|\\.)*)"|NULL)\s*(?:,|$)/gsy;
-const unescape = (text: string): string => text.replace(/\\(.)/gs, '$1');
+const unescaped = (text: string): string => text.replace(/\\(.)/gs, '$1');
 const quote = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
 const hstoreCodec: TypeCodec = {
   decode(text: string) {
     const found: Record<string, string | null> = Object.create(null);
     for (const [, key = '', value] of text.matchAll(pair)) {
-      found[unescape(key)] = value === undefined ? null : unescape(value);
+      found[unescaped(key)] = value === undefined ? null : unescaped(value);
     }
     return found;
   },

@@ -9,6 +9,10 @@ import type { ConnectionOptions as TlsConnectionOptions } from 'node:tls';
 import type { Awaitable, Data, WaitOptions } from '../base/errors.ts';
 import type { PostgresError } from './errors.ts';
 
+/** A value of any type of the database: what it is only the query knows. */
+// biome-ignore lint/suspicious/noExplicitAny: casts at every use would help nobody.
+type DatabaseValue = any;
+
 export interface ConnectOptions extends WaitOptions {
   /** postgres://user:password@host:port/database?option=… ; other options win over it. */
   dsn?: string;
@@ -50,7 +54,10 @@ export interface ConnectOptions extends WaitOptions {
  * number; int8 → bigint; numeric → string; bytea → Buffer; json, jsonb → parsed; timestamptz →
  * Date; arrays → arrays; composites → rows; uuid, inet … → string; interval → Interval.
  */
-export type Row = { readonly [column: string]: any; readonly [index: number]: any } & Iterable<any>;
+export type Row = {
+  readonly [column: string]: DatabaseValue;
+  readonly [index: number]: DatabaseValue;
+} & Iterable<DatabaseValue>;
 
 export interface Interval {
   readonly months: number;
@@ -75,7 +82,7 @@ export interface Executable {
   /** The first row or null. */
   fetchRow<R = Row>(sql: string, ...args: unknown[]): Promise<R | null>;
   /** The first column of the first row, or null. */
-  fetchVal<T = any>(sql: string, ...args: unknown[]): Promise<T | null>;
+  fetchVal<T = DatabaseValue>(sql: string, ...args: unknown[]): Promise<T | null>;
   /** Rows of one query run with each of the arguments. */
   fetchMany<R = Row>(sql: string, args: Arguments): Promise<R[]>;
   /** fetch as a template: sql`SELECT * FROM users WHERE id = ${id}`. */
@@ -143,8 +150,8 @@ export interface Notification {
 }
 
 export interface TypeCodec {
-  encode(value: any): any;
-  decode(value: any): any;
+  encode(value: DatabaseValue): DatabaseValue;
+  decode(value: DatabaseValue): DatabaseValue;
   schema?: string;
   /** Of what encode gives and decode gets. Default 'text'. */
   format?: 'text' | 'binary' | 'tuple';
@@ -173,7 +180,7 @@ export interface PreparedStatement<R = Row> {
   readonly attributes: readonly StatementColumn[];
   fetch(...args: unknown[]): Promise<R[]>;
   fetchRow(...args: unknown[]): Promise<R | null>;
-  fetchVal<T = any>(...args: unknown[]): Promise<T | null>;
+  fetchVal<T = DatabaseValue>(...args: unknown[]): Promise<T | null>;
   executeMany(args: Arguments): Promise<void>;
   /** Only inside a transaction. */
   cursor(...args: unknown[]): Cursor<R>;
