@@ -10,8 +10,18 @@ import type { RequestOptions } from './request.ts';
 import type { Session } from './session.ts';
 
 /** What a parameter cannot be inside of, and a parameter. */
-const tokens =
-  /'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|\/\*[\s\S]*?\*\/|(\$(?:[A-Za-z_]\w*)?\$)|[A-Za-z_][\w$]*|\$(\d+)/g;
+const tokens: RegExp = new RegExp(
+  [
+    "'(?:[^']|'')*'",
+    '"(?:[^"]|"")*"',
+    '--[^\\n]*',
+    '/\\*[\\s\\S]*?\\*/',
+    '(\\$(?:[A-Za-z_]\\w*)?\\$)',
+    '[A-Za-z_][\\w$]*',
+    '\\$(\\d+)',
+  ].join('|'),
+  'g',
+);
 
 /** Replaces each $n. @throws InterfaceError for escapes that it does not understand */
 export function replaceParameters(sql: string, literals: readonly string[]): string {
@@ -53,7 +63,8 @@ export async function inlineArguments(
   // format_type and quote_nullable are the server's; each value is bound with its own type.
   const named = await new QueryRequest<readonly string[]>(
     session,
-    'SELECT array_agg(format_type(t, NULL) ORDER BY n) FROM unnest($1::oid[]) WITH ORDINALITY u(t, n)',
+    `SELECT array_agg(format_type(t, NULL) ORDER BY n)
+      FROM unnest($1::oid[]) WITH ORDINALITY u(t, n)`,
     [types],
     'value',
     null,

@@ -1,4 +1,4 @@
-/** Servers that break the protocol: an error, in bounded time and memory, and no connection left. */
+/** Servers that break the protocol: an error, in bounded time and memory. */
 import { Buffer } from 'node:buffer';
 import { describe, expect, test } from 'vitest';
 import { connect } from '../../lib/postgres/connection.ts';

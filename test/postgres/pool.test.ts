@@ -253,8 +253,10 @@ withServer('a server that is restarted', () => {
       }
     };
     const workers = [worker(), worker(), worker(), worker()];
-    await sleep(60);
-    await pool.execute("NOTIFY c, 'first'");
+    while (heard.length === 0) {
+      await pool.execute("NOTIFY c, 'first'");
+      await sleep(5);
+    }
     await server.stop();
     await sleep(20);
     await server.restart();
@@ -278,13 +280,18 @@ withServer('a server that is restarted', () => {
 
   poolTest('pool.listen gives notifications in order, and ends with the pool', async (pool) => {
     const heard: string[] = [];
+    let began = false;
     const listening = (async () => {
       for await (const { payload } of pool.listen('many')) {
-        heard.push(payload);
+        if (payload !== 'begin') heard.push(payload);
+        else began = true;
         if (heard.length === 3_000) break;
       }
     })();
-    await sleep(30);
+    while (!began) {
+      await pool.execute("NOTIFY many, 'begin'");
+      await sleep(5);
+    }
     await pool.execute("SELECT pg_notify('many', i::text) FROM generate_series(1, 3000) i");
     await listening;
     expect(heard).toEqual(Array.from({ length: 3_000 }, (_, i) => String(i + 1)));

@@ -73,7 +73,8 @@ function canon(value: Value, full: string): string {
     return floatText(type === 'float4' ? Math.fround(value) : value);
   }
   if (typeof value === 'string') {
-    return `${dates.test(type) ? 't' : 's'}:${value.replace(/\+00$/, (zone) => (type === 'timetz' ? zone : ''))}`;
+    const text = type === 'timetz' ? value : value.replace(/\+00$/, '');
+    return `${dates.test(type) ? 't' : 's'}:${text}`;
   }
   if (Buffer.isBuffer(value)) return `x:${value.toString('hex')}`;
   return objectText(value, type);

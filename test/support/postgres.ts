@@ -105,7 +105,8 @@ function initialize(folder: string, ids: { uid?: number; gid?: number }): void {
   writeFileSync(join(folder, 'template/pg_hba.conf'), hba);
   const lines = passwordUsers.map((user) => {
     const encryption = user === 'by_md5' ? 'md5' : 'scram-sha-256';
-    return `SET password_encryption = '${encryption}';\nCREATE ROLE ${user} LOGIN PASSWORD 'secret of ${user}';\n`;
+    const role = `CREATE ROLE ${user} LOGIN PASSWORD 'secret of ${user}'`;
+    return `SET password_encryption = '${encryption}';\n${role};\n`;
   });
   lines.push('CREATE ROLE by_reject LOGIN;\nCREATE EXTENSION hstore;\nCREATE EXTENSION citext;\n');
   execFileSync(

@@ -57,7 +57,8 @@ export function dateText(days: number): string {
 export function timeText(micros: number): string {
   const seconds = Math.floor(micros / 1e6);
   const fraction = micros - seconds * 1e6;
-  const time = `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+  const minutes = Math.floor(seconds / 60);
+  const time = [Math.floor(minutes / 60), minutes % 60, seconds % 60].map(two).join(':');
   return fraction === 0 ? time : `${time}.${String(fraction).padStart(6, '0').replace(/0+$/, '')}`;
 }
 
@@ -83,8 +84,12 @@ export function zoneText(secondsEast: number): string {
 const dateForm = /^(\d{4,6})-(\d\d)-(\d\d)( BC)?$/;
 const timeForm = /^(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?$/;
 const zoneForm = /^([+-])(\d\d)(?::?(\d\d))?(?::?(\d\d))?$/;
-const stampForm =
-  /^(\d{4,6}-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)\s?(Z|[+-]\d\d(?::?\d\d)?(?::?\d\d)?)?)?( BC)?$/;
+/** A date, then perhaps a time with or without a zone. */
+const stampForm: RegExp = new RegExp(
+  '^(\\d{4,6}-\\d\\d-\\d\\d)' +
+    '(?:[ T](\\d\\d:\\d\\d(?::\\d\\d(?:\\.\\d{1,6})?)?)\\s?' +
+    '(Z|[+-]\\d\\d(?::?\\d\\d)?(?::?\\d\\d)?)?)?( BC)?$',
+);
 
 const monthDays = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
