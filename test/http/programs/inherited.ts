@@ -8,7 +8,7 @@ setLoopPolicy(process.argv[2] === 'native' ? native({ required: true }) : pure()
 
 await run(async () => {
   const asked = new Event();
-  const app = new Application().get('/', () => {
+  const app = new Application().get('/', (): Response => {
     asked.set();
     return new Response(server.url);
   });
