@@ -19,6 +19,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isMainThread } from 'node:worker_threads';
+import { foreignEnv } from './foreign.ts';
 
 export interface PostgresServer {
   /** The folder of the UNIX socket. */
@@ -81,8 +82,8 @@ export function missingPostgres(): string | null {
 function serverIds(): { uid?: number; gid?: number } {
   if (userInfo().uid !== 0) return {};
   for (const name of ['postgres', 'nobody']) {
-    const uid = spawnSync('id', ['-u', name], { encoding: 'utf8' });
-    const gid = spawnSync('id', ['-g', name], { encoding: 'utf8' });
+    const uid = spawnSync('id', ['-u', name], { encoding: 'utf8', env: foreignEnv() });
+    const gid = spawnSync('id', ['-g', name], { encoding: 'utf8', env: foreignEnv() });
     if (uid.status === 0) return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
   }
   throw new Error('Running as root, and there is no user to run PostgreSQL as');
@@ -104,7 +105,7 @@ function own(path: string, ids: { uid?: number; gid?: number }): void {
 }
 
 function initialize(folder: string, ids: { uid?: number; gid?: number }): void {
-  const options = { ...ids, cwd: folder, stdio: 'pipe' } as const;
+  const options = { ...ids, cwd: folder, stdio: 'pipe', env: foreignEnv() } as const;
   const args = ['-D', join(folder, 'template'), '-U', 'postgres', '-A', 'trust', '-E', 'UTF8'];
   args.push('--locale=C', '--no-sync', '--no-instructions');
   execFileSync(join(binaries as string, 'initdb'), args, options);
@@ -134,7 +135,13 @@ function watch(folder: string, data: string, run: number, ids: object): void {
 pid=$(head -n 1 '${data}/postmaster.pid' 2>/dev/null)
 [ -n "$pid" ] && kill -INT $pid && sleep 0.5
 rm -rf '${folder}'`;
-  spawn('sh', ['-c', script], { ...ids, detached: true, stdio: 'ignore', cwd: '/' }).unref();
+  spawn('sh', ['-c', script], {
+    ...ids,
+    detached: true,
+    stdio: 'ignore',
+    cwd: '/',
+    env: foreignEnv(),
+  }).unref();
 }
 
 function runningServer(socketDir: string, port: number): PostgresServer {
@@ -145,14 +152,15 @@ async function start(folder: string, data: string, port: number, run: number): P
   const ids = serverIds();
   const args = ['-D', data, '-p', String(port), '-k', folder];
   for (const setting of settings) args.push('-c', setting);
-  const options = { ...ids, cwd: folder, detached: true, stdio: 'ignore' } as const;
+  const env = foreignEnv();
+  const options = { ...ids, cwd: folder, detached: true, stdio: 'ignore', env } as const;
   const child = spawn(join(binaries as string, 'postgres'), args, options);
   child.unref();
   const pid = child.pid as number;
   watch(folder, data, run, ids);
   const ready = ['-q', '-h', folder, '-p', String(port)];
   for (let i = 0; i < 300; i++) {
-    if (spawnSync(join(binaries as string, 'pg_isready'), ready).status === 0) return pid;
+    if (spawnSync(join(binaries as string, 'pg_isready'), ready, { env }).status === 0) return pid;
     await pause(20);
   }
   throw new Error('PostgreSQL did not start');
@@ -184,7 +192,7 @@ async function openShared(): Promise<PostgresServer> {
   own(folder, ids);
   initialize(folder, ids);
   const port = await freePort();
-  execFileSync('cp', ['-a', join(folder, 'template'), join(folder, 'data')]);
+  execFileSync('cp', ['-a', join(folder, 'template'), join(folder, 'data')], { env: foreignEnv() });
   await start(folder, join(folder, 'data'), port, runId());
   const server = runningServer(folder, port);
   writeFileSync(`${note}.new`, JSON.stringify(server));
@@ -209,7 +217,7 @@ export class PrivatePostgres {
     const folder = mkdtempSync(join(tmpdir(), 'uvio-postgres-own-'));
     own(folder, serverIds());
     const data = join(folder, 'data');
-    execFileSync('cp', ['-a', join(socketDir, 'template'), data]);
+    execFileSync('cp', ['-a', join(socketDir, 'template'), data], { env: foreignEnv() });
     const port = await freePort();
     const pid = await start(folder, data, port, runId());
     return new PrivatePostgres(runningServer(folder, port), data, pid);
