@@ -21,6 +21,7 @@ import {
   started,
   withFake,
 } from './fake.ts';
+import { residentBytes } from './support.ts';
 
 const options: ConnectOptions = {
   host: '127.0.0.1',
@@ -349,10 +350,10 @@ describe('a server that, in a session,', () => {
       await client.send(message('2'), one, done, ready);
     }),
     async (port) => {
-      const before = process.memoryUsage().rss;
+      const before = residentBytes();
       const connection = await connect({ ...options, port });
       expect(await connection.fetchVal('SELECT x')).toBe(1);
-      expect(process.memoryUsage().rss - before).toBeLessThan(64 * 1024 * 1024);
+      expect(residentBytes() - before).toBeLessThan(64 * 1024 * 1024);
       connection.terminate();
     },
   );
@@ -361,10 +362,10 @@ describe('a server that, in a session,', () => {
     'announces a gigabyte and sends little takes no memory',
     executing(message('2'), 'D', int32(0x3fff_0000), Buffer.alloc(1_000)),
     async (port) => {
-      const before = process.memoryUsage().rss;
+      const before = residentBytes();
       const connection = await connect({ ...options, port, commandTimeoutMs: 50 });
       expect((await outcome(() => connection.fetch('SELECT x'))).name).toBe('TimeoutError');
-      expect(process.memoryUsage().rss - before).toBeLessThan(32 * 1024 * 1024);
+      expect(residentBytes() - before).toBeLessThan(32 * 1024 * 1024);
       connection.terminate();
     },
   );
