@@ -4,7 +4,7 @@
  * In: what users register. Out: the same, for a server to compile (dispatch.ts). Never: a change
  * once it is served.
  */
-import { type Awaitable, argTypeError, InvalidStateError } from '../base/errors.ts';
+import { type Awaitable, argTypeError, type Data, InvalidStateError } from '../base/errors.ts';
 import { checkBytes } from '../base/units.ts';
 import { fetchOnce } from './fetch.ts';
 import { LifeCycle } from './life-cycle.ts';
@@ -15,6 +15,9 @@ import type { ResponseLike } from './response.ts';
 import { shapeOf } from './router.ts';
 import { type State, StateMap } from './state.ts';
 import { type StaticOptions, staticHandler } from './static.ts';
+import type { WebSocketOptions } from './websocket/options.ts';
+import type { WebSocketConnection } from './websocket/types.ts';
+import { applicationTopics, webSocketHandler } from './websocket/upgrade.ts';
 
 export type Handler<P extends string = string> = (
   request: HttpRequest<P>,
@@ -161,6 +164,24 @@ export class Application {
     return this;
   }
 
+  /**
+   * A WebSocket per request: GET that asks for an upgrade, else 426. It is closed when the handler
+   * ends (code 1000), throws (1011) or is cancelled (1001). (aiohttp.web.WebSocketResponse)
+   */
+  ws<const P extends string>(
+    path: P,
+    handler: (socket: WebSocketConnection, request: HttpRequest<P>) => Awaitable<void>,
+    options: RouteOptions & WebSocketOptions = {},
+  ): this {
+    checkFunction('handler', handler);
+    return this.route('GET', path, webSocketHandler(handler, options), options);
+  }
+
+  /** To all WebSockets of this application that subscribed to the topic; gives their number. */
+  publish(topic: string, data: Data): number {
+    return applicationTopics(this).publish(topic, data, null);
+  }
+
   /** Files below `directory` only; dot-files, and links that lead out of it, are not there. */
   static(prefix: string, directory: string | URL, options?: StaticOptions): this {
     const base = prefix === '/' ? '' : prefix;
@@ -215,7 +236,7 @@ export class Application {
     return this;
   }
 
-  /** The path of a named route. @throws TypeError for an unknown name or a parameter that is wrong */
+  /** The path of a named route. @throws TypeError for an unknown name or a bad parameter */
   urlFor(name: string, params: Record<string, string | number> = {}, query?: QueryInit): string {
     const parts = this.#names.get(name);
     if (parts === undefined) throw argTypeError('name', 'that of a route', name);

@@ -8,6 +8,7 @@ import { BrokenResourceError, isCancelled } from '../base/errors.ts';
 import type { EventLoop } from '../io/handles.ts';
 import { onAbort } from '../task/abort.ts';
 import { isThenable } from '../task/enter.ts';
+import { currentLoop } from '../task/frame.ts';
 import { FAILED, type Future } from '../task/future.ts';
 import { startHandlerTask } from '../task/spawn.ts';
 import type { Task, TaskOwner } from '../task/task.ts';
@@ -182,9 +183,8 @@ export class Call implements ExchangeSink, TaskOwner {
   }
 
   report(error: unknown, task: Task | null): void {
-    const loop = task?.loop ?? this.task?.loop;
     const message = `Exception in the handler of ${this.request.method} ${this.path}`;
-    loop?.callExceptionHandler({ message, error, ...(task === null ? {} : { task }) });
+    currentLoop().callExceptionHandler({ message, error, ...(task === null ? {} : { task }) });
   }
 }
 

@@ -22,9 +22,19 @@ export interface CookieOptions {
 export function parseCookies(header: string | null): ReadonlyMap<string, string> {
   const found = new Map<string, string>();
   if (header === null) return found;
-  const cookies = parse(header);
+  const cookies = parse(header, { decode });
   for (const name of Object.keys(cookies)) found.set(name, cookies[name] as string);
   return found;
+}
+
+function decode(value: string): string {
+  const quoted = value.length > 1 && value.startsWith('"') && value.endsWith('"');
+  const text = quoted ? value.slice(1, -1) : value;
+  try {
+    return text.includes('%') ? decodeURIComponent(text) : text;
+  } catch {
+    return text;
+  }
 }
 
 /** @throws TypeError for a name, value or attribute that cannot be in a cookie */

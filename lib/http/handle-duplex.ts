@@ -38,6 +38,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
   #gone = false;
   #released = false;
   #drainDone: Done | null = null;
+  #progress: (() => void)[] = [];
   #destroyDone: Done | null = null;
   #dropped = 0;
   #lingerTimer = -1;
@@ -114,6 +115,12 @@ export class HandleDuplex extends Duplex implements StreamSink {
   get waitingBytes(): number {
     if (this.#gone || this.#released) return 0;
     return this.writableLength + this.#handle.bufferedBytes;
+  }
+
+  /** Calls back once, later, when the stream has drained to its low-water mark. */
+  onProgress(call: () => void): void {
+    this.#progress.push(call);
+    if (this.#drainDone === null && !this.#gone) this.#handle.notifyDrain(lowWaterBytes);
   }
 
   /** Stops reading (true), or lets Node read on. */
@@ -210,6 +217,9 @@ export class HandleDuplex extends Duplex implements StreamSink {
     const done = this.#drainDone;
     this.#drainDone = null;
     done?.();
+    const calls = this.#progress;
+    this.#progress = [];
+    for (const call of calls) process.nextTick(call);
   }
 
   onClosed(error: Error | undefined): void {

@@ -4,6 +4,8 @@
  *
  * In: the files of this room. Out: their public names. Never: anything else.
  */
+
+export type { TlsInfo } from '../io/net-types.ts';
 export {
   Application,
   type ApplicationOptions,
@@ -15,6 +17,17 @@ export {
   type QueryInit,
   type RouteOptions,
 } from './application.ts';
+export {
+  ClientConnectionError,
+  ClientError,
+  ClientPayloadError,
+  ClientResponseError,
+  ClientTimeoutError,
+  InvalidUrlError,
+  ServerDisconnectedError,
+  TooManyRedirectsError,
+  WebSocketHandshakeError,
+} from './client-errors.ts';
 export type { CookieOptions } from './cookies.ts';
 export {
   type EventSink,
@@ -35,4 +48,7 @@ export type { AccessRecord, FetchServeOptions, ServeOptions } from './serve-opti
 export { type HttpServer, serve } from './server.ts';
 export { Key, type State } from './state.ts';
 export type { StaticOptions } from './static.ts';
-export type { TlsInfo } from './tls-info.ts';
+export { type OpenWebSocketOptions, openWebSocket } from './websocket/connect.ts';
+export type { WebSocketOptions } from './websocket/options.ts';
+export type { WebSocketConnection } from './websocket/types.ts';
+export { upgradeWebSocket } from './websocket/upgrade.ts';

@@ -6,7 +6,7 @@
  */
 import { Buffer } from 'node:buffer';
 import type { Data } from '../base/errors.ts';
-import type { SocketAddress } from '../io/net-types.ts';
+import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { headText, type Target, writeChunk, writeHead, writeWhole } from './native-answer.ts';
 import { NativeBody } from './native-body.ts';
@@ -19,15 +19,13 @@ import {
   FLAG_KEEP_ALIVE,
   FLAG_UPGRADE,
 } from './native-records.ts';
-import type { TlsInfo } from './tls-info.ts';
 import { type Exchange, type ExchangeSink, type HeaderList, maxDiscardBytes } from './wire.ts';
 
 /** The connection of an exchange. */
 export interface ExchangeHome {
   readonly handle: Target & { readonly bufferedBytes: number; notifyDrain(lowBytes: number): void };
   readonly closing: boolean;
-  readonly secure: boolean;
-  readonly tlsInfo: TlsInfo | null;
+  readonly tls: TlsInfo | null;
   readonly remoteAddress: SocketAddress;
   readonly localAddress: SocketAddress;
   /** Its body is asked for, or wanted again. */
@@ -90,11 +88,11 @@ export class NativeExchange extends NativeHead implements Exchange {
   }
 
   get secure(): boolean {
-    return this.#home.secure;
+    return this.#home.tls !== null;
   }
 
   get tls(): TlsInfo | null {
-    return this.#home.tlsInfo;
+    return this.#home.tls;
   }
 
   get remoteAddress(): SocketAddress {

@@ -75,7 +75,8 @@ export class NativeHead implements HeaderSource {
   }
 
   #lines(): string {
-    this.#text ??= this.#bytes.latin1Slice(this.#from, this.#to);
-    return this.#text;
+    const text = this.#text ?? this.#bytes.toString('latin1', this.#from, this.#to);
+    this.#text = text;
+    return text;
   }
 }

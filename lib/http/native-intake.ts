@@ -183,7 +183,7 @@ export class NativeIntake {
     const methodId = words[at + 4] as number;
     const method =
       methodId === 0
-        ? bytes.latin1Slice(start, start + (words[at + 5] as number))
+        ? bytes.toString('latin1', start, start + (words[at + 5] as number))
         : (METHODS[methodId] as string);
     return new NativeExchange(
       this.#home,
@@ -222,7 +222,7 @@ function targetOf(bytes: Buffer, words: Int32Array, at: number): string {
   const id = words[at + 8] as number;
   if (id >= 0 && id < TARGET_FRESH) return targets[id] as string;
   const from = words[at + 6] as number;
-  const target = bytes.latin1Slice(from, from + (words[at + 7] as number));
+  const target = bytes.toString('latin1', from, from + (words[at + 7] as number));
   if (id >= 0) targets[id - TARGET_FRESH] = target;
   return target;
 }

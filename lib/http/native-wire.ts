@@ -9,7 +9,7 @@ import type { ByteParsers, CallbackContext, StreamHandle, StreamSink } from '../
 import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { flagEnded, flagGone, unknownAddress } from '../io/stream.ts';
+import { flagEnded, flagGone, type StreamOwner, unknownAddress } from '../io/stream.ts';
 import { StreamTransport } from '../io/transport.ts';
 import { headText, writeHead } from './native-answer.ts';
 import type { ExchangeHome, NativeExchange } from './native-exchange.ts';
@@ -48,9 +48,7 @@ export class NativeConnection
 {
   readonly host: WireHost;
   readonly context: CallbackContext;
-  readonly secure = false;
-  readonly tlsInfo = null;
-  dueMs = Infinity;
+  dueMs: number = Infinity;
   readonly #sweep: Sweep;
   readonly #intake: NativeIntake;
   #queue: NativeExchange[] = [];
@@ -191,7 +189,13 @@ export class NativeConnection
     writeHead(handle, `${headText(101, reasonOf(101), headers)}\r\n`);
     const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
     handle.sink = transport;
-    transport.owner = { streamGone: () => this.leaveOwner() };
+    const owner: StreamOwner = {
+      streamGone: () => this.leaveOwner(),
+      streamReplaced: (_, fresh) => {
+        fresh.owner = owner;
+      },
+    };
+    transport.owner = owner;
     transport.protocol = protocol;
     const early = this.#intake.rest;
     if (this.#paused) handle.resume();

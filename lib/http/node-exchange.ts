@@ -8,20 +8,21 @@ import { Buffer } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Data } from '../base/errors.ts';
 import type { CallbackContext } from '../io/handles.ts';
-import type { SocketAddress } from '../io/net-types.ts';
+import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import type { TlsInfo } from './tls-info.ts';
 import { type Exchange, type ExchangeSink, type HeaderList, maxDiscardBytes } from './wire.ts';
 
 /** Whose exchange it is: a connection of the wire, or a server of Node's own. */
 export interface ExchangeOwner {
   readonly context: CallbackContext;
   readonly secure: boolean;
-  readonly tlsInfo: TlsInfo | null;
+  readonly tls: TlsInfo | null;
   readonly closing: boolean;
   readonly remoteAddress: SocketAddress;
   readonly localAddress: SocketAddress;
   readonly waitingBytes: number;
+  /** Calls back once, later, when some of the bytes that wait have gone. */
+  onProgress(call: () => void): void;
   /** The head of the response says that the connection is closed after it. */
   lastResponse(): void;
   /** The body of the request is asked for, or complete: time limits. */
@@ -90,7 +91,7 @@ export class NodeExchange implements Exchange {
   }
 
   get tls(): TlsInfo | null {
-    return this.owner.tlsInfo;
+    return this.owner.tls;
   }
 
   get remoteAddress(): SocketAddress {
@@ -235,13 +236,13 @@ export class NodeExchange implements Exchange {
     const check = (): void => {
       if (this.over) return;
       if (this.bufferedBytes > lowBytes) {
-        this.response.write('', () => check());
+        this.owner.onProgress(check);
         return;
       }
       this.#draining = false;
       this.#call(() => this.#sink?.onDrain(), false);
     };
-    this.response.write('', () => check());
+    process.nextTick(check);
   }
 
   endResponse(): void {

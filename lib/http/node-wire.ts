@@ -1,26 +1,22 @@
 /**
  * HTTP/1 over node:http, with the checks that make its verdicts those of the native wire.
  *
- * In: streams of any backend, plain or to be secured. Out: exchanges, one after the other.
+ * In: streams of any backend, or of TLS over them. Out: exchanges, one after the other.
  * Never: a socket of Node's own; a time limit of node:http's (they run on the loop).
  */
 import type { Buffer } from 'node:buffer';
 import http, { IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import https from 'node:https';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket, TlsOptions } from 'node:tls';
 import type { CallbackContext, StreamHandle } from '../io/handles.ts';
 import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { flagGone, unknownAddress } from '../io/stream.ts';
+import { flagGone, type StreamOwner, unknownAddress } from '../io/stream.ts';
 import { StreamTransport } from '../io/transport.ts';
-import { DuplexHandle } from './duplex-handle.ts';
 import { checkHead, type Refusal } from './framing.ts';
 import { HandleDuplex } from './handle-duplex.ts';
 import { type ExchangeOwner, NodeExchange } from './node-exchange.ts';
 import { refusalText } from './reasons.ts';
-import { type TlsInfo, tlsInfoOf } from './tls-info.ts';
 import {
   type HeaderList,
   type OpenWire,
@@ -68,11 +64,7 @@ function asksForWebSocket(request: IncomingMessage): boolean {
 export class NodeConnection extends WireConnection implements ExchangeOwner {
   readonly host: WireHost;
   readonly context: CallbackContext;
-  readonly secure: boolean;
   readonly duplex: HandleDuplex;
-  /** What node:http reads from: the duplex, or TLS over it. */
-  #socket: ServedSocket;
-  #tls: TlsInfo | null = null;
   #queue: NodeExchange[] = [];
   #current: NodeExchange | null = null;
   /** The latest request of which the head came. */
@@ -81,6 +73,8 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   /** A response said that it is the last one. */
   #last = false;
   #closeAsked = false;
+  /** The client sent FIN: it will ask for nothing more. */
+  #ended = false;
   #upgradeHead: Buffer | null = null;
   #released = false;
 
@@ -93,16 +87,14 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   #slowMs = 0;
   #slowBytes = 0;
 
-  constructor(handle: StreamHandle, host: WireHost, secure: boolean) {
+  constructor(handle: StreamHandle, host: WireHost) {
     super(handle, defaultLimits);
     this.host = host;
     this.context = host.context;
-    this.secure = secure;
     this.duplex = new HandleDuplex(handle, host.loop, host.context, {
-      duplexEnded: () => this.#current?.clientEnded(),
+      duplexEnded: () => this.#peerEnded(),
       duplexClosed: (error) => this.#closed(error),
     });
-    this.#socket = this.duplex;
     (this.duplex as ServedSocket)[connectionKey] = this;
     handle.sink = this.duplex;
     this.#sinceMs = host.loop.time();
@@ -113,12 +105,12 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     return this.#current !== null || this.#queue.length > 0;
   }
 
-  get tlsInfo(): TlsInfo | null {
-    return this.#tls;
+  get secure(): boolean {
+    return this.tls !== null;
   }
 
   get closing(): boolean {
-    return this.host.closing || this.#closeAsked;
+    return this.host.closing || this.#closeAsked || this.#ended;
   }
 
   get remoteAddress(): SocketAddress {
@@ -133,6 +125,14 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     return this.duplex.waitingBytes;
   }
 
+  override get writeBufferBytes(): number {
+    return this.duplex.waitingBytes;
+  }
+
+  onProgress(call: () => void): void {
+    this.duplex.onProgress(call);
+  }
+
   closeWhenIdle(): void {
     this.#closeAsked = true;
     if (!this.busy && !this.#released) this.handle.close();
@@ -144,13 +144,6 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
 
   override abort(): void {
     this.handle.abort();
-  }
-
-  /** TLS has been agreed on. */
-  secured(socket: TLSSocket): void {
-    this.#socket = socket;
-    (socket as ServedSocket)[connectionKey] = this;
-    this.#tls = tlsInfoOf(socket);
   }
 
   /** A head was parsed. */
@@ -180,8 +173,8 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   receivedUpgrade(request: IncomingMessage, response: ServerResponse, head: Buffer): void {
     this.#upgradeHead = head;
     response.shouldKeepAlive = false;
-    response.assignSocket(this.#socket as never);
-    response.on('finish', () => this.#socket.end());
+    response.assignSocket(this.duplex as never);
+    response.on('finish', () => this.duplex.end());
     this.received(request, response, false);
   }
 
@@ -229,13 +222,17 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.#disarm();
     let head = 'HTTP/1.1 101 Switching Protocols\r\n';
     for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
-    exchange.response.detachSocket(this.#socket as never);
-    const handle = this.secure
-      ? new DuplexHandle(this.#socket, this.handle)
-      : this.duplex.release();
+    exchange.response.detachSocket(this.duplex as never);
+    const handle = this.duplex.release();
     const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
     handle.sink = transport;
-    transport.owner = { streamGone: () => this.leaveOwner() };
+    const owner: StreamOwner = {
+      streamGone: () => this.leaveOwner(),
+      streamReplaced: (_, fresh) => {
+        fresh.owner = owner;
+      },
+    };
+    transport.owner = owner;
     transport.protocol = protocol;
     transport.write(`${head}\r\n`);
     const early = this.#upgradeHead as Buffer;
@@ -322,7 +319,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     exchange.over = true;
     if (this.#current !== exchange || this.#released) return;
     if (this.duplex.waitingBytes > highWaterBytes) {
-      this.#socket.once('drain', () => this.#answered(exchange));
+      this.duplex.once('drain', () => this.#answered(exchange));
       return;
     }
     this.#current = null;
@@ -330,7 +327,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.#fresh = false;
     if (this.#last) {
       this.#disarm();
-      if (!this.#socket.writableEnded) this.#endSocket();
+      if (!this.duplex.writableEnded) this.#endSocket();
       return;
     }
     if (this.#queue.length > 0) {
@@ -355,14 +352,19 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     const refusal = this.#refusal as Refusal;
     this.#last = true;
     this.host.onRefused(this, refusal.status, refusal.reason);
-    this.#socket.write(refusalText(refusal.status, refusal.reason));
+    this.duplex.write(refusalText(refusal.status, refusal.reason));
     this.#endSocket();
   }
 
   #endSocket(): void {
-    const socket = this.#socket as ServedSocket & { destroySoon?: () => void };
+    const socket = this.duplex as ServedSocket & { destroySoon?: () => void };
     if (socket.destroySoon === undefined) socket.end();
     else socket.destroySoon();
+  }
+
+  #peerEnded(): void {
+    this.#ended = true;
+    this.#current?.clientEnded();
   }
 
   #closed(error: Error | undefined): void {
@@ -423,8 +425,8 @@ function listen(server: Server): void {
   server.on('clientError', onClientError);
 }
 
-/** Connections over node:http; with `tls`, secured by node:tls. */
-export function nodeWire(host: WireHost, tls?: TlsOptions): OpenWire {
+/** Connections over node:http. */
+export function nodeWire(host: WireHost): OpenWire {
   const options = {
     IncomingMessage: WireMessage,
     maxHeaderSize: host.limits.maxHeaderBytes,
@@ -434,22 +436,13 @@ export function nodeWire(host: WireHost, tls?: TlsOptions): OpenWire {
     requestTimeout: 0,
     connectionsCheckingInterval: 2 ** 31 - 1,
   };
-  const server: Server =
-    tls === undefined
-      ? http.createServer(options as never)
-      : https.createServer({ ALPNProtocols: ['http/1.1'], ...tls, ...options } as never);
+  const server: Server = http.createServer(options as never);
   server.timeout = 0;
   server.maxHeadersCount = 0;
   (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
   listen(server);
-  if (tls !== undefined) {
-    server.prependListener('secureConnection', (socket: TLSSocket) => {
-      const raw = (socket as TLSSocket & { _parent: { stream?: Duplex } })._parent;
-      connectionOf(raw.stream ?? raw).secured(socket);
-    });
-  }
   return (stream) => {
-    const connection = new NodeConnection(stream, host, tls !== undefined);
+    const connection = new NodeConnection(stream, host);
     server.emit('connection', connection.duplex);
     return connection;
   };

@@ -7,7 +7,7 @@
 import { Buffer } from 'node:buffer';
 import { ReadableStream } from 'node:stream/web';
 import { notSupportedError } from '../base/errors.ts';
-import type { ByteReader } from '../io/net-types.ts';
+import type { ByteReader, TlsInfo } from '../io/net-types.ts';
 import type { Application } from './application.ts';
 import type { Call } from './call.ts';
 import { parseCookies } from './cookies.ts';
@@ -18,7 +18,6 @@ import { type BodyPart, MultipartLoop } from './multipart.ts';
 import type { PathParams } from './path-params.ts';
 import { type Forwarded, readForwarded, unmapped } from './proxy.ts';
 import { type State, StateMap } from './state.ts';
-import type { TlsInfo } from './tls-info.ts';
 import type { Exchange } from './wire.ts';
 
 /**

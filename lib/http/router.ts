@@ -80,6 +80,12 @@ class MethodRouter {
     if (found === null) return null;
     const route = found.store as Route;
     const params = found.params as Record<string, string>;
+    for (const part of route.parts) {
+      if (part.kind !== 'param' || params[part.name] !== '') continue;
+      // Nothing between two slashes is no value.
+      if (!part.optional) return null;
+      delete params[part.name];
+    }
     const rest = params['*'];
     if (rest !== undefined) {
       const name = route.parts.at(-1)?.name ?? '0';

@@ -14,6 +14,7 @@ import { ExchangeWriter } from './exchange-writer.ts';
 import { checkHeaderName, checkHeaderValue } from './headers.ts';
 import { reasonOf } from './reasons.ts';
 import { type Body, Response, type ResponseLike } from './response.ts';
+import { UpgradeResponse } from './websocket/upgrade.ts';
 import type { HeaderList } from './wire.ts';
 
 const forbidden: ReadonlySet<string> = new Set([
@@ -33,6 +34,7 @@ export function sendResponse(call: Call, response: ResponseLike): void | Promise
     return sendHooked(call, response, body);
   }
   const { onResponseHooks } = call.app;
+  if (response instanceof UpgradeResponse) return sendUpgrade(call, response);
   if (
     response.preparation === null &&
     response.compress === false &&
@@ -53,6 +55,11 @@ async function sendPrepared(call: Call, response: Response): Promise<void> {
 async function sendHooked(call: Call, response: ResponseLike, body: Body | null): Promise<void> {
   for (const hook of call.app.onResponseHooks) await hook(call.request, response);
   await send(call, response, body);
+}
+
+async function sendUpgrade(call: Call, response: UpgradeResponse): Promise<void> {
+  for (const hook of call.app.onResponseHooks) await hook(call.request, response);
+  await response.begin(call, filterHead(call, response.headerList()).list);
 }
 
 function checkResponse(response: ResponseLike): Body | null {
@@ -100,6 +107,8 @@ function send(call: Call, response: ResponseLike, body: Body | null): void | Pro
   const { list, lengthBytes } = readHead(call, response);
   const { status } = response;
   const statusText = response.statusText === '' ? reasonOf(status) : response.statusText;
+  // It went over to another protocol.
+  if (call.status === 101) return;
   if (call.responded) throw new TypeError('The request was answered already');
   call.status = status;
   if (body === null || typeof body === 'string' || body instanceof Uint8Array) {

@@ -3,10 +3,11 @@
  *
  * In: what users give. Out: a plan with all defaults. Never: a silent correction.
  */
-import type { TlsOptions } from 'node:tls';
-import { argTypeError, notSupportedError, type WaitOptions } from '../base/errors.ts';
+import { argTypeError, type WaitOptions } from '../base/errors.ts';
 import { checkBytes, checkInteger, checkMs } from '../base/units.ts';
+import type { EventLoop } from '../io/handles.ts';
 import { checkListen, type ListenPlan } from '../io/listen.ts';
+import type { ListenOptions, TlsServerOptions } from '../io/net-types.ts';
 import type { FetchHandler } from './application.ts';
 import { makeTrust, type TrustTest } from './proxy.ts';
 import type { WireLimits } from './wire.ts';
@@ -30,10 +31,10 @@ export interface ServeOptions extends WaitOptions {
   port?: number;
   /** A UNIX socket instead of host and port. */
   path?: string;
-  /** Not in this version: an error with code ENOTSUP. */
+  /** A listening socket opened elsewhere, instead of host, port and path (see `systemdSockets`). */
   fd?: number;
-  /** HTTPS: options of node:tls. HTTP/2 is offered unless `ALPNProtocols` says otherwise. */
-  tls?: TlsOptions;
+  /** HTTPS: options of node:tls. `ALPNProtocols` is ['http/1.1'] when left out. */
+  tls?: TlsServerOptions;
   reusePort?: boolean;
   /** Default 511. */
   backlog?: number;
@@ -70,9 +71,6 @@ export interface FetchServeOptions extends ServeOptions {
 export interface ServePlan {
   readonly listen: ListenPlan;
   readonly path: string | undefined;
-  readonly tls: TlsOptions | undefined;
-  /** Offered under TLS. */
-  readonly http2: boolean;
   readonly limits: WireLimits;
   readonly trust: TrustTest | null;
   readonly handlerCancellation: boolean;
@@ -83,29 +81,23 @@ export interface ServePlan {
 
 const defaultPort = 8080;
 
-/** @throws TypeError, RangeError for bad options; Error with code ENOTSUP for `fd` */
-export function checkServe(options: ServeOptions & { webRequest?: boolean }): ServePlan {
+/** @throws TypeError, RangeError for bad options */
+export function checkServe(
+  loop: EventLoop,
+  options: ServeOptions & { webRequest?: boolean },
+): ServePlan {
   if (typeof options !== 'object' || options === null) {
     throw argTypeError('options', 'an object', options);
   }
-  if (options.fd !== undefined) {
-    throw notSupportedError('listen', 'servers on an inherited socket are not in this version');
-  }
-  const { tls, path, accessLog, trustProxy } = options;
-  if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
-    throw argTypeError('tls', 'an object', tls);
-  }
+  const { path, accessLog, trustProxy } = options;
   if (accessLog !== undefined && typeof accessLog !== 'function') {
     throw argTypeError('accessLog', 'a function', accessLog);
   }
-  const protocols = tls?.ALPNProtocols;
   const ms = (name: keyof ServeOptions, fallback: number): number =>
     checkMs(name, (options[name] as number | undefined) ?? fallback);
   return {
-    listen: checkListen(listenOptions(options)),
+    listen: checkListen(loop, listenOptions(options)),
     path,
-    tls,
-    http2: protocols === undefined || [protocols].flat().includes('h2' as never),
     limits: {
       maxHeaderBytes: checkInteger('maxHeaderBytes', options.maxHeaderBytes ?? 16_384, 64, 2 ** 24),
       maxHeaders: checkInteger('maxHeaders', options.maxHeaders ?? 128, 1),
@@ -122,15 +114,28 @@ export function checkServe(options: ServeOptions & { webRequest?: boolean }): Se
   };
 }
 
-function listenOptions(options: ServeOptions): Parameters<typeof checkListen>[0] {
-  const { host, port, backlog, reusePort, maxConnections, signal } = options;
+/** Of ALPN, only what is served here is agreed on. */
+function secureOptions(tls: TlsServerOptions): TlsServerOptions {
+  const { ALPNProtocols, ALPNCallback } = tls;
+  const named = ALPNProtocols !== undefined || ALPNCallback !== undefined;
+  return named ? tls : { ...tls, ALPNProtocols: ['http/1.1'] };
+}
+
+function listenOptions(options: ServeOptions): ListenOptions {
+  const { host, port, fd, backlog, reusePort, maxConnections, signal, tls } = options;
+  if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
+    throw argTypeError('tls', 'an object', tls);
+  }
   checkBytes('maxConnections', maxConnections ?? Infinity, 1);
   return {
     ...(host === undefined ? {} : { host }),
-    port: port ?? defaultPort,
+    ...(fd === undefined
+      ? { port: port ?? defaultPort }
+      : { fd, ...(port === undefined ? {} : { port }) }),
     ...(backlog === undefined ? {} : { backlog }),
     ...(reusePort === undefined ? {} : { reusePort }),
     ...(maxConnections === undefined ? {} : { maxConnections }),
-    signal,
+    ...(tls === undefined ? {} : { tls: secureOptions(tls) }),
+    ...(signal === undefined ? {} : { signal }),
   };
 }

@@ -13,6 +13,7 @@ import { StreamServer } from '../io/server.ts';
 import type { Stream } from '../io/stream.ts';
 import { currentLoop } from '../task/frame.ts';
 import { CancelScope, shielded } from '../task/scope.ts';
+import { sleep } from '../task/sleep.ts';
 import { createTask } from '../task/spawn.ts';
 import { Waiter } from '../task/waiter.ts';
 import { Application, type FetchHandler } from './application.ts';
@@ -45,6 +46,11 @@ export interface HttpServer extends AsyncDisposable {
   waitClosed(options?: WaitOptions): Promise<void>;
 }
 
+/** For last responses to go out, when a server closes. Milliseconds. */
+const flushMs = 1_000;
+/** For clients to close after them: a reset could overtake what they have not read. */
+const partingMs = 100;
+
 /** Streams accepted at one address. */
 class Site extends StreamServer {
   readonly #openWire: OpenWire;
@@ -55,7 +61,8 @@ class Site extends StreamServer {
     super(host.loop, defaultLimits, plan.listen.maxConnections);
     this.#host = host;
     this.#openWire = openWire;
-    this.secure = plan.tls !== undefined;
+    this.tls = plan.listen.tls;
+    this.secure = this.tls !== null;
   }
 
   protected override open(stream: StreamHandle): void {
@@ -66,6 +73,14 @@ class Site extends StreamServer {
     const connection = this.#openWire(stream, this.#host);
     this.link(connection);
     connection.tellOpened();
+  }
+
+  /** Bytes of responses wait for their clients. */
+  get writing(): boolean {
+    for (let stream: Stream | null = this.first; stream !== null; stream = stream.next) {
+      if (stream.writeBufferBytes > 0) return true;
+    }
+    return false;
   }
 
   endIdle(): void {
@@ -162,11 +177,12 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     options: Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls'>,
   ): Promise<void> {
     if (this.closing) throw new ClosedResourceError('The server was closed');
-    await this.#open(checkServe(options));
+    await this.#open(checkServe(this.loop, options));
   }
 
   async #open(plan: ServePlan): Promise<void> {
-    const site = new Site(this, plan, this.#wireOf(plan));
+    // Over TLS, too: a wire reads what any stream gives, here decrypted bytes.
+    const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this));
     await bindListeners(site, plan);
     if (this.closing) {
       site.close();
@@ -174,11 +190,6 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     }
     this.#sites.push(site);
     await site.start();
-  }
-
-  #wireOf(plan: ServePlan): OpenWire {
-    const native = plan.tls === undefined ? nativeWire(this) : null;
-    return native ?? nodeWire(this, plan.tls);
   }
 
   // ---- of the wire ----
@@ -258,12 +269,14 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     if (errors.length > 0) throw errors[0];
   }
 
-  /** Last responses go out; who does not take them is cut off. */
+  /** Last responses go out; who does not take them, or does not close, is cut off. */
   async #drained(): Promise<void> {
     const all = async (): Promise<void> => {
       for (const site of this.#sites) await site.waitClosed();
     };
-    await new CancelScope({ timeoutMs: 1_000 }).run(all);
+    const untilMs = this.loop.time() + flushMs;
+    while (this.#sites.some((site) => site.writing) && this.loop.time() < untilMs) await sleep(5);
+    await new CancelScope({ timeoutMs: partingMs }).run(all);
     for (const site of this.#sites) site.abortClients();
     await all();
   }
@@ -301,12 +314,13 @@ export async function serve(
   first: Application | FetchServeOptions,
   options: ServeOptions = {},
 ): Promise<HttpServer> {
+  const loop = currentLoop();
   if (first instanceof Application) {
-    const server = new RunningServer(first, dispatcherOf(first), checkServe(options));
+    const server = new RunningServer(first, dispatcherOf(first), checkServe(loop, options));
     await server.begin();
     return server;
   }
-  const plan = checkServe(first ?? {});
+  const plan = checkServe(loop, first ?? {});
   const { fetch } = first as { fetch: FetchHandler };
   const around = new Application();
   const server = new RunningServer(around, fetchDispatcher(fetch, plan.webRequest), plan);

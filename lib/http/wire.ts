@@ -35,16 +35,15 @@
  *  9. Bad input is answered by the wire itself once earlier responses are out, and closes the
  *     connection: 400 for framing and syntax, 431 above a limit of the head, 408 for a late head,
  *     501 for CONNECT, 505 for a version that is not 1.0 or 1.1. A transfer coding that is not
- *     exactly `chunked` is bad framing: 400. A message whose head was delivered already gets `onBodyError` instead, with
- *     the same status.
+ *     exactly `chunked` is bad framing: 400. A message whose head was delivered already gets
+ *     `onBodyError` instead, with the same status.
  */
 import type { Buffer } from 'node:buffer';
 import type { Data } from '../base/errors.ts';
 import type { CallbackContext, EventLoop, StreamHandle } from '../io/handles.ts';
-import type { SocketAddress } from '../io/net-types.ts';
+import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { Stream } from '../io/stream.ts';
-import type { TlsInfo } from './tls-info.ts';
 
 /** Of an unread body, declared by content-length: read and dropped to keep the connection. */
 export const maxDiscardBytes = 65_536;

@@ -34,7 +34,7 @@ function ownerOf(request: IncomingMessage, response: ServerResponse): ExchangeOw
   return {
     context: captureContext(currentLoop()),
     secure: (socket as { encrypted?: boolean }).encrypted === true,
-    tlsInfo: null,
+    tls: null,
     closing: false,
     get remoteAddress(): SocketAddress {
       return address(socket.remoteAddress, socket.remotePort);
@@ -43,6 +43,10 @@ function ownerOf(request: IncomingMessage, response: ServerResponse): ExchangeOw
       return address(socket.localAddress, socket.localPort);
     },
     waitingBytes: 0,
+    onProgress(call): void {
+      if (response.writableNeedDrain) response.once('drain', call);
+      else setImmediate(call);
+    },
     lastResponse(): void {},
     bodyWanted(): void {},
     bodyDone(): void {},

@@ -160,13 +160,13 @@ async function check(vectors: Vector[], how: Delivery): Promise<void> {
   expect(wrong).toEqual([]);
 }
 
-// covers: aiohttp/limits
 describe.each<Delivery>(['whole', 'bytes', 'random'])('delivered %s', (how) => {
   const longest = how === 'bytes' ? 4_000 : Infinity;
   const some = (vectors: Vector[]): Vector[] =>
     vectors.filter(([, bytes]) => bytes.length < longest);
 
   runTest(`${good.length} good requests are answered`, () => check(some(good), how));
+  // covers: aiohttp/limits
   runTest(`${bad.length} bad requests are refused, and close the connection`, () =>
     check(some(bad), how),
   );
