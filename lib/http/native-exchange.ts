@@ -246,12 +246,7 @@ export class NativeExchange extends NativeHead implements Exchange {
   }
 
   /** The whole head; decides on framing and on the connection's end. */
-  #head(
-    status: number,
-    statusText: string,
-    headers: HeaderList,
-    bodyBytes: number | null,
-  ): string {
+  #head(status: number, statusText: string, headers: HeaderList, bodyBytes: number | null): string {
     let head = headText(status, statusText, headers);
     const http10 = (this.#flags & FLAG_HTTP_10) !== 0;
     const empty = status === 204 || status === 304;

@@ -137,8 +137,13 @@ export class NativeIntake {
     }
     const inHead =
       phase >= PHASE_FIRST_OF_HEAD && phase <= PHASE_LAST_OF_HEAD && words[TRAILERS] === 0;
-    if (inHead) this.#keepHead(words, bytes, to);
-    else this.#head = null;
+    if (inHead) {
+      this.#keepHead(words, bytes, to);
+    } else {
+      this.#head = null;
+      // Nothing of this buffer is in the next one.
+      words[HEAD_START] = 0;
+    }
     this.#saved ??= new Int32Array(STATE_WORDS);
     this.#saved.set(words.subarray(0, STATE_WORDS));
   }

@@ -42,10 +42,7 @@ const waitBody = 3;
 /** The client's FIN after the last response: closed. */
 const waitEnd = 4;
 
-export class NativeConnection
-  extends WireConnection
-  implements StreamSink, ExchangeHome, Swept
-{
+export class NativeConnection extends WireConnection implements StreamSink, ExchangeHome, Swept {
   readonly host: WireHost;
   readonly context: CallbackContext;
   dueMs: number = Infinity;
