@@ -12,7 +12,7 @@ function isBlank(code: number): boolean {
 }
 
 /** Without the blanks around; not `trim()`, which takes characters of Latin-1, too. */
-function valueOf(text: string, from: number, to: number): string {
+function trimmed(text: string, from: number, to: number): string {
   let first = from;
   let last = to;
   while (first < last && isBlank(text.charCodeAt(first))) first++;
@@ -54,7 +54,7 @@ export class NativeHead implements HeaderSource {
       const colon = text.indexOf(':', at);
       const end = text.indexOf('\r\n', colon);
       if (colon - at === name.length && sameName(text, at, name)) {
-        const value = valueOf(text, colon + 1, end);
+        const value = trimmed(text, colon + 1, end);
         found = found === null ? value : found + (name === 'cookie' ? '; ' : ', ') + value;
       }
       at = end + 2;
@@ -68,7 +68,7 @@ export class NativeHead implements HeaderSource {
     for (let at = 0; at < text.length; ) {
       const colon = text.indexOf(':', at);
       const end = text.indexOf('\r\n', colon);
-      list.push(text.slice(at, colon), valueOf(text, colon + 1, end));
+      list.push(text.slice(at, colon), trimmed(text, colon + 1, end));
       at = end + 2;
     }
     return list;
