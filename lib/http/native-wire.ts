@@ -9,7 +9,7 @@ import type { ByteParsers, CallbackContext, StreamHandle, StreamSink } from '../
 import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { flagEnded, flagGone, type StreamOwner, unknownAddress } from '../io/stream.ts';
+import { flagEnded, flagGone, type StreamOwner, stateOpen, unknownAddress } from '../io/stream.ts';
 import { StreamTransport } from '../io/transport.ts';
 import { headText, writeHead } from './native-answer.ts';
 import type { ExchangeHome, NativeExchange } from './native-exchange.ts';
@@ -80,7 +80,12 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   }
 
   get closing(): boolean {
-    return this.host.closing || this.#closeAsked;
+    return this.host.closing || this.#closeAsked || (this.has(flagEnded) && !this.#hasNext);
+  }
+
+  /** Another request was sent already. */
+  get #hasNext(): boolean {
+    return this.#queue.length > 0 || this.#intake.rest !== null;
   }
 
   get remoteAddress(): SocketAddress {
@@ -194,9 +199,9 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     };
     transport.owner = owner;
     transport.protocol = protocol;
-    const early = this.#intake.rest;
+    const early = this.#intake.rest ?? Buffer.alloc(0);
     if (this.#paused) handle.resume();
-    this.context.run(beginUpgraded, { transport, early });
+    this.context.run(beginUpgraded, { transport, early, ended: this.has(flagEnded) });
   }
 
   // ---- reading ----
@@ -218,7 +223,9 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
       this.#last = this.#last || latest.over;
     }
     if (intake.inHead && !this.busy && this.#waiting === waitRequest) {
-      this.#wait(waitHead, this.host.limits.headersTimeoutMs);
+      // The first head has its time from the connect on.
+      if (intake.fresh) this.#waiting = waitHead;
+      else this.#wait(waitHead, this.host.limits.headersTimeoutMs);
     }
   }
 
@@ -226,7 +233,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   #flow(): void {
     if (this.#released) return;
     const { rest, latest } = this.#intake;
-    const hold = !this.#last && (rest !== null || latest?.body?.full === true);
+    const hold = !this.#last && ((rest !== null && rest.length > 0) || latest?.body?.full === true);
     if (hold === this.#paused) return;
     this.#paused = hold;
     if (hold) this.handle.pause();
@@ -287,6 +294,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
       this.handle.close();
       return false;
     }
+    intake.forget();
     if (this.#waiting === waitNothing || this.#waiting === waitBody) this.#rest();
     return false;
   }
@@ -346,7 +354,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   onDue(nowMs: number): void {
     this.dueMs = Infinity;
     if (this.#waiting === waitRequest) {
-      const reason = this.#intake.latest === null ? 'No request came' : 'Idle';
+      const reason = this.#intake.fresh ? 'No request came' : 'Idle';
       this.host.onRefused(this, 0, reason);
       this.#released = true;
       this.handle.close();
@@ -394,10 +402,11 @@ function deliverBody(exchange: NativeExchange): void {
   exchange.deliverBody();
 }
 
-function beginUpgraded(step: { transport: StreamTransport; early: Buffer | null }): void {
-  const { transport, early } = step;
+function beginUpgraded(step: { transport: StreamTransport; early: Buffer; ended: boolean }): void {
+  const { transport, early, ended } = step;
   transport.begin();
-  if (early !== null) transport.onData(early);
+  if (early.length > 0) transport.onData(early);
+  if (ended && transport.state === stateOpen) transport.onEof();
 }
 
 /** Connections over the addon's parser; null where the loop's backend has none. */

@@ -110,7 +110,8 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   }
 
   get closing(): boolean {
-    return this.host.closing || this.#closeAsked || this.#ended;
+    const last = this.#ended && this.#queue.length === 0;
+    return this.host.closing || this.#closeAsked || last;
   }
 
   get remoteAddress(): SocketAddress {

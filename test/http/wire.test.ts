@@ -114,6 +114,23 @@ describe('a connection', () => {
     ),
   );
 
+  runTest('gets all of its answers when it has ended its side after several requests', () =>
+    withHandler(
+      async (request) => {
+        await sleep(2);
+        return new Response(request.path);
+      },
+      async (_url, server) => {
+        await using connection = await connect(server.port);
+        await connection.write(get('/1') + get('/2') + get('/3'));
+        await connection.writeEof();
+        const answer = await readToEnd(connection);
+        expect(answer.match(/\/\d(?=HTTP|$)/g)).toEqual(['/1', '/2', '/3']);
+        expect(answer.match(/connection: close/gi)).toHaveLength(1);
+      },
+    ),
+  );
+
   runTest('that only connects and goes is no error', () =>
     withHandler(hello, async (_url, server) => {
       const connection = await connect(server.port);
@@ -446,34 +463,44 @@ describe('a client that leaves', () => {
   });
 });
 
-runTest('an upgrade hands the stream over, with what came early', () =>
-  withHandler(
-    (request) => {
-      const { call } = request as ServerRequest;
-      let transport: Transport;
-      call.status = 101;
-      call.exchange.upgrade(['connection', 'upgrade', 'upgrade', 'websocket'], {
-        connectionMade(made): void {
-          transport = made;
-        },
-        dataReceived(data): void {
-          transport.write(`<${data}>`);
-          if (String(data).includes('end')) transport.close();
-        },
-      });
-      return new Response(null);
-    },
-    async (_url, server) => {
-      await using connection = await connect(server.port);
-      const lines = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
-      await connection.write(`${get('/', lines)}early`);
-      expect(String(await connection.readUntil('\r\n\r\n'))).toMatch(/^HTTP\/1.1 101 /);
-      expect(String(await connection.readUntil('>'))).toBe('<early>');
-      await connection.write('end');
-      expect(await readToEnd(connection)).toBe('<end>');
-    },
-  ),
-);
+for (const [title, ms] of [
+  ['with what came early', 0],
+  ['later, with what came meanwhile', 20],
+] as const) {
+  runTest(`an upgrade hands the stream over, ${title}`, () =>
+    withHandler(
+      async (request) => {
+        const { call } = request as ServerRequest;
+        if (ms > 0) await sleep(ms);
+        let transport: Transport;
+        call.status = 101;
+        call.exchange.upgrade(['connection', 'upgrade', 'upgrade', 'websocket'], {
+          connectionMade(made): void {
+            transport = made;
+          },
+          dataReceived(data): void {
+            transport.write(`${data}>`);
+            if (String(data).includes('end')) transport.close();
+          },
+        });
+        return new Response(null);
+      },
+      async (_url, server) => {
+        await using connection = await connect(server.port);
+        const lines = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
+        await connection.write(`${get('/', lines)}${ms > 0 ? '' : 'early'}`);
+        if (ms > 0) {
+          await sleep(ms / 4);
+          await connection.write('early');
+        }
+        expect(String(await connection.readUntil('\r\n\r\n'))).toMatch(/^HTTP\/1.1 101 /);
+        expect(String(await connection.readUntil('>'))).toBe('early>');
+        await connection.write('end');
+        expect(await readToEnd(connection)).toBe('end>');
+      },
+    ),
+  );
+}
 
 runTest('a handshake that is not taken gets a plain answer', () =>
   withHandler(hello, async (_url, server) => {
