@@ -9,13 +9,14 @@ import type { ByteParsers, CallbackContext, StreamHandle, StreamSink } from '../
 import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { flagEnded, flagGone, type StreamOwner, stateOpen, unknownAddress } from '../io/stream.ts';
+import { flagEnded, flagGone, type StreamOwner, unknownAddress } from '../io/stream.ts';
 import { StreamTransport } from '../io/transport.ts';
 import { headText, writeHead } from './native-answer.ts';
 import type { ExchangeHome, NativeExchange } from './native-exchange.ts';
 import { NativeIntake } from './native-intake.ts';
 import { Sweep, type Swept } from './native-sweep.ts';
 import { reasonOf, refusalText } from './reasons.ts';
+import { beginUpgraded } from './upgraded.ts';
 import {
   type HeaderList,
   lingerMs,
@@ -400,13 +401,6 @@ function advanceInside(connection: NativeConnection): void {
 
 function deliverBody(exchange: NativeExchange): void {
   exchange.deliverBody();
-}
-
-function beginUpgraded(step: { transport: StreamTransport; early: Buffer; ended: boolean }): void {
-  const { transport, early, ended } = step;
-  transport.begin();
-  if (early.length > 0) transport.onData(early);
-  if (ended && transport.state === stateOpen) transport.onEof();
 }
 
 /** Connections over the addon's parser; null where the loop's backend has none. */
