@@ -73,8 +73,7 @@ export class WebBridge implements Heir {
     const { received, ended, writeEnded } = this.#start;
     if (received.length > 0) this.onData(received);
     if (ended) this.onEof();
-    // A writable that is closed already, as its half is.
-    if (writeEnded) writable.close().catch(() => {});
+    if (writeEnded) closeNow(writable);
     return { readable, writable };
   }
 
@@ -175,6 +174,14 @@ export class WebBridge implements Heir {
 function abortedError(reason: unknown): BrokenResourceError {
   const options = reason === undefined ? undefined : { cause: reason };
   return new BrokenResourceError('The connection was aborted', options);
+}
+
+/** Closed already, as its half is. Node 20 stumbles over `close()` of a stream without a writer. */
+function closeNow(writable: WritableStream<Uint8Array>): void {
+  const writer = writable.getWriter();
+  writer.closed.catch(() => {});
+  writer.close().catch(() => {});
+  writer.releaseLock();
 }
 
 function byteSize(chunk: Uint8Array | undefined): number {

@@ -37,7 +37,10 @@ class NodeHandle implements StreamHandle {
   readonly #written = (): void => this.#calls.call(() => this.#checkDrain());
   #paused = false;
   #closing = false;
+  #destroying = false;
   #gone = false;
+  /** Emitted before the pause was known: comes first after it. */
+  #held: Buffer[] = [];
   #eofHeld = false;
   #drainLowBytes = -1;
 
@@ -50,7 +53,8 @@ class NodeHandle implements StreamHandle {
     const stream = this.#stream;
     // Else it would end our half with the peer's.
     stream.allowHalfOpen = true;
-    stream.on('error', (error: Error) => this.#closed(error));
+    // Some streams call their own destruction an error.
+    stream.on('error', (error: Error) => this.#closed(this.#destroying ? undefined : error));
     stream.on('close', () => this.#streamClosed());
     if (stream.readableEnded) this.#calls.later(() => this.#ended());
     else stream.on('end', () => this.#ended());
@@ -103,17 +107,19 @@ class NodeHandle implements StreamHandle {
     // Nobody reads any more, and some streams only finish when they are read.
     stream.resume();
     if (stream.writable) stream.end();
-    if (stream.closed) this.#closed(undefined);
-    else if (stream.writableFinished) stream.destroy();
-    else stream.once('finish', () => stream.destroy());
+    if (stream.writableFinished || stream.closed) this.#destroy();
+    else stream.once('finish', () => this.#destroy());
+  }
+
+  #destroy(): void {
+    this.#destroying = true;
+    this.#stream.destroy();
+    if (this.#stream.closed) this.#closed(undefined);
   }
 
   abort(): void {
     this.#closing = true;
-    this.#calls.inside(() => {
-      this.#stream.destroy();
-      if (this.#stream.closed) this.#closed(undefined);
-    });
+    this.#calls.inside(() => this.#destroy());
   }
 
   pause(): void {
@@ -125,8 +131,18 @@ class NodeHandle implements StreamHandle {
   resume(): void {
     if (!this.#paused || this.#closing) return;
     this.#paused = false;
-    this.#calls.inside(() => this.#stream.resume());
-    if (this.#eofHeld) this.#calls.later(() => this.#ended());
+    this.#calls.later(() => this.#goOn());
+  }
+
+  #goOn(): void {
+    while (!this.#paused && !this.#closing) {
+      const chunk = this.#held.shift();
+      if (chunk === undefined) break;
+      this.sink?.onData(chunk);
+    }
+    if (this.#paused || this.#closing) return;
+    if (this.#eofHeld) this.#ended();
+    else this.#stream.resume();
   }
 
   /** Only transports ask for that. */
@@ -161,16 +177,15 @@ class NodeHandle implements StreamHandle {
   #received(chunk: Buffer): void {
     this.#calls.call(() => {
       if (this.#closing) return;
-      // It had been emitted before the pause.
-      if (this.#paused) this.#stream.unshift(chunk);
+      if (this.#paused || this.#held.length > 0) this.#held.push(chunk);
       else this.sink?.onData(chunk);
     });
   }
 
   #ended(): void {
     this.#calls.call(() => {
-      this.#eofHeld = this.#paused;
-      if (!this.#closing && !this.#paused) this.sink?.onEof();
+      this.#eofHeld = this.#paused || this.#held.length > 0;
+      if (!this.#closing && !this.#eofHeld) this.sink?.onEof();
     });
   }
 

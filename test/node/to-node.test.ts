@@ -182,7 +182,9 @@ describe('ends', () => {
     const socket = pair.served.toNode({ allowHalfOpen: true });
     await pair.client.write('question');
     await pair.client.writeEof();
-    expect(String(await buffer(socket))).toBe('question');
+    const question = once(socket, 'data');
+    await once(socket, 'end');
+    expect(String((await question)[0])).toBe('question');
     await turn();
     expect(socket.writable).toBe(true);
     socket.end('answer');
@@ -261,7 +263,7 @@ describe('ends', () => {
     socket.destroy();
     await once(socket, 'close');
     expect(stream.calls).toContain('abort');
-    expect((await failed.promise)?.code).toBe('ERR_STREAM_DESTROYED');
+    expect((await failed.promise)?.code).toBe('ECANCELED');
     expect(log).toEqual(['close']);
   });
 
@@ -282,7 +284,7 @@ describe('errors', () => {
   test('a reset has the code of the system', async () => {
     const { stream, socket, log, connection } = fakeSocket();
     stream.sink?.onClosed(reset);
-    await once(socket, 'close');
+    await until(() => log.includes('close'));
     expect(log).toEqual(['error ECONNRESET', 'close']);
     expect(socket.errored).toBe(reset);
     expect(connection.signal.aborted).toBe(true);
