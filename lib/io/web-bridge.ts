@@ -11,7 +11,12 @@ import {
   WritableStream,
   type WritableStreamDefaultController,
 } from 'node:stream/web';
-import { argTypeError, BrokenResourceError, type Data } from '../base/errors.ts';
+import {
+  argTypeError,
+  BrokenResourceError,
+  ClosedResourceError,
+  type Data,
+} from '../base/errors.ts';
 import type { CallbackContext } from '../loop/backend.ts';
 import { currentLoop } from '../task/frame.ts';
 import { captureContext } from './callback-context.ts';
@@ -71,14 +76,16 @@ export class WebBridge implements Heir {
       { highWaterMark: highWaterBytes, size: byteSize },
     );
     const { received, ended, writeEnded } = this.#start;
+    // Not closed: a closing stream that nobody has a writer of makes Node 20 fail at `getWriter()`.
+    this.#writeEnded = writeEnded;
     if (received.length > 0) this.onData(received);
     if (ended) this.onEof();
-    if (writeEnded) closeNow(writable);
     return { readable, writable };
   }
 
   #write(chunk: Data): Promise<void> | undefined {
     if (!(chunk instanceof Uint8Array)) throw argTypeError('chunk', 'a Uint8Array', chunk);
+    if (this.#writeEnded) throw new ClosedResourceError('write after writeEof()');
     const { handle, limits } = this.#elder;
     const bufferedBytes = handle.write(chunk);
     return bufferedBytes > limits.highWaterBytes ? this.#drained(limits.lowWaterBytes) : undefined;
@@ -174,14 +181,6 @@ export class WebBridge implements Heir {
 function abortedError(reason: unknown): BrokenResourceError {
   const options = reason === undefined ? undefined : { cause: reason };
   return new BrokenResourceError('The connection was aborted', options);
-}
-
-/** Closed already, as its half is. Node 20 stumbles over `close()` of a stream without a writer. */
-function closeNow(writable: WritableStream<Uint8Array>): void {
-  const writer = writable.getWriter();
-  writer.closed.catch(() => {});
-  writer.close().catch(() => {});
-  writer.releaseLock();
 }
 
 function byteSize(chunk: Uint8Array | undefined): number {

@@ -5,6 +5,7 @@ import {
   BrokenResourceError,
   BusyResourceError,
   CancelledError,
+  ClosedResourceError,
   IncompleteReadError,
   InvalidStateError,
 } from '../../lib/base/errors.ts';
@@ -128,13 +129,13 @@ describe('toWeb', () => {
     expect((await reader.read()).done).toBe(true);
   });
 
-  test('after writeEof() of the connection the writable is closed', async () => {
+  test('after writeEof() of the connection a write is refused', async () => {
     await using pair = await tcpPair();
     await pair.served.writeEof();
     const { writable } = pair.served.toWeb();
     const writer = writable.getWriter();
-    await writer.closed;
-    await errorOf(writer.write(Buffer.from('x')));
+    expect(await errorOf(writer.write(Buffer.from('x')))).toBeInstanceOf(ClosedResourceError);
+    await errorOf(writer.closed);
   });
 
   test('an end that came before is told after the bytes', async () => {
