@@ -14,7 +14,7 @@ const plainTests = [
 const simulatedTests = [
   'test/loop/{backend-contract,event-loop}.test.ts',
   'test/{io,sync,task,testing}/**/*.test.ts',
-  'test/node/{to-node,from-node,web}.test.ts',
+  'test/node/{to-node,net-socket,from-node,web}.test.ts',
 ];
 
 function policyProject(
