@@ -27,7 +27,7 @@ export const bombBytes = 16 * 1024 * 1024;
 export class ReceivedResponse implements ClientResponse {
   readonly url: string;
   readonly history: readonly ClientResponse[];
-  readonly type = 'default';
+  readonly type: 'default' = 'default';
   readonly #exchange: ClientExchange;
   readonly #head: ResponseHead;
   readonly #body: ResponseBody;
