@@ -1,6 +1,6 @@
 /**
- * `uvio/http`: HTTP servers and clients. Requests and responses have the read surface of the Web platform's,
- * plus what a server needs. Durations are in milliseconds, sizes in bytes.
+ * `uvio/http`: HTTP servers and clients. Requests and responses have the read surface of the Web
+ * platform's, plus what a server needs. Durations are in milliseconds, sizes in bytes.
  *
  * In: the files of this room. Out: their public names. Never: anything else.
  */

@@ -8,7 +8,7 @@ import {
   ServerDisconnectedError,
 } from '../../lib/http/index.ts';
 import { type Connection, sleep } from '../../lib/index.ts';
-import { failure, runTest } from '../task/support.ts';
+import { failure, realTimeTest, runTest } from '../task/support.ts';
 import { expectClean, failsWith, ok, withRaw, withSession } from './client-support.ts';
 import { deliver } from './support.ts';
 
@@ -80,7 +80,7 @@ const bodies: [string, string][] = [
   ],
   [
     'too many encodings',
-    'HTTP/1.1 200 OK\r\ncontent-encoding: gzip, gzip, gzip, gzip, gzip, gzip\r\ncontent-length: 1\r\n\r\na',
+    `HTTP/1.1 200 OK\r\ncontent-encoding: ${'gzip, '.repeat(6)}\r\ncontent-length: 1\r\n\r\na`,
   ],
 ];
 
@@ -136,7 +136,8 @@ describe('a malformed body', () => {
         (url) =>
           withSession({}, async (session) => {
             const error = await failure(session.get(url).text());
-            const known = error instanceof ClientResponseError || error instanceof ClientPayloadError;
+            const known =
+              error instanceof ClientResponseError || error instanceof ClientPayloadError;
             expect([what, known]).toEqual([what, true]);
           }),
       );
@@ -208,9 +209,10 @@ describe('a server', () => {
     ),
   );
 
-  runTest('with a bomb of gzip is stopped, unless somebody reads it as a stream', () => {
+  realTimeTest('with a bomb of gzip is stopped, unless somebody reads it as a stream', () => {
     const bomb = gzipSync(Buffer.alloc(40_000_000));
-    const head = `HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: ${bomb.length}\r\n\r\n`;
+    const start = 'HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length:';
+    const head = `${start} ${bomb.length}\r\n\r\n`;
     return withRaw(
       (request) => (request.startsWith('GET /ok') ? ok : Buffer.concat([Buffer.from(head), bomb])),
       (url) =>

@@ -84,6 +84,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   readonly #turns: Set<Turn> = new Set();
   #open = 0;
   #timer = -1;
+  #serving = false;
   #closed = false;
 
   /** TypeError and RangeError for wrong options. */
@@ -250,18 +251,18 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   /** Counts one more connection if that is within the limits; a kept one may go for it. */
   #reserve(key: string): boolean {
     const host = this.#hostOf(key);
+    let victim: ClientConnection | undefined;
     if (host.open >= this.#limitPerHost) {
-      const own = host.idle[0];
-      if (own === undefined) return false;
-      own.drop();
+      victim = host.idle[0];
+      if (victim === undefined) return false;
     } else if (this.#open >= this.#limit) {
-      const [oldest] = this.#idle;
-      if (oldest === undefined) return false;
-      oldest.drop();
+      [victim] = this.#idle;
+      if (victim === undefined) return false;
     }
-    // It may have been forgotten with its last connection.
-    this.#hostOf(key).open++;
+    // Counted first: the room that the other one leaves is not for those who wait.
+    host.open++;
     this.#open++;
+    victim?.drop();
     return true;
   }
 
@@ -270,19 +271,21 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     host.open--;
     this.#open--;
     if (host.open === 0) this.#hosts.delete(key);
-    if (this.#turns.size > 0) this.#serve();
+    if (this.#turns.size > 0 && !this.#serving) this.#serve();
   }
 
   /** Gives turns, oldest first, to those that can go on. */
   #serve(): void {
+    this.#serving = true;
     for (const turn of this.#turns) {
-      if (this.#open >= this.#limit && this.#idle.size === 0) return;
+      if (this.#open >= this.#limit && this.#idle.size === 0) break;
       const { key } = turn.route;
       const kept = this.#pop(key);
       if (kept === null && !this.#reserve(key)) continue;
       this.#turns.delete(turn);
       turn.wake(kept);
     }
+    this.#serving = false;
   }
 }
 

@@ -3,10 +3,23 @@
  *
  * In: encoded bytes. Out: decoded bytes, into a body. Never: more than zlib's buffers in between:
  * a body that nobody reads holds the encoded one back.
+ *
+ * A large body, or one that comes slowly, is decoded by threads of Node: not on the virtual clock
+ * of a simulation, which does not wait for them.
  */
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import type { Transform } from 'node:stream';
-import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw } from 'node:zlib';
+import {
+  brotliDecompressSync,
+  createBrotliDecompress,
+  createGunzip,
+  createInflate,
+  createInflateRaw,
+  gunzipSync,
+  inflateRawSync,
+  inflateSync,
+} from 'node:zlib';
+import { currentLoop } from '../../task/frame.ts';
 import { ClientPayloadError } from '../client-errors.ts';
 import type { ReadingTarget } from '../reading-handle.ts';
 import type { ResponseBody } from './response-body.ts';
@@ -34,13 +47,25 @@ export function encodingsOf(header: string | null): readonly string[] | null {
 }
 
 /** With or without the frame of zlib: servers disagree about what deflate means. */
-function makeInflate(chunk: Buffer): Transform {
-  return ((chunk[0] as number) & 0x0f) === 8 ? createInflate() : createInflateRaw();
+function isFramed(bytes: Buffer): boolean {
+  return ((bytes[0] as number) & 0x0f) === 8;
 }
 
-function makeTransform(encoding: string, chunk: Buffer): Transform {
+function makeTransform(encoding: string, first: Buffer): Transform {
   if (encoding === 'br') return createBrotliDecompress();
-  return encoding === 'deflate' ? makeInflate(chunk) : createGunzip();
+  if (encoding !== 'deflate') return createGunzip();
+  return isFramed(first) ? createInflate() : createInflateRaw();
+}
+
+/** A body that has come already is decoded at once when both sides are at most as large. */
+const maxSyncBytes = 65_536;
+const maxSyncOutputBytes = 1_048_576;
+
+function decodeSync(encoding: string, bytes: Buffer): Buffer {
+  const options = { maxOutputLength: maxSyncOutputBytes };
+  if (encoding === 'br') return brotliDecompressSync(bytes, options);
+  if (encoding !== 'deflate') return gunzipSync(bytes, options);
+  return isFramed(bytes) ? inflateSync(bytes, options) : inflateRawSync(bytes, options);
 }
 
 export class Decoder {
@@ -48,7 +73,9 @@ export class Decoder {
   readonly #source: ReadingTarget;
   readonly #onFailure: (error: Error) => void;
   #body: ResponseBody | null = null;
-  /** In the order of the data; made with the first bytes. */
+  /** What came before there was a chain. */
+  #first: Buffer[] = [];
+  /** In the order of the data. */
   #chain: Transform[] = [];
   #ended = false;
   #dead = false;
@@ -70,15 +97,20 @@ export class Decoder {
 
   write(chunk: Buffer): void {
     if (this.#dead || chunk.length === 0) return;
-    if (this.#chain.length === 0) this.#begin(chunk);
-    if (!(this.#chain[0] as Transform).write(chunk)) this.#source.pauseBody();
+    if (this.#chain.length > 0) {
+      this.#feed(chunk);
+      return;
+    }
+    this.#first.push(chunk);
+    // Nearly all bodies come as a whole with their heads: in the same turn.
+    if (this.#first.length === 1) currentLoop().callSoon(() => this.#begin());
   }
 
   end(): void {
     this.#ended = true;
-    const first = this.#chain[0];
-    if (first === undefined) this.#body?.onEof();
-    else first.end();
+    if (this.#chain.length > 0) (this.#chain[0] as Transform).end();
+    else if (this.#first.length === 0) this.#body?.onEof();
+    else if (!this.#decodeAtOnce()) this.#begin();
   }
 
   /** The reader has enough for now, or wants more. */
@@ -95,9 +127,40 @@ export class Decoder {
     for (const transform of this.#chain) transform.destroy();
   }
 
-  #begin(chunk: Buffer): void {
+  /** False: it is too large for that. */
+  #decodeAtOnce(): boolean {
+    let bytes: Buffer = Buffer.concat(this.#first);
+    if (this.#dead || bytes.length > maxSyncBytes) return false;
+    try {
+      for (const encoding of this.#encodings) bytes = decodeSync(encoding, bytes);
+    } catch (error) {
+      if ((error as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE') return false;
+      this.#fail(error as Error);
+      return true;
+    }
+    this.#first = [];
+    if (bytes.length > 0) this.#body?.onData(bytes);
+    this.#body?.onEof();
+    return true;
+  }
+
+  #feed(chunk: Buffer): void {
+    if (!(this.#chain[0] as Transform).write(chunk)) this.#source.pauseBody();
+  }
+
+  /** What has come goes through zlib's streams, and so does the rest. */
+  #begin(): void {
+    const chunks = this.#first;
+    this.#first = [];
+    if (this.#dead || chunks.length === 0) return;
+    this.#makeChain(chunks[0] as Buffer);
+    for (const chunk of chunks) this.#feed(chunk);
+    if (this.#ended) (this.#chain[0] as Transform).end();
+  }
+
+  #makeChain(start: Buffer): void {
     for (const encoding of this.#encodings) {
-      const transform = makeTransform(encoding, chunk);
+      const transform = makeTransform(encoding, start);
       transform.on('error', (error) => this.#fail(error));
       this.#chain.at(-1)?.pipe(transform);
       this.#chain.push(transform);

@@ -29,7 +29,7 @@ class OutgoingRequest implements ClientRequest {
   }
 }
 
-/** @internal The first request of a plan. Middlewares may change it: the next attempt has its own. */
+/** @internal The first request of a plan; another one for each attempt, as it may be changed. */
 export function firstRequest(plan: RequestPlan): ClientRequest {
   const { method, body, middlewares } = plan;
   const url = middlewares.length > 0 ? new URL(plan.url) : plan.url;

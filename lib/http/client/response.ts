@@ -22,7 +22,7 @@ import type { ClientResponse } from './types.ts';
 
 /** A body that is read as a whole may grow by this factor beyond `bombBytes`, and no more. */
 export const bombFactor = 100;
-export const bombBytes = 16 * 1024 * 1024;
+export const bombBytes = 16_777_216;
 
 export class ReceivedResponse implements ClientResponse {
   readonly url: string;
