@@ -159,6 +159,36 @@ describe('the pool', () => {
     );
   });
 
+  runTest('ends what waits, opens or runs when it is closed', () =>
+    withServer(makeApp(), async (url) => {
+      const lookup = (): Promise<never> => new Promise(() => {});
+      const session = new ClientSession({ connector: { limit: 2, lookup } });
+      const all = [`${url}/slow`, 'http://never.test/', url].map((one) => {
+        return failsWith(session.get(one), ClosedResourceError);
+      });
+      await sleep(1);
+      expect(session.connector.stats()).toEqual({ open: 2, idle: 0, waiting: 1 });
+      await session.close();
+      await Promise.all(all);
+      expect(session.connector.stats()).toEqual({ open: 0, idle: 0, waiting: 0 });
+    }),
+  );
+
+  runTest('keeps no connection whose request says close, whatever the server says', () =>
+    withRaw(
+      () => ok,
+      (url, log) =>
+        withSession({ headers: { 'transfer-encoding': 'x', te: 'y' } }, async (session) => {
+          await session
+            .get(url, { headers: { connection: 'Close', 'content-length': '9' } })
+            .text();
+          expect(session.connector.stats().open).toBe(0);
+          expect(log[0]).toMatch('connection: close');
+          expect(log[0]).not.toMatch(/content-length|transfer-encoding|^te:/m);
+        }),
+    ),
+  );
+
   runTest('asks for a name once, by the given look-up', () =>
     withServer(makeApp(), async (url) => {
       let asked = 0;

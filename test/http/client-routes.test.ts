@@ -1,14 +1,18 @@
 /** Where the client's connections go: TLS, proxies, WebSockets. */
-import { describe, expect } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
 import {
   Application,
   ClientConnectionError,
   ClientResponseError,
   Response,
+  serve,
   WebSocketHandshakeError,
 } from '../../lib/http/index.ts';
 import { ca, identity } from '../io/tls-support.ts';
-import { runTest } from '../task/support.ts';
+import { inMemory } from '../support/policy.ts';
+import { inRun, runTest } from '../task/support.ts';
 import { failsWith, large, makeApp, tls, withProxy, withSession } from './client-support.ts';
 import { withServer } from './support.ts';
 
@@ -84,6 +88,19 @@ describe('a route', () => {
         }
       }),
     ),
+  );
+
+  test.skipIf(inMemory)('goes over a UNIX socket', () =>
+    inRun(async () => {
+      const path = join(tmpdir(), `uvio-client-${process.pid}.sock`);
+      await using _server = await serve(makeApp(), { path });
+      await withSession({ connector: { socketPath: path } }, async (session) => {
+        expect(await session.get('http://any.host/').text()).toBe('ok');
+        await using socket = await session.wsConnect('ws://any.host/ws');
+        await socket.send('hello');
+        expect(await socket.receiveText()).toBe('hello');
+      });
+    }),
   );
 
   // covers: aiohttp/ws-connect

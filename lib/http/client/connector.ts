@@ -11,6 +11,7 @@ import { DnsCache } from '../../io/dns-cache.ts';
 import type { EventLoop } from '../../io/handles.ts';
 import type { LookupFunction, SocketAddress } from '../../io/net-types.ts';
 import { currentLoop } from '../../task/frame.ts';
+import { CancelScope } from '../../task/scope.ts';
 import { Waiter } from '../../task/waiter.ts';
 import type { ClientConnection, ConnectionOwner } from './connection.ts';
 import { openRoute, type Route } from './open.ts';
@@ -82,6 +83,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   /** The one idle for longest comes first. */
   readonly #idle: Set<ClientConnection> = new Set();
   readonly #turns: Set<Turn> = new Set();
+  readonly #opening: Set<CancelScope> = new Set();
   #open = 0;
   #timer = -1;
   #serving = false;
@@ -151,16 +153,21 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   }
 
   async #connect(route: Route, wait: Acquisition): Promise<ClientConnection> {
-    let connection: ClientConnection;
+    let connection: ClientConnection | undefined;
+    const scope = new CancelScope();
+    this.#opening.add(scope);
     try {
-      connection = await openRoute(this.#loop as EventLoop, route, this, wait.signal);
+      const loop = this.#loop as EventLoop;
+      connection = await scope.run(() => openRoute(loop, route, this, wait.signal));
     } catch (error) {
       this.#unreserve(route.key);
       throw error;
+    } finally {
+      this.#opening.delete(scope);
     }
-    if (!connection.open || this.#closed) {
+    if (!connection?.open || this.#closed) {
       this.#unreserve(route.key);
-      connection.drop();
+      connection?.drop();
       this.#checkOpen();
       return await this.acquire(route, { ...wait, fresh: true });
     }
@@ -218,6 +225,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     const turns = [...this.#turns];
     this.#turns.clear();
     for (const turn of turns) turn.fail(closedError());
+    for (const scope of this.#opening) scope.cancel();
     for (const connection of [...this.#all]) {
       connection.exchange?.crash(closedError());
       connection.drop();

@@ -45,6 +45,8 @@ export interface Outgoing {
   /** Of `stream`; null: chunked. */
   readonly declaredBytes: number | null;
   readonly expectContinue: boolean;
+  /** False: the request says `connection: close`. */
+  readonly keep: boolean;
   readonly signal: AbortSignal | undefined;
   /** On the loop's clock; Infinity: none. */
   readonly deadlineMs: number;
@@ -211,7 +213,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
 
   onEnd(clean: boolean): void {
     const { head } = this;
-    const kept = clean && this.#sent && (head as ResponseHead).keepAlive;
+    const kept = clean && this.#sent && this.plan.keep && (head as ResponseHead).keepAlive;
     this.#settle(kept && this.bufferedBytes === 0);
     if (this.#decoder !== null) this.#decoder.end();
     else this.body?.onEof();
@@ -336,7 +338,9 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   #readLimit(): void {
     const { readMs } = this.plan;
     const now = this.#loop.time();
-    const since = this.#paused ? now : this.#lastReadMs;
+    // Not while the request is still going out.
+    const waits = !this.#paused && this.#sent && this.bufferedBytes === 0;
+    const since = waits ? this.#lastReadMs : now;
     if (now < since + readMs) this.#read?.arm(since + readMs);
     else this.crash(new ClientTimeoutError('read', `Nothing came for ${readMs} ms`));
   }

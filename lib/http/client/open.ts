@@ -105,6 +105,7 @@ async function tunnel(
     stream: null,
     declaredBytes: null,
     expectContinue: false,
+    keep: true,
     signal,
     deadlineMs: Infinity,
     totalMs: Infinity,

@@ -178,17 +178,6 @@ function limitOf(name: string, ms: number | null): number {
   return ms === null ? Infinity : checkMs(name, ms);
 }
 
-/** Framing and connection are the client's own. */
-const owned = [
-  'connection',
-  'expect',
-  'keep-alive',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-];
-
 function makeHeaders(defaults: HttpHeaders, options: RequestOptions): HttpHeaders {
   const headers = new HttpHeaders(defaults);
   if (options.headers !== undefined) {
@@ -196,9 +185,6 @@ function makeHeaders(defaults: HttpHeaders, options: RequestOptions): HttpHeader
     const list = own.toList();
     for (let i = 0; i < list.length; i += 2) headers.delete(list[i] as string);
     for (let i = 0; i < list.length; i += 2) headers.put(list[i] as string, list[i + 1] as string);
-    const close = /\bclose\b/i.test(own.get('connection') ?? '');
-    for (const name of owned) if (own.has(name)) headers.delete(name);
-    if (close) headers.set('connection', 'close');
   }
   return headers;
 }

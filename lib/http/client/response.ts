@@ -148,7 +148,7 @@ export class ReceivedResponse implements ClientResponse {
 
   events(): AsyncIterable<ServerSentEvent> {
     this.#use();
-    return readEvents(this.#body, () => this.#exchange.discard());
+    return readEvents(this.#body, () => this.#exchange.crash(released()));
   }
 
   raiseForStatus(): this {

@@ -119,13 +119,17 @@ function traceConnection(
   }
 }
 
-/** @param cookies of the request's options, '' when they are not for this origin */
+/**
+ * @param cookies of the request's options, '' when they are not for this origin
+ * @param fresh on a new connection
+ */
 export async function sendRequest(
   sender: Sender,
   plan: RequestPlan,
   request: ClientRequest,
   cookies: string,
   history: readonly ClientResponse[],
+  fresh: boolean = false,
 ): Promise<ClientResponse> {
   const { method, body } = request;
   const url = checkUrl(request.url, null);
@@ -153,23 +157,21 @@ export async function sendRequest(
     decompress,
   };
   const { connector, trace } = sender;
-  for (let fresh = false; ; ) {
-    if (signal?.aborted) throw signal.reason;
-    const startMs = trace.length > 0 ? currentLoop().time() : 0;
-    const connection =
-      (fresh ? null : connector.take(route.key)) ??
-      (await acquire(sender, plan, route, request, fresh));
-    if (trace.length > 0) traceConnection(trace, connection, request, startMs);
-    const exchange = new ClientExchange(connection, outgoing);
-    try {
-      await exchange.sendAndWait();
-      storeCookies(exchange, sender.cookieJar, url);
-      return new ReceivedResponse(exchange, outgoing.url, history);
-    } catch (error) {
-      const stale = error instanceof ServerDisconnectedError && connection.uses > 1;
-      if (fresh || !stale || connection.parser.started) throw error;
-      if (!idempotent.includes(method) || !replayable(body)) throw error;
-      fresh = true;
-    }
+  if (signal?.aborted) throw signal.reason;
+  const startMs = trace.length > 0 ? currentLoop().time() : 0;
+  const connection =
+    (fresh ? null : connector.take(route.key)) ??
+    (await acquire(sender, plan, route, request, fresh));
+  if (trace.length > 0) traceConnection(trace, connection, request, startMs);
+  const exchange = new ClientExchange(connection, outgoing);
+  try {
+    await exchange.sendAndWait();
+  } catch (error) {
+    const stale = error instanceof ServerDisconnectedError && connection.uses > 1;
+    const repeatable = idempotent.includes(method) && replayable(body);
+    if (fresh || !stale || connection.parser.started || !repeatable) throw error;
+    return await sendRequest(sender, plan, request, cookies, history, true);
   }
+  storeCookies(exchange, sender.cookieJar, url);
+  return new ReceivedResponse(exchange, outgoing.url, history);
 }

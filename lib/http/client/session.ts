@@ -210,11 +210,13 @@ export class ClientSession implements AsyncDisposable, Sender {
     if (this.trace.length === 0) return await this.#run(plan);
     const request = firstRequest(plan);
     for (const hooks of this.trace) hooks.requestStart?.({ request });
+    let response: ClientResponse | null = null;
     try {
-      const response = await this.#run(plan);
+      response = await this.#run(plan);
       for (const hooks of this.trace) hooks.requestEnd?.({ request, response });
       return response;
     } catch (error) {
+      await response?.release();
       for (const hooks of this.trace) hooks.requestError?.({ request, error });
       throw error;
     }
