@@ -8,6 +8,7 @@
 import { Buffer } from 'node:buffer';
 import { type Awaitable, type Data, isCancelled } from '../../base/errors.ts';
 import type { EventLoop } from '../../io/handles.ts';
+import { defaultLimits } from '../../io/limits.ts';
 import type { ByteWriter } from '../../io/net-types.ts';
 import type { Transport } from '../../io/protocols.ts';
 import { offAbort, onAbort } from '../../task/abort.ts';
@@ -89,12 +90,17 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   readonly plan: Outgoing;
   readonly #loop: EventLoop;
   head: ResponseHead | null = null;
-  body: ResponseBody | null = null;
   writer: ExchangeWriter | null = null;
   /** Encoded bytes of the body so far. */
   bodyBytes = 0;
   /** Nothing of it is to come. */
   done = false;
+  /** Made for whoever reads, or when more comes than is read ahead. */
+  #body: ResponseBody | null = null;
+  /** What came while there was none. */
+  #early: Buffer[] = [];
+  #earlyBytes = 0;
+  #ended = false;
   #decoder: Decoder | null = null;
   #sender: Task | null = null;
   /** The request is complete, as far as this side is concerned. */
@@ -150,7 +156,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     this.#settle(false);
     this.#decoder?.destroy();
     if (this.active) this.fail(error);
-    else this.body?.fail(error);
+    else if (this.head !== null) this.body.fail(error);
   }
 
   /** Nobody reads what is left: keeps the connection when that is little. */
@@ -189,13 +195,13 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
       const encodings = wanted ? encodingsOf(head.header('content-encoding')) : null;
       if (encodings !== null) {
         this.#decoder = new Decoder(encodings, this, (error) => this.#decodingFailed(error));
+        this.#body = new ResponseBody(this.#decoder);
+        this.#decoder.body = this.#body;
       }
     } catch (error) {
       this.crash(error);
       return;
     }
-    this.body = new ResponseBody(this.#decoder ?? this);
-    if (this.#decoder !== null) this.#decoder.body = this.body;
     this.wake(head);
   }
 
@@ -208,15 +214,44 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     }
     this.#lastReadMs = this.#loop.time();
     if (this.#decoder !== null) this.#decoder.write(chunk);
-    else this.body?.onData(chunk);
+    else if (this.#body !== null) this.#body.onData(chunk);
+    else {
+      this.#early.push(chunk);
+      this.#earlyBytes += chunk.length;
+      if (this.#earlyBytes > defaultLimits.limitBytes) this.#makeBody();
+    }
   }
 
   onEnd(clean: boolean): void {
     const { head } = this;
     const kept = clean && this.#sent && this.plan.keep && (head as ResponseHead).keepAlive;
     this.#settle(kept && this.bufferedBytes === 0);
+    this.#ended = true;
     if (this.#decoder !== null) this.#decoder.end();
-    else this.body?.onEof();
+    else this.#body?.onEof();
+  }
+
+  /** Of the response, decoded. */
+  get body(): ResponseBody {
+    return this.#body ?? this.#makeBody();
+  }
+
+  /** The body if all of it is there and nobody has begun to read it; it can be taken once. */
+  takeWhole(): Buffer | null {
+    if (this.#body !== null || !this.#ended) return null;
+    const early = this.#early;
+    this.#early = [];
+    return early.length === 1 ? (early[0] as Buffer) : Buffer.concat(early);
+  }
+
+  #makeBody(): ResponseBody {
+    const body = new ResponseBody(this);
+    this.#body = body;
+    const early = this.#early;
+    this.#early = [];
+    for (const chunk of early) body.onData(chunk);
+    if (this.#ended) body.onEof();
+    return body;
   }
 
   pauseBody(): void {
@@ -350,7 +385,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   }
 
   #decodingFailed(error: Error): void {
-    if (this.done) this.body?.fail(error);
+    if (this.done) this.body.fail(error);
     else this.crash(error);
   }
 

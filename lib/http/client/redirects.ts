@@ -31,9 +31,9 @@ class OutgoingRequest implements ClientRequest {
 
 /** @internal The first request of a plan; another one for each attempt, as it may be changed. */
 export function firstRequest(plan: RequestPlan): ClientRequest {
-  const { method, body, middlewares } = plan;
-  const url = middlewares.length > 0 ? new URL(plan.url) : plan.url;
-  return new OutgoingRequest(method, url, new HttpHeaders(plan.headers), body);
+  const { method, body, url, headers } = plan;
+  if (plan.middlewares.length === 0) return new OutgoingRequest(method, url, headers, body);
+  return new OutgoingRequest(method, new URL(url), new HttpHeaders(headers), body);
 }
 
 /** Through the middlewares. */
@@ -97,11 +97,11 @@ export async function follow(
   plan: RequestPlan,
   first: ClientRequest,
 ): Promise<ClientResponse> {
-  const history: ClientResponse[] = [];
+  let history: readonly ClientResponse[] = [];
   let request = first;
   let { cookies } = plan;
   for (;;) {
-    const response = await dispatch(sender, plan, request, cookies, [...history]);
+    const response = await dispatch(sender, plan, request, cookies, history);
     if (plan.redirect === 'manual') return response;
     let url: URL | null;
     try {
@@ -123,7 +123,7 @@ export async function follow(
     if (next === null) throw refuse(response, 'asks for the body again, which was used up');
     if (request.url.origin !== next.url.origin) cookies = '';
     for (const hooks of sender.trace) hooks.redirect?.({ request, location: url });
-    history.push(response);
+    history = [...history, response];
     request = next;
   }
 }

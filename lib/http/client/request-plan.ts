@@ -55,7 +55,7 @@ const common: ReadonlySet<string> = new Set([
 ]);
 
 /** As the Web's fetch: the common ones in capitals. */
-function checkMethod(method: unknown): string {
+export function checkMethod(method: unknown): string {
   if (typeof method !== 'string' || !token.test(method)) {
     throw argTypeError('method', 'a token', method);
   }

@@ -8,6 +8,7 @@ import { Buffer } from 'node:buffer';
 import { ReadableStream } from 'node:stream/web';
 import { notSupportedError } from '../../base/errors.ts';
 import type { ByteReader } from '../../io/net-types.ts';
+import { cancelledPromise, takeCancellation } from '../../task/waiter.ts';
 import { ClientPayloadError, ClientResponseError } from '../client-errors.ts';
 import type { ServerSentEvent } from '../events.ts';
 import { readForm } from '../forms.ts';
@@ -16,7 +17,6 @@ import { type BodyPart, MultipartLoop } from '../multipart.ts';
 import { readEvents } from './event-reader.ts';
 import type { ClientExchange } from './exchange.ts';
 import { parseLinks } from './links.ts';
-import type { ResponseBody } from './response-body.ts';
 import type { ResponseHead } from './response-parser.ts';
 import type { ClientResponse } from './types.ts';
 
@@ -24,13 +24,31 @@ import type { ClientResponse } from './types.ts';
 export const bombFactor = 100;
 export const bombBytes = 16_777_216;
 
+function asBytes(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+function asUtf8(bytes: Buffer): string {
+  const text = bytes.toString('utf8');
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+}
+
+function asText(bytes: Buffer, type: string | null): string {
+  const charset = type === null ? undefined : /;\s*charset\s*=\s*"?([\w:.-]+)/i.exec(type)?.[1];
+  if (charset === undefined || /^utf-?8$/i.test(charset)) return asUtf8(bytes);
+  return new TextDecoder(charset).decode(bytes);
+}
+
+function asJson(bytes: Buffer): unknown {
+  return JSON.parse(asUtf8(bytes));
+}
+
 export class ReceivedResponse implements ClientResponse {
   readonly url: string;
   readonly history: readonly ClientResponse[];
   readonly type: 'default' = 'default';
   readonly #exchange: ClientExchange;
   readonly #head: ResponseHead;
-  readonly #body: ResponseBody;
   #headers: HttpHeaders | null = null;
   #stream: ReadableStream<Uint8Array> | null = null;
   #used = false;
@@ -38,7 +56,6 @@ export class ReceivedResponse implements ClientResponse {
   constructor(exchange: ClientExchange, url: string, history: readonly ClientResponse[]) {
     this.#exchange = exchange;
     this.#head = exchange.head as ResponseHead;
-    this.#body = exchange.body as ResponseBody;
     this.url = url;
     this.history = history;
   }
@@ -84,7 +101,7 @@ export class ReceivedResponse implements ClientResponse {
   // ---- the body ----
 
   get reader(): ByteReader {
-    return this.#body;
+    return this.#exchange.body;
   }
 
   get bodyUsed(): boolean {
@@ -97,32 +114,19 @@ export class ReceivedResponse implements ClientResponse {
     return this.#stream;
   }
 
-  async bytes(): Promise<Buffer> {
-    this.#use();
-    try {
-      const encoded = this.#exchange.plan.decompress && this.#head.header('content-encoding');
-      return encoded ? await this.#readDecoded() : await this.#body.readAll();
-    } catch (error) {
-      this.#exchange.crash(error);
-      throw error;
-    }
+  bytes(): Promise<Buffer> {
+    return this.#whole(asBytes);
   }
 
   /** UTF-8, or what the content type says. RangeError for a charset that nobody knows. */
-  async text(): Promise<string> {
-    const type = this.#head.header('content-type') ?? '';
-    const charset = /;\s*charset\s*=\s*"?([\w:.-]+)/i.exec(type)?.[1]?.toLowerCase() ?? 'utf-8';
-    const bytes = await this.bytes();
-    if (charset !== 'utf-8' && charset !== 'utf8') return new TextDecoder(charset).decode(bytes);
-    const text = bytes.toString('utf8');
-    return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+  text(): Promise<string> {
+    return this.#whole(asText);
   }
 
   /** SyntaxError for what is not JSON. */
   // biome-ignore lint/suspicious/noExplicitAny: as the Web's.
-  async json<T = any>(): Promise<T> {
-    const text = (await this.bytes()).toString('utf8');
-    return JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text) as T;
+  json<T = any>(): Promise<T> {
+    return this.#whole(asJson) as Promise<T>;
   }
 
   async arrayBuffer(): Promise<ArrayBuffer> {
@@ -143,12 +147,12 @@ export class ReceivedResponse implements ClientResponse {
 
   multipart(): AsyncIterable<BodyPart> {
     this.#use();
-    return new MultipartLoop(this.#body, this.#head.header('content-type'));
+    return new MultipartLoop(this.#exchange.body, this.#head.header('content-type'));
   }
 
   events(): AsyncIterable<ServerSentEvent> {
     this.#use();
-    return readEvents(this.#body, () => this.#exchange.crash(released()));
+    return readEvents(this.#exchange.body, () => this.#exchange.crash(released()));
   }
 
   raiseForStatus(): this {
@@ -161,7 +165,7 @@ export class ReceivedResponse implements ClientResponse {
 
   release(): Promise<void> {
     this.#exchange.discard();
-    this.#body.fail(released());
+    this.#exchange.body.fail(released());
     return Promise.resolve();
   }
 
@@ -183,12 +187,45 @@ export class ReceivedResponse implements ClientResponse {
     this.#used = true;
   }
 
+  /** Nearly all bodies are there when they are asked for: then no read is made for them. */
+  #whole<T>(decode: (bytes: Buffer, type: string | null) => T): Promise<T> {
+    const type = this.#head.header('content-type');
+    const refusal = takeCancellation();
+    if (refusal !== null) {
+      this.#exchange.crash(refusal);
+      return cancelledPromise(refusal);
+    }
+    try {
+      this.#use();
+      const bytes = this.#exchange.takeWhole();
+      if (bytes !== null) return Promise.resolve(decode(bytes, type));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#readWhole(type, decode);
+  }
+
+  async #readWhole<T>(
+    type: string | null,
+    decode: (bytes: Buffer, type: string | null) => T,
+  ): Promise<T> {
+    let bytes: Buffer;
+    try {
+      const encoded = this.#exchange.plan.decompress && this.#head.header('content-encoding');
+      bytes = encoded ? await this.#readDecoded() : await this.#exchange.body.readAll();
+    } catch (error) {
+      this.#exchange.crash(error);
+      throw error;
+    }
+    return decode(bytes, type);
+  }
+
   /** As a whole, unless it grows as only an attack does. */
   async #readDecoded(): Promise<Buffer> {
     const chunks: Buffer[] = [];
     let bytes = 0;
     for (;;) {
-      const chunk = await this.#body.read();
+      const chunk = await this.#exchange.body.read();
       if (chunk === null) return Buffer.concat(chunks);
       chunks.push(chunk);
       bytes += chunk.length;
@@ -203,7 +240,7 @@ export class ReceivedResponse implements ClientResponse {
     return new ReadableStream<Uint8Array>(
       {
         pull: async (controller): Promise<void> => {
-          const chunk = await this.#body.read();
+          const chunk = await this.#exchange.body.read();
           if (chunk === null) controller.close();
           else controller.enqueue(new Uint8Array(Buffer.from(chunk)));
         },

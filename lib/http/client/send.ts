@@ -13,11 +13,11 @@ import { HttpHeaders } from '../headers.ts';
 import type { ClientConnection } from './connection.ts';
 import type { Connector } from './connector.ts';
 import type { CookieJar } from './cookie-jar.ts';
-import { ClientExchange } from './exchange.ts';
+import { ClientExchange, type Outgoing } from './exchange.ts';
 import type { ProxyRoute, Route } from './open.ts';
 import { makeMessage } from './outgoing.ts';
 import { environmentProxy } from './proxy-env.ts';
-import { checkUrl, type RequestPlan } from './request-plan.ts';
+import { checkMethod, checkUrl, type RequestPlan } from './request-plan.ts';
 import { ReceivedResponse } from './response.ts';
 import { idempotent, replayable } from './retry.ts';
 import type { ClientRequest, ClientResponse, ClientTrace } from './types.ts';
@@ -57,14 +57,6 @@ function makeRoute(url: URL, plan: RequestPlan, proxy: ProxyRoute | null): Route
     key = secure ? `${key} by ${through}` : `by ${through}`;
   }
   return { key, host, port, secure, tls: plan.tls, proxy };
-}
-
-/** Of the jar and of the request. */
-function addCookies(headers: HttpHeaders, sender: Sender, url: URL, own: string): void {
-  const kept = sender.cookieJar?.get(url) ?? '';
-  if (kept === '' && own === '') return;
-  const parts = [headers.get('cookie') ?? '', kept, own].filter((part) => part !== '');
-  headers.set('cookie', parts.join('; '));
 }
 
 function storeCookies(exchange: ClientExchange, jar: CookieJar | null, url: URL): void {
@@ -119,6 +111,51 @@ function traceConnection(
   }
 }
 
+function proxyOf(sender: Sender, plan: RequestPlan, url: URL): ProxyRoute | null {
+  if (plan.proxy !== undefined) return plan.proxy;
+  return sender.trustEnv ? environmentProxy(url) : null;
+}
+
+/** The bytes and limits of a request. Its own headers stay as they are. */
+function prepare(
+  sender: Sender,
+  plan: RequestPlan,
+  request: ClientRequest,
+  route: Route,
+  cookies: string,
+): Outgoing {
+  const { url, body } = request;
+  const { proxy } = route;
+  const method = plan.middlewares.length > 0 ? checkMethod(request.method) : request.method;
+  const kept = sender.cookieJar?.get(url) ?? '';
+  let headers = request.headers as HttpHeaders;
+  const changes = body !== null || kept !== '' || cookies !== '' || proxy !== null;
+  if (changes || !(headers instanceof HttpHeaders)) headers = new HttpHeaders(headers);
+  const jar = [headers.get('cookie') ?? '', kept, cookies].filter((part) => part !== '');
+  if (kept !== '' || cookies !== '') headers.set('cookie', jar.join('; '));
+  let target = url.pathname + url.search;
+  if (proxy !== null && !route.secure) {
+    target = `http://${url.host}${target}`;
+    if (proxy.authorization !== null) headers.set('proxy-authorization', proxy.authorization);
+  }
+  const message = makeMessage(method, target, url.host, headers, body, plan.expectContinue);
+  return {
+    method,
+    url: url.href,
+    head: message.head,
+    body: message.body,
+    stream: message.stream,
+    declaredBytes: message.declaredBytes,
+    keep: message.keep,
+    expectContinue: plan.expectContinue && body !== null,
+    signal: plan.signal,
+    deadlineMs: plan.deadlineMs,
+    totalMs: plan.totalMs,
+    readMs: plan.readMs,
+    decompress: plan.decompress,
+  };
+}
+
 /**
  * @param cookies of the request's options, '' when they are not for this origin
  * @param fresh on a new connection
@@ -131,32 +168,12 @@ export async function sendRequest(
   history: readonly ClientResponse[],
   fresh: boolean = false,
 ): Promise<ClientResponse> {
-  const { method, body } = request;
-  const url = checkUrl(request.url, null);
-  const headers = new HttpHeaders(request.headers);
-  addCookies(headers, sender, url, cookies);
-  const proxy =
-    plan.proxy ?? (plan.proxy === undefined && sender.trustEnv ? environmentProxy(url) : null);
-  const route = makeRoute(url, plan, proxy);
-  let target = `${url.pathname}${url.search}`;
-  if (proxy !== null && !route.secure) {
-    target = `http://${url.host}${target}`;
-    if (proxy.authorization !== null) headers.set('proxy-authorization', proxy.authorization);
-  }
-  const message = makeMessage(method, target, url.host, headers, body, plan.expectContinue);
-  const { signal, deadlineMs, totalMs, readMs, decompress } = plan;
-  const outgoing = {
-    ...message,
-    method,
-    url: url.href,
-    expectContinue: plan.expectContinue && body !== null,
-    signal,
-    deadlineMs,
-    totalMs,
-    readMs,
-    decompress,
-  };
+  const { url, body } = request;
+  const { signal } = plan;
   const { connector, trace } = sender;
+  if (plan.middlewares.length > 0) checkUrl(url, null);
+  const route = makeRoute(url, plan, proxyOf(sender, plan, url));
+  const outgoing = prepare(sender, plan, request, route, cookies);
   if (signal?.aborted) throw signal.reason;
   const startMs = trace.length > 0 ? currentLoop().time() : 0;
   const connection =
@@ -168,7 +185,7 @@ export async function sendRequest(
     await exchange.sendAndWait();
   } catch (error) {
     const stale = error instanceof ServerDisconnectedError && connection.uses > 1;
-    const repeatable = idempotent.includes(method) && replayable(body);
+    const repeatable = idempotent.includes(outgoing.method) && replayable(body);
     if (fresh || !stale || connection.parser.started || !repeatable) throw error;
     return await sendRequest(sender, plan, request, cookies, history, true);
   }

@@ -47,7 +47,11 @@ async function readBytes(this: Promise<ClientResponse>): Promise<Buffer> {
 
 /** A native promise with three methods more; none is made per request. */
 function withShortCuts(promise: Promise<ClientResponse>): ResponsePromise {
-  return Object.assign(promise, { text: readText, json: readJson, bytes: readBytes });
+  const made = promise as ResponsePromise;
+  made.text = readText;
+  made.json = readJson;
+  made.bytes = readBytes;
+  return made;
 }
 
 function makeConnector(given: SessionOptions['connector']): Connector {
@@ -104,7 +108,15 @@ export class ClientSession implements AsyncDisposable, Sender {
    * time limits close its connection, later also while the body is read.
    */
   request(method: string, url: string | URL, options: RequestOptions = {}): ResponsePromise {
-    return withShortCuts(this.#request(method, url, options));
+    let response: Promise<ClientResponse>;
+    try {
+      this.#checkOpen();
+      const plan = makePlan(this.#base, method, url, options);
+      response = this.trace.length === 0 ? this.#run(plan) : this.#traced(plan);
+    } catch (error) {
+      response = Promise.reject(error);
+    }
+    return withShortCuts(response);
   }
 
   get(url: string | URL, options?: RequestOptions): ResponsePromise {
@@ -200,14 +212,7 @@ export class ClientSession implements AsyncDisposable, Sender {
     if (this.#closed) throw new ClosedResourceError('The session was closed');
   }
 
-  async #request(
-    method: string,
-    url: string | URL,
-    options: RequestOptions,
-  ): Promise<ClientResponse> {
-    this.#checkOpen();
-    const plan = makePlan(this.#base, method, url, options);
-    if (this.trace.length === 0) return await this.#run(plan);
+  async #traced(plan: RequestPlan): Promise<ClientResponse> {
     const request = firstRequest(plan);
     for (const hooks of this.trace) hooks.requestStart?.({ request });
     let response: ClientResponse | null = null;
@@ -222,20 +227,22 @@ export class ClientSession implements AsyncDisposable, Sender {
     }
   }
 
-  async #run(plan: RequestPlan): Promise<ClientResponse> {
+  #run(plan: RequestPlan): Promise<ClientResponse> {
     const { retry, middlewares, deadlineMs } = plan;
+    const plain = retry === null && middlewares.length === 0 && !plan.raiseForStatus;
+    return plain ? follow(this, plan, firstRequest(plan)) : this.#runAll(plan, deadlineMs);
+  }
+
+  async #runAll(plan: RequestPlan, deadlineMs: number): Promise<ClientResponse> {
     let response: ClientResponse;
-    if ((retry === null && middlewares.length === 0) || deadlineMs === Infinity) {
-      response = await this.#attempts(plan);
-    } else {
+    try {
       // What is not an exchange takes time, too.
-      try {
-        response = await timeoutAt(deadlineMs, () => this.#attempts(plan));
-      } catch (error) {
-        if (!(error instanceof TimeoutError) || error instanceof ClientTimeoutError) throw error;
-        const message = `No response within ${plan.totalMs} ms`;
-        throw new ClientTimeoutError('total', message, { cause: error });
-      }
+      const limit = deadlineMs === Infinity ? null : deadlineMs;
+      response = await timeoutAt(limit, () => this.#attempts(plan));
+    } catch (error) {
+      if (!(error instanceof TimeoutError) || error instanceof ClientTimeoutError) throw error;
+      const message = `No response within ${plan.totalMs} ms`;
+      throw new ClientTimeoutError('total', message, { cause: error });
     }
     return plan.raiseForStatus ? response.raiseForStatus() : response;
   }
