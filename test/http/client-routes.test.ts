@@ -48,6 +48,11 @@ describe('a route', () => {
               expect(await session.get(secure).text()).toBe('ok');
               expect(log[1]).toMatch(`CONNECT ${secure.slice(8)} HTTP/1.1`);
               expect(log[1]).not.toMatch('accept');
+              // By its address, which the certificate has, too.
+              const byAddress = await session.get(secure, { tls: { ca } }).text();
+              expect(byAddress).toBe('ok');
+              const foreign = session.get(secure, { tls: {} });
+              await failsWith(foreign, ClientConnectionError);
               const wrong = proxy.replace('u:p', 'u:x');
               const error = await failsWith(
                 session.get(secure, { proxy: wrong }),

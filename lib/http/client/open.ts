@@ -5,6 +5,7 @@
  * a failure or a cancellation; a request in the clear where TLS was asked for.
  */
 import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
 import { isCancelled, TimeoutError } from '../../base/errors.ts';
 import type { EventLoop } from '../../io/handles.ts';
 import type { ConnectOptions, LookupFunction, TlsClientOptions } from '../../io/net-types.ts';
@@ -69,7 +70,7 @@ async function connect(
   const tls = route.secure && route.proxy === null ? { tls: route.tls ?? true } : {};
   const { socketPath, family, localHost, happyEyeballsDelayMs } = opener.options;
   if (socketPath !== undefined) {
-    const named = route.secure ? { tls: { servername: nameOf(route.host), ...route.tls } } : {};
+    const named = route.secure ? { tls: { ...identityOf(route.host), ...route.tls } } : {};
     await loop.createUnixConnection(factory, socketPath, { ...named, signal });
     return;
   }
@@ -81,9 +82,10 @@ async function connect(
   await loop.createConnection(factory, options);
 }
 
-/** Addresses are no names of servers (RFC 6066 3). */
-function nameOf(host: string): string {
-  return isIP(host) === 0 ? host : '';
+/** Whom the certificate must be for. Addresses are no names of servers (RFC 6066 3). */
+function identityOf(host: string): TlsClientOptions {
+  if (isIP(host) === 0) return { servername: host };
+  return { checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate) };
 }
 
 /** CONNECT, then TLS with whom the proxy connected to. (RFC 9110 9.3.6) */
@@ -114,7 +116,7 @@ async function tunnel(
   });
   const answer = await exchange.sendAndWait();
   if (answer.status < 200 || answer.status > 299) {
-    exchange.crash(null);
+    exchange.crash(new ClientError('The proxy refused'));
     const response = { status: answer.status, headers: HttpHeaders.from(answer), url: authority };
     throw new ClientResponseError(`The proxy answers ${answer.status} to CONNECT`, response);
   }
@@ -122,7 +124,7 @@ async function tunnel(
     const where = { code: 'ECONNRESET', host: connection.host, port: connection.port };
     throw new ClientConnectionError('The proxy closed the connection', where);
   }
-  const options = { servername: nameOf(host), ...tls, signal };
+  const options = { ...identityOf(host), ...tls, signal };
   const transport = connection.transport as Transport;
   connection.transport = await loop.startTls(transport, connection, options);
 }
