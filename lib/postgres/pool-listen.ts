@@ -99,6 +99,8 @@ export async function* listen(
     const { session } = ear;
     const end = (): void => session.wire.destroy(new PostgresConnectionError('The pool has ended'));
     source.closers.add(end);
+    // It may have ended while this connected.
+    if (source.closing()) end();
     try {
       for (;;) {
         const notification = await ear.next(options);

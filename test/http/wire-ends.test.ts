@@ -1,7 +1,7 @@
 /** Time limits of connections, and the end of servers. Run on every policy, and wire. */
 import { describe, expect } from 'vitest';
 import { Application, Response, serve } from '../../lib/http/index.ts';
-import { CancelledError, getRunningLoop, openConnection, sleep } from '../../lib/index.ts';
+import { CancelledError, Event, getRunningLoop, openConnection, sleep } from '../../lib/index.ts';
 import { failure, runTest, virtualTest } from '../task/support.ts';
 import { readToEnd, statusesOf, withHandler } from './support.ts';
 
@@ -127,13 +127,18 @@ describe('close', () => {
 
   runTest('calls the hooks in their order, cleans up last, and may be called again', async () => {
     const seen: string[] = [];
+    const [asked, stopping] = [new Event(), new Event()];
     const app = new Application().get('/', async () => {
-      await sleep(10);
+      asked.set();
+      await stopping.wait();
       seen.push('handled');
       return new Response('x');
     });
     app.onStartup(() => void seen.push('startup'));
-    app.onShutdown(() => void seen.push('shutdown'));
+    app.onShutdown(() => {
+      seen.push('shutdown');
+      stopping.set();
+    });
     app.onCleanup(() => void seen.push('cleanup 1'));
     app.onCleanup(() => void seen.push('cleanup 2'));
     app.cleanupContext(async function* () {
@@ -144,7 +149,7 @@ describe('close', () => {
     const server = await serve(app, { host: '127.0.0.1', port: 0 });
     await using connection = await connect(server.port);
     await connection.write(get('/'));
-    await sleep(2);
+    await asked.wait();
     const waiting = server.waitClosed();
     await Promise.all([server.close(), server.close()]);
     await waiting;

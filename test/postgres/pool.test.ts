@@ -298,8 +298,10 @@ withServer('a server that is restarted', () => {
       for await (const _ of pool.listen('other'));
     })();
     await sleep(30);
+    const connecting = pool.listen('late')[Symbol.asyncIterator]().next();
     await pool.close();
     await ending;
+    expect(await connecting).toMatchObject({ done: true });
     expect(() => pool.listen('x')).toThrow(/closing/);
   });
 });
