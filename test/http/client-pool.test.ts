@@ -1,5 +1,5 @@
 /** The connections of the client: limits, order, reuse. */
-import { describe, expect } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ClientSession, Connector, ServerDisconnectedError } from '../../lib/http/index.ts';
 import {
   CancelledError,
@@ -107,6 +107,37 @@ describe('the pool', () => {
         await session.get(url).text();
       }),
     );
+  });
+
+  virtualTest('keeps a connection no longer than its server says', () =>
+    withRaw(
+      (request) => {
+        const seconds = /GET \/(\d)/.exec(request)?.[1];
+        return ok.replace('\r\n\r\n', `\r\nkeep-alive: max=9, timeout=${seconds}\r\n\r\n`);
+      },
+      (url) =>
+        withSession({}, async (session) => {
+          await session.get(`${url}/1`).text();
+          expect(session.connector.stats().open).toBe(0);
+          await session.get(`${url}/3`).text();
+          await sleep(1_900);
+          expect(session.connector.stats().open).toBe(1);
+          await sleep(200);
+          expect(session.connector.stats().open).toBe(0);
+        }),
+    ),
+  );
+
+  test('outlives a run, and serves the next one', async () => {
+    const session = new ClientSession();
+    for (let i = 0; i < 2; i++) {
+      await inRun(() =>
+        withServer(makeApp(), async (url) => {
+          expect(await session.get(url).text()).toBe('ok');
+        }),
+      );
+    }
+    await session.close();
   });
 
   runTest('keeps none when told so, by the session, the request or the server', () =>
