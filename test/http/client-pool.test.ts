@@ -1,5 +1,5 @@
 /** The connections of the client: limits, order, reuse. */
-import { describe, expect } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ClientSession, Connector, ServerDisconnectedError } from '../../lib/http/index.ts';
 import {
   CancelledError,
@@ -7,8 +7,10 @@ import {
   createTask,
   gather,
   InvalidStateError,
+  run,
   sleep,
 } from '../../lib/index.ts';
+import { testPolicy } from '../support/policy.ts';
 import { inRun, runTest, virtualTest } from '../task/support.ts';
 import { failsWith, makeApp, ok, withRaw, withSession } from './client-support.ts';
 import { withServer } from './support.ts';
@@ -16,25 +18,29 @@ import { withServer } from './support.ts';
 // covers: aiohttp/tcpconnector
 describe('the pool', () => {
   runTest('opens no more connections than its limits, and serves in order', () =>
-    withServer(makeApp(), (url, server) =>
-      withSession({ connector: { limit: 3 } }, async (session) => {
-        const order: number[] = [];
-        let most = 0;
-        const get = async (i: number): Promise<void> => {
-          await session.get(`${url}/slow`).text();
-          most = Math.max(most, server.connections);
-          order.push(i);
-        };
-        const work = gather(...Array.from({ length: 12 }, (_, i) => () => get(i)));
-        await sleep(1);
-        expect(session.connector.stats().waiting).toBe(9);
-        await work;
-        expect(order.slice(0, 3).sort()).toEqual([0, 1, 2]);
-        expect(order.slice(9).sort()).toEqual([10, 11, 9]);
-        expect(most).toBe(3);
-        expect(session.connector.stats()).toEqual({ open: 3, idle: 3, waiting: 0 });
-      }),
-    ),
+    withServer(makeApp(), async (url, server) => {
+      for (const limit of [3, 1]) {
+        await withSession({ connector: { limit } }, async (session) => {
+          const order: number[] = [];
+          let most = 0;
+          const get = async (i: number): Promise<void> => {
+            await session.get(`${url}/slow`).text();
+            most = Math.max(most, session.connector.stats().open);
+            order.push(i);
+          };
+          const all = Array.from({ length: 8 }, (_, i) => i);
+          const work = gather(...all.map((i) => () => get(i)));
+          await sleep(0);
+          expect(session.connector.stats().waiting).toBe(8 - limit);
+          await work;
+          expect(most).toBe(limit);
+          // Several connections may overtake one another.
+          expect(limit === 1 ? order : [...order].sort()).toEqual(all);
+          expect(session.connector.stats()).toEqual({ open: limit, idle: limit, waiting: 0 });
+          expect(server.connections).toBeGreaterThanOrEqual(limit);
+        });
+      }
+    }),
   );
 
   runTest('has a limit per host, which holds back no other host', () =>
@@ -107,6 +113,36 @@ describe('the pool', () => {
         await session.get(url).text();
       }),
     );
+  });
+
+  virtualTest('keeps a connection no longer than its server says', () =>
+    withRaw(
+      (request) => {
+        const seconds = /GET \/(\d)/.exec(request)?.[1];
+        return ok.replace('\r\n\r\n', `\r\nkeep-alive: max=9, timeout=${seconds}\r\n\r\n`);
+      },
+      (url) =>
+        withSession({}, async (session) => {
+          await session.get(`${url}/1`).text();
+          expect(session.connector.stats().open).toBe(0);
+          await session.get(`${url}/3`).text();
+          await sleep(1_900);
+          expect(session.connector.stats().open).toBe(1);
+          await sleep(200);
+          expect(session.connector.stats().open).toBe(0);
+        }),
+    ),
+  );
+
+  test('outlives a run, and serves the next one', async () => {
+    const session = new ClientSession();
+    for (let i = 0; i < 2; i++) {
+      const main = (): Promise<void> =>
+        withServer(makeApp(), async (url) => expect(await session.get(url).text()).toBe('ok'));
+      await run(main, { policy: testPolicy() });
+      expect(session.connector.stats()).toEqual({ open: 0, idle: 0, waiting: 0 });
+    }
+    await session.close();
   });
 
   runTest('keeps none when told so, by the session, the request or the server', () =>

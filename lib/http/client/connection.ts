@@ -28,6 +28,15 @@ export interface ConnectionOwner {
   connectionGone(connection: ClientConnection): void;
 }
 
+/** The server closes it then; a request must not be on its way at that time. */
+const marginMs = 1_000;
+
+/** Of a Keep-Alive header: `timeout=5, max=100`. */
+function promisedMs(header: string): number {
+  const seconds = /(?:^|[\s,;])timeout\s*=\s*"?(\d{1,9})/i.exec(header)?.[1];
+  return seconds === undefined ? Infinity : Math.max(0, Number(seconds) * 1000 - marginMs);
+}
+
 export class ClientConnection implements Protocol, ResponseSink {
   readonly key: string;
   readonly host: string;
@@ -41,6 +50,8 @@ export class ClientConnection implements Protocol, ResponseSink {
   open = false;
   /** Exchanges that began on it. */
   uses = 0;
+  /** How long its server keeps it idle, as far as it says so. */
+  keepAliveMs: number = Infinity;
   /** On the clock of its loop: when it has been idle for too long. */
   idleUntilMs = 0;
 
@@ -87,6 +98,8 @@ export class ClientConnection implements Protocol, ResponseSink {
   }
 
   onHead(head: ResponseHead): void {
+    const kept = head.header('keep-alive');
+    if (kept !== null) this.keepAliveMs = promisedMs(kept);
     this.exchange?.onHead(head);
   }
 

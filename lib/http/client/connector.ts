@@ -21,7 +21,10 @@ export interface ConnectorOptions {
   limit?: number;
   /** Per host and port. Default: none. */
   limitPerHost?: number;
-  /** Idle time of a kept connection, in ms; 0: never keep. Default 15_000. */
+  /**
+   * Idle time of a kept connection, in ms; 0: never keep. Default 15_000. A server's `Keep-Alive`
+   * header shortens it.
+   */
   keepAliveMs?: number;
   /** Default 10_000; 0: no cache. */
   dnsCacheMs?: number;
@@ -179,15 +182,16 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   /** @internal */
   connectionFree(connection: ClientConnection): void {
     if (!connection.open) return;
-    if (this.#closed || this.#keepAliveMs === 0 || connection.transport?.closing) {
+    const keepMs = Math.min(this.#keepAliveMs, connection.keepAliveMs);
+    if (this.#closed || keepMs === 0 || connection.transport?.closing) {
       connection.drop();
       return;
     }
     const loop = this.#loop as EventLoop;
-    connection.idleUntilMs = loop.time() + this.#keepAliveMs;
+    connection.idleUntilMs = loop.time() + keepMs;
     this.#hostOf(connection.key).idle.push(connection);
     this.#idle.add(connection);
-    if (this.#timer < 0 && this.#keepAliveMs !== Infinity) {
+    if (this.#timer < 0 && keepMs !== Infinity) {
       this.#timer = loop.armTimer(connection.idleUntilMs, this);
     }
     if (this.#turns.size > 0) this.#serve();
@@ -201,6 +205,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
       idle.splice(idle.indexOf(connection), 1);
     }
     this.#unreserve(connection.key);
+    if (this.#open === 0) this.#stopTimer();
   }
 
   /** @internal Connections that were idle for too long. */
@@ -208,20 +213,19 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     this.#timer = -1;
     const loop = this.#loop as EventLoop;
     const now = loop.time();
+    let next = Infinity;
+    // Servers may have shortened the time of some.
     for (const connection of this.#idle) {
-      if (connection.idleUntilMs > now) {
-        this.#timer = loop.armTimer(connection.idleUntilMs, this);
-        return;
-      }
-      connection.drop();
+      if (connection.idleUntilMs <= now) connection.drop();
+      else next = Math.min(next, connection.idleUntilMs);
     }
+    if (next !== Infinity && this.#timer < 0) this.#timer = loop.armTimer(next, this);
   }
 
   /** Closes all connections; requests under way get ClosedResourceError. Idempotent. */
   close(): Promise<void> {
     this.#closed = true;
-    if (this.#timer >= 0) this.#loop?.cancelTimer(this.#timer);
-    this.#timer = -1;
+    this.#stopTimer();
     const turns = [...this.#turns];
     this.#turns.clear();
     for (const turn of turns) turn.fail(closedError());
@@ -235,6 +239,11 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #stopTimer(): void {
+    if (this.#timer >= 0) this.#loop?.cancelTimer(this.#timer);
+    this.#timer = -1;
   }
 
   #checkOpen(): void {

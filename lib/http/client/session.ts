@@ -156,7 +156,7 @@ export class ClientSession implements AsyncDisposable, Sender {
     options: WebSocketOptions & ClientSocketOptions = {},
   ): Promise<WebSocketConnection> {
     this.#checkOpen();
-    const { headers: own, query, ...rest } = options;
+    const { headers: own, query, timeoutMs = 30_000, ...rest } = options;
     const base = this.#base.baseUrl?.href;
     const text = String(url);
     if (!URL.canParse(text, base)) throw new InvalidUrlError(text);
@@ -172,13 +172,15 @@ export class ClientSession implements AsyncDisposable, Sender {
     jarUrl.protocol = target.protocol.replace('ws', 'http');
     const kept = this.cookieJar?.get(jarUrl) ?? '';
     if (kept !== '') headers.append('cookie', kept);
-    const { lookup, options: how } = this.connector;
+    const { lookup, options: given } = this.connector;
     const connect: NonNullable<OpenWebSocketOptions['connect']> & { port?: never } = {};
     if (lookup !== undefined) Object.assign(connect, { lookup });
-    if (how.family !== undefined) Object.assign(connect, { family: how.family });
-    if (defaults.tls !== undefined) Object.assign(connect, { tls: defaults.tls });
-    const unix = how.socketPath === undefined ? {} : { socketPath: how.socketPath };
-    return await openWebSocket(target, { ...rest, ...unix, headers, connect });
+    if (given.family !== undefined) Object.assign(connect, { family: given.family });
+    const secure = jarUrl.protocol === 'https:';
+    if (secure && defaults.tls !== undefined) Object.assign(connect, { tls: defaults.tls });
+    const unix = given.socketPath === undefined ? {} : { socketPath: given.socketPath };
+    const how = { timeoutMs: timeoutMs ?? Infinity, headers, connect };
+    return await openWebSocket(target, { ...rest, ...unix, ...how });
   }
 
   /** The Web's fetch on this session. `signal` of a Request counts. */
@@ -256,8 +258,8 @@ export class ClientSession implements AsyncDisposable, Sender {
 export interface ClientSocketOptions extends WaitOptions {
   headers?: HeadersInit;
   query?: QueryInit;
-  /** For connect and handshake. Default 30_000. */
-  timeoutMs?: number;
+  /** For connect and handshake. Default 30_000; null for none. */
+  timeoutMs?: number | null;
 }
 
 function webOptions(init: RequestInit): RequestOptions {
