@@ -18,6 +18,7 @@
  *     thrown.
  */
 import type { Buffer } from 'node:buffer';
+import type { TlsEngine, TlsSink, TlsStart } from './tls.ts';
 
 /**
  * An async context that callbacks are run in. Shared by all streams of one server or connect, so
@@ -197,6 +198,11 @@ export interface Backend {
     family: 0 | 4 | 6,
     done: (error: Error | null, addresses: readonly { address: string; family: 4 | 6 }[]) => void,
   ): () => void;
+  /**
+   * A TLS engine of the backend's own (see tls.ts). Null when it cannot do what `start` asks for;
+   * null or left out: the generic one over node:tls is used.
+   */
+  tlsEngine?(start: TlsStart, sink: TlsSink): TlsEngine | null;
   counters(): BackendCounters;
   /** Aborts all streams, closes all listeners, disarms; `done` when nothing is left open. */
   close(done: () => void): void;

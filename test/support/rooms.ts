@@ -39,7 +39,7 @@ export const rooms: readonly Room[] = [
   {
     name: 'a backend',
     files: /^lib\/loop\/(pure|native|simulated)\//,
-    may: below(BASE, 'lib/loop/backend\\.ts$'),
+    may: below(BASE, 'lib/loop/(backend|tls)\\.ts$'),
   },
   { name: 'task', files: /^lib\/task\//, may: below(BASE, LOOP, TASK), node: NO_IO },
   { name: 'sync', files: /^lib\/sync\//, may: below(BASE, TASK, SYNC), node: NO_IO },
