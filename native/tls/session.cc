@@ -129,8 +129,10 @@ int Session::OnAlpn(SSL* ssl, const unsigned char** out, unsigned char* out_len,
 }
 
 uint32_t Session::Standing() const {
-  return (wire_.at_boundary() && SSL_pending(ssl_) == 0 ? kWhole : 0) |
-         (spilled() ? kSpilled : 0);
+  uint32_t events = 0;
+  if (wire_.at_boundary() && SSL_pending(ssl_) == 0) events |= kWhole;
+  if (spilled()) events |= kSpilled;
+  return events;
 }
 
 uint32_t Session::Fail() {

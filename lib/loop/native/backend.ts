@@ -20,11 +20,13 @@ import type {
   ListenTcp,
   ListenUnix,
 } from '../backend.ts';
+import type { TlsEngine, TlsSink, TlsStart } from '../tls.ts';
 import { loadBinding, type NativeInfo } from './binding.ts';
 import { type Endpoint, getHub, type NativeHub } from './hub.ts';
 import { LISTEN_IPV6_ONLY, LISTEN_NO_DELAY, LISTEN_PAUSED, LISTEN_REUSE_PORT } from './layout.ts';
 import { NativeConnect, NativeListener } from './listener.ts';
 import { NativeStream } from './stream.ts';
+import { createTlsEngine } from './tls.ts';
 
 export type { NativeInfo } from './binding.ts';
 
@@ -206,6 +208,10 @@ export class NativeBackend implements Backend {
     return () => {
       cancelled = true;
     };
+  }
+
+  tlsEngine(start: TlsStart, sink: TlsSink): TlsEngine | null {
+    return createTlsEngine(start, sink);
   }
 
   counters(): BackendCounters {
