@@ -43,7 +43,12 @@ export type {
   ListenOptions,
   Server,
   SocketAddress,
+  StartTlsOptions,
   StreamOptions,
+  TlsClientOptions,
+  TlsInfo,
+  TlsServerOptions,
+  TlsTimes,
   UnixConnectOptions,
   UnixListenOptions,
 } from './io/net-types.ts';

@@ -16,10 +16,11 @@ import {
   ipFamily,
   isAbstract,
 } from './addresses.ts';
-import { connectUnix, refuseTls } from './connect.ts';
+import { connectUnix } from './connect.ts';
 import { Listener, type ListenerOwner } from './listener.ts';
 import type { ListenOptions } from './net-types.ts';
 import { inertSink } from './stream.ts';
+import { planServer, type TlsPlan } from './tls/plan.ts';
 import { removeStale, UnixFile } from './unix-file.ts';
 
 const defaultBacklog = 511;
@@ -36,15 +37,15 @@ export interface ListenPlan {
   readonly noDelay: boolean;
   readonly maxConnections: number;
   readonly start: boolean;
+  readonly tls: TlsPlan | null;
   readonly signal: AbortSignal | undefined;
 }
 
-export function checkListen(options: ListenOptions): ListenPlan {
+export function checkListen(loop: EventLoop, options: ListenOptions): ListenPlan {
   if (typeof options !== 'object' || options === null) {
     throw argTypeError('options', 'an object', options);
   }
-  refuseTls(options.tls, 'listen');
-  const { host = [], maxConnections } = options;
+  const { host = [], maxConnections, tls } = options;
   const hosts: readonly unknown[] = Array.isArray(host) ? host : [host];
   return {
     hosts: hosts.map((one) => checkHost('host', one)),
@@ -54,6 +55,7 @@ export function checkListen(options: ListenOptions): ListenPlan {
     noDelay: options.noDelay ?? true,
     maxConnections: checkBytes('maxConnections', maxConnections ?? Infinity, 1),
     start: options.start ?? true,
+    tls: tls === undefined || tls === null ? null : planServer(loop, tls, options),
     signal: options.signal,
   };
 }

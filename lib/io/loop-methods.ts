@@ -12,6 +12,7 @@ import type {
   ConnectOptions,
   ListenOptions,
   Server,
+  StartTlsOptions,
   UnixConnectOptions,
   UnixListenOptions,
 } from './net-types.ts';
@@ -23,6 +24,7 @@ import {
 } from './protocol-server.ts';
 import type { StreamProtocol, Transport } from './protocols.ts';
 import { serveTcp, serveUnix } from './start-server.ts';
+import { startTls } from './tls/start-tls.ts';
 
 declare module '../loop/event-loop.ts' {
   interface EventLoop {
@@ -47,6 +49,18 @@ declare module '../loop/event-loop.ts' {
       path: string,
       options?: UnixListenOptions,
     ): Promise<Server>;
+    /**
+     * Turns the connection of `transport` into a TLS one, with a transport of its own; the old one
+     * must not be used any more. `protocol` may be the one it has: its `connectionMade` is not
+     * called again, and its `connectionLost` is, also when the handshake fails. As a client it
+     * needs `servername`. Rejects as `openConnection` with `tls`; ClosedResourceError; cancelled,
+     * the connection is aborted. (asyncio: loop.start_tls)
+     */
+    startTls(
+      transport: Transport,
+      protocol: StreamProtocol,
+      options: StartTlsOptions,
+    ): Promise<Transport>;
   }
 }
 
@@ -83,7 +97,7 @@ EventLoop.prototype.createServer = async function (
   factory: () => StreamProtocol,
   options: ListenOptions = {},
 ): Promise<Server> {
-  const plan = checkListen(options);
+  const plan = checkListen(this, options);
   const limits = makeLimits(options);
   return serveTcp(new ProtocolServer(this, limits, plan.maxConnections, factory), plan);
 };
@@ -94,7 +108,16 @@ EventLoop.prototype.createUnixServer = async function (
   path: string,
   options: UnixListenOptions = {},
 ): Promise<Server> {
-  const plan = checkListen(options);
+  const plan = checkListen(this, options);
   const limits = makeLimits(options);
   return serveUnix(new ProtocolServer(this, limits, plan.maxConnections, factory), plan, path);
+};
+
+EventLoop.prototype.startTls = async function (
+  this: EventLoop,
+  transport: Transport,
+  protocol: StreamProtocol,
+  options: StartTlsOptions,
+): Promise<Transport> {
+  return startTls(this, transport, protocol, options);
 };

@@ -4,10 +4,64 @@
  * In: types only. Out: the names of `net`. Never: behaviour.
  */
 import type { Buffer } from 'node:buffer';
+import type { ConnectionOptions, PeerCertificate, SecureVersion, TlsOptions } from 'node:tls';
 import type { Awaitable, Data, WaitOptions } from '../base/errors.ts';
 import type { SocketAddress } from '../loop/backend.ts';
 
 export type { SocketAddress } from '../loop/backend.ts';
+
+/** As in node:tls; `servername`, `ALPNProtocols`, `ca`, `cert`, `key`, `rejectUnauthorized` … */
+export type TlsClientOptions = Omit<ConnectionOptions, 'host' | 'port' | 'socket' | 'path'>;
+
+/** As of a server in node:tls; `key`, `cert`, `SNICallback`, `requestCert`, `ticketKeys` … */
+export type TlsServerOptions = Omit<TlsOptions, 'ALPNCallback'> & {
+  /** Chooses one of the client's names; undefined fails the handshake. */
+  ALPNCallback?:
+    | ((offer: { servername: string; protocols: string[] }) => string | undefined)
+    | undefined;
+};
+
+export interface TlsTimes {
+  /** Until the handshake must be done: TimeoutError. Default 60_000 (asyncio). */
+  tlsHandshakeTimeoutMs?: number | undefined;
+  /**
+   * How long `close()` waits for what is buffered to leave (else it rejects), and then for the
+   * peer's close_notify. Default 30_000 (asyncio: ssl_shutdown_timeout).
+   */
+  tlsShutdownTimeoutMs?: number | undefined;
+}
+
+/** The side that opened the connection needs not be the client of TLS. */
+export type StartTlsOptions = (TlsClientOptions | (TlsServerOptions & { isServer: true })) &
+  TlsTimes &
+  WaitOptions;
+
+/** Of a TLS connection. It answers after the end of the connection, too. */
+export interface TlsInfo {
+  readonly protocol: SecureVersion;
+  /** OpenSSL's name, as `TLS_AES_256_GCM_SHA384`. */
+  readonly cipher: string;
+  /** False when nothing was agreed on. */
+  readonly alpn: string | false;
+  /** What the client asked for; null: nothing. */
+  readonly servername: string | null;
+  /** The peer sent a certificate and it is trusted. False for a server that did not ask for one. */
+  readonly authorized: boolean;
+  /** With `rejectUnauthorized: false`: the code of what is wrong with the peer, else null. */
+  readonly authorizationError: string | null;
+  readonly peerCertificate: PeerCertificate | null;
+  readonly sessionReused: boolean;
+  /**
+   * Client: the last ticket, for `tls: { session }` of a later connect; null before one came. With
+   * TLS 1.3 it comes after the handshake, as a rule with the first data.
+   */
+  readonly session: Buffer | null;
+  /**
+   * Bytes that both ends, and nobody else, can compute (RFC 5705), for channel binding.
+   * @throws InvalidStateError when the connection is gone
+   */
+  exportKeyingMaterial(bytes: number, label: string, context?: Buffer): Buffer;
+}
 
 /** Reading half: one reader at a time, a second one gets BusyResourceError. */
 export interface ByteReader extends AsyncIterable<Buffer> {
@@ -59,12 +113,11 @@ export interface ByteWriter {
   readonly writeBufferBytes: number;
 }
 
-/** A connected byte stream: TCP or UNIX. (asyncio streams, trio.SocketStream) */
+/** A connected byte stream: TCP, TLS or UNIX. (asyncio streams, trio.SocketStream) */
 export interface Connection extends ByteReader, ByteWriter, AsyncDisposable {
   readonly localAddress: SocketAddress;
   readonly remoteAddress: SocketAddress;
-  /** Null: this version has no TLS yet. */
-  readonly tls: null;
+  readonly tls: TlsInfo | null;
   /** False from `close()`, `abort()` or the loss of the connection on. */
   readonly open: boolean;
   /** Aborts when the connection is gone. */
@@ -73,6 +126,14 @@ export interface Connection extends ByteReader, ByteWriter, AsyncDisposable {
   close(): Promise<void>;
   /** Closes at once; buffered data is lost; waits throw BrokenResourceError. */
   abort(reason?: unknown): void;
+  /**
+   * Turns this connection into a TLS one; `tls` is set then. As a client it needs `servername`
+   * (or a `checkServerIdentity`): nobody else knows whom the certificate must be for.
+   * InvalidStateError when bytes were received and not read: they came in the clear, and would be
+   * taken for what came by TLS. Rejects as `openConnection` with `tls`; after that, and after a
+   * cancellation, the connection is gone. (asyncio: StreamWriter.start_tls)
+   */
+  startTls(options?: StartTlsOptions): Promise<void>;
   setNoDelay(enable?: boolean): void;
   setKeepAlive(enable: boolean, idleMs?: number): void;
   /** As `close()`. */
@@ -93,12 +154,14 @@ export interface StreamOptions {
   maxBufferedBytes?: number;
 }
 
-export interface ConnectOptions extends WaitOptions, StreamOptions {
+export interface ConnectOptions extends WaitOptions, StreamOptions, TlsTimes {
   /** Default 'localhost'. */
   host?: string;
   port: number;
-  /** Not in this version: an error with code ENOTSUP. */
-  tls?: boolean | object;
+  /**
+   * True for the system's defaults. The certificate must be for `servername`, by default the host.
+   */
+  tls?: boolean | TlsClientOptions;
   localHost?: string;
   localPort?: number;
   /** Default 0: both. */
@@ -111,20 +174,23 @@ export interface ConnectOptions extends WaitOptions, StreamOptions {
   timeoutMs?: number;
 }
 
-export interface UnixConnectOptions extends WaitOptions, StreamOptions {
-  /** Not in this version: an error with code ENOTSUP. */
-  tls?: boolean | object;
+export interface UnixConnectOptions extends WaitOptions, StreamOptions, TlsTimes {
+  /** `servername` says whom the certificate must be for. */
+  tls?: boolean | TlsClientOptions;
 }
 
-export interface ListenOptions extends WaitOptions, StreamOptions {
+export interface ListenOptions extends WaitOptions, StreamOptions, TlsTimes {
   /** Default: all interfaces. A name stands for all its addresses. */
   host?: string | readonly string[];
   /** Default 0: any free port, the same for all hosts. */
   port?: number;
   /** Default 511. */
   backlog?: number;
-  /** Not in this version: an error with code ENOTSUP. */
-  tls?: object;
+  /**
+   * Each connection begins with a handshake, and no handler hears of one that fails: see the
+   * diagnostics channel `uvio:tls.failed`. One that takes too long is dropped.
+   */
+  tls?: TlsServerOptions;
   /** Several processes or threads may listen on the port. Default false. */
   reusePort?: boolean;
   /** Default true. */
@@ -144,6 +210,7 @@ export interface Server extends AsyncDisposable {
   readonly port: number;
   /** True between `start` and `close`. */
   readonly listening: boolean;
+  /** Open ones, and those whose TLS handshake goes on. */
   readonly connections: number;
   /** Begins to accept. May be called again. */
   start(): Promise<void>;

@@ -6,6 +6,7 @@
 import type { Buffer } from 'node:buffer';
 import type { Data } from '../base/errors.ts';
 import type { SocketAddress } from '../loop/backend.ts';
+import type { TlsInfo } from './net-types.ts';
 
 /** What all transports have. Protocols are plain objects. (asyncio.BaseTransport) */
 export interface BaseTransport {
@@ -17,8 +18,7 @@ export interface BaseTransport {
   readonly fd: number | null;
   readonly localAddress: SocketAddress | null;
   readonly remoteAddress: SocketAddress | null;
-  /** Null: this version has no TLS yet. */
-  readonly tls: null;
+  readonly tls: TlsInfo | null;
   /** Allowed at any time, also inside a protocol callback. */
   protocol: BaseProtocol;
 }

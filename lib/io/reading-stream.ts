@@ -208,6 +208,15 @@ export abstract class ReadingStream extends Stream implements ByteReader {
     this.leaveOwner();
   }
 
+  /** Somebody reads, or bytes came that nobody has read yet. */
+  protected get hasReader(): boolean {
+    return this.#reader?.active ?? false;
+  }
+
+  protected get unreadBytes(): number {
+    return this.#buffer.bytes;
+  }
+
   /** Why a connection that is gone cannot be used. */
   protected get loss(): BrokenResourceError | null {
     return this.#loss;

@@ -158,6 +158,29 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     this.handle.abort();
   }
 
+  /**
+   * Another transport goes on with this connection, over `handle`. From now on this one is as good
+   * as closed; its protocol hears nothing of it. @internal
+   */
+  replaceBy(handle: StreamHandle, protocol: StreamProtocol): StreamTransport {
+    const fresh = new StreamTransport(this.loop, handle, this.limits, this.context);
+    fresh.#lowWaterBytes = this.#lowWaterBytes;
+    fresh.#highWaterBytes = this.#highWaterBytes;
+    handle.sink = fresh;
+    fresh.protocol = protocol;
+    if (this.has(flagBuffered)) this.handle.setReadInto(false);
+    if (this.has(flagReadingPaused)) this.handle.resume();
+    if (this.has(flagOverHighWater)) {
+      fresh.mark(flagOverHighWater);
+      handle.notifyDrain(this.#lowWaterBytes);
+    }
+    this.owner?.streamReplaced(this, fresh);
+    this.state = stateLost;
+    this.mark(flagGone);
+    this.#protocol = noProtocol;
+    return fresh;
+  }
+
   /** @internal */
   onData(chunk: Buffer): void {
     try {
@@ -287,7 +310,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
 const noProtocol: Protocol = { dataReceived: () => {} };
 
 /** True for a BufferedProtocol, false for a Protocol. @throws TypeError for neither. */
-function checkProtocol(protocol: StreamProtocol): boolean {
+export function checkProtocol(protocol: StreamProtocol): boolean {
   if (typeof (protocol as BufferedProtocol | null)?.getBuffer === 'function') return true;
   if (typeof (protocol as Protocol | null)?.dataReceived === 'function') return false;
   throw argTypeError('protocol', 'an object with dataReceived() or getBuffer()', protocol);

@@ -5,6 +5,9 @@
  * In: what a connection needs. Out: the backend's own engine, or the one over node:tls. Never:
  * trust, sockets.
  */
+import type { Backend } from '../../loop/backend.ts';
+import type { TlsEngine, TlsSink, TlsStart } from '../../loop/tls.ts';
+import { NodeTlsEngine } from './node-engine.ts';
 
 export type {
   TlsEngine,
@@ -14,3 +17,7 @@ export type {
   TlsStart,
   TlsState,
 } from '../../loop/tls.ts';
+
+export function makeEngine(backend: Backend, start: TlsStart, sink: TlsSink): TlsEngine {
+  return backend.tlsEngine?.(start, sink) ?? new NodeTlsEngine(start, sink);
+}
