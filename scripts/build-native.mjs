@@ -1,4 +1,5 @@
-// Builds the addon: build/Release/uvio_native.node by node-gyp, or another kind by CMake.
+// Builds the addons: build/Release/uvio_native.node and uvio_tls.node by node-gyp, or another kind
+// by CMake.
 //
 //   node scripts/build-native.mjs             skipped when no source changed
 //     --force                                 build all the same
@@ -49,10 +50,10 @@ function sourcesHash() {
 
 async function buildWithGyp() {
   const type = flags.debug ? 'Debug' : 'Release';
-  const target = join(root, 'build', type, 'uvio_native.node');
+  const targets = ['uvio_native.node', 'uvio_tls.node'].map((name) => join(root, 'build', type, name));
   const stamp = join(root, 'build', `uvio-${type}.sha256`);
   const hash = sourcesHash();
-  const built = existsSync(target) && existsSync(stamp) && readFileSync(stamp, 'utf8') === hash;
+  const built = targets.every((target) => existsSync(target)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === hash;
   if (built && !flags.force) {
     console.log('uvio: the addon is up to date');
     return 0;

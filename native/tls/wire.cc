@@ -8,8 +8,8 @@ namespace uvio::tls {
 
 namespace {
 
-// Compared by address: it tells our BIOs from others.
-constexpr char kName[] = "uvio";
+// Tells our BIOs from others.
+constexpr char kName[] = "uvio wire";
 constexpr int kType = BIO_TYPE_SOURCE_SINK | 0x75;
 constexpr size_t kHeader = 5;
 // More than any handshake flight, with certificate lists of the size that OpenSSL accepts.
@@ -35,7 +35,7 @@ BIO_METHOD* Wire::NewMethod() {
 }
 
 Wire* Wire::Of(BIO* bio) {
-  if (bio == nullptr || BIO_method_name(bio) != kName) return nullptr;
+  if (bio == nullptr || std::strcmp(BIO_method_name(bio), kName) != 0) return nullptr;
   return static_cast<Wire*>(BIO_get_data(bio));
 }
 
