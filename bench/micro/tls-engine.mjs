@@ -1,0 +1,150 @@
+// CPU of a TLS echo server for each message: uvio on the native engine, uvio on the generic one, and
+// node:tls, by turns. The load comes from another process on another core.
+//
+//   npm run build && node bench/micro/tls-engine.mjs [--rounds 5] [--seconds 1] [--only 1024x32]
+import { fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createServer, connect } from 'node:tls';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const script = fileURLToPath(import.meta.url);
+const pem = (name) => readFileSync(new URL(`../../test/support/tls/${name}`, import.meta.url));
+const identity = () => ({ key: pem('server-key.pem'), cert: pem('server.pem') });
+const cases = { '1024x10': [1024, 10], '1024x64': [1024, 64], '65536x10': [65536, 10] };
+const sides = ['node', 'native', 'generic'];
+
+class Echo {
+  connectionMade(transport) {
+    this.transport = transport;
+  }
+  dataReceived(data) {
+    this.transport.write(data);
+  }
+}
+
+async function listen(side) {
+  if (side === 'node') {
+    const server = createServer({ ...identity(), noDelay: true }, (socket) => {
+      socket.on('data', (data) => socket.write(data));
+      socket.on('error', () => socket.destroy());
+    });
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return server.address().port;
+  }
+  const { getRunningLoop, native, run, setLoopPolicy } = await import('../../dist/index.js');
+  setLoopPolicy(native({ required: true }));
+  return new Promise((resolve) => {
+    run(async () => {
+      const options = { host: '127.0.0.1', port: 0, tls: identity() };
+      const server = await getRunningLoop().createServer(() => new Echo(), options);
+      resolve(server.port);
+      await new Promise(() => {});
+    });
+  });
+}
+
+async function serve(side) {
+  const port = await listen(side);
+  process.on('message', () => process.send(process.cpuUsage()));
+  process.send({ port });
+}
+
+/** Messages that came back within so many seconds, one under way on each connection. */
+async function load(port, size, connections, seconds) {
+  const data = Buffer.alloc(size, 'x');
+  let messages = 0;
+  const sockets = [];
+  for (let i = 0; i < connections; i += 1) {
+    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+    socket.setNoDelay(true);
+    await new Promise((resolve) => socket.once('secureConnect', resolve));
+    let left = size;
+    socket.on('data', (chunk) => {
+      left -= chunk.length;
+      if (left > 0) return;
+      left = size;
+      messages += 1;
+      socket.write(data);
+    });
+    sockets.push(socket);
+  }
+  for (const socket of sockets) socket.write(data);
+  const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  await wait(200);
+  process.send('begin');
+  const before = messages;
+  await wait(seconds * 1000);
+  process.send(messages - before);
+  for (const socket of sockets) socket.destroy();
+}
+
+const message = (child) => new Promise((resolve) => child.once('message', resolve));
+
+function start(core, args, env = {}) {
+  const options = { env: { ...process.env, ...env } };
+  const pinned = ['-c', String(core), process.execPath, script, ...args];
+  return fork(pinned[3], pinned.slice(4), { ...options, execPath: 'taskset', execArgv: pinned.slice(0, 3) });
+}
+
+async function cpuUs(server) {
+  server.send('cpu');
+  const { user, system } = await message(server);
+  return user + system;
+}
+
+async function sample({ server, port }, size, connections, seconds) {
+  const client = start(1, ['--load', port, '--case', `${size}x${connections}`, '--seconds', seconds]);
+  const exit = new Promise((resolve) => client.once('exit', resolve));
+  await message(client);
+  const before = await cpuUs(server);
+  const count = await message(client);
+  const spent = (await cpuUs(server)) - before;
+  await exit;
+  return { us: spent / count, rate: count / seconds };
+}
+
+const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
+
+async function main(rounds, seconds, only) {
+  const servers = {};
+  for (const side of sides) {
+    const server = start(0, ['--serve', side], side === 'generic' ? { UVIO_TLS_PATH: '/none' } : {});
+    const { port } = await message(server);
+    servers[side] = { server, port: String(port) };
+  }
+  for (const [name, [size, connections]] of Object.entries(cases)) {
+    if (!name.includes(only)) continue;
+    const samples = { node: [], native: [], generic: [] };
+    for (let i = 0; i < rounds; i += 1) {
+      for (const side of sides) {
+        samples[side].push(await sample(servers[side], size, connections, seconds));
+      }
+    }
+    const us = (side) => median(samples[side].map((one) => one.us));
+    const text = sides.map((side) => {
+      const rate = median(samples[side].map((one) => one.rate));
+      return `${side} ${us(side).toFixed(1)} us (${(us('node') / us(side)).toFixed(2)}x, ${rate.toFixed(0)}/s)`;
+    });
+    console.log(`${name.padEnd(9)} ${text.join('   ')}`);
+  }
+  for (const { server } of Object.values(servers)) server.kill();
+}
+
+const { values: flags } = parseArgs({
+  options: {
+    serve: { type: 'string' },
+    load: { type: 'string' },
+    case: { type: 'string', default: '1024x10' },
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '1' },
+    only: { type: 'string', default: '' },
+  },
+});
+const seconds = Number(flags.seconds);
+if (flags.serve) await serve(flags.serve);
+else if (flags.load) {
+  const [size, connections] = flags.case.split('x').map(Number);
+  await load(Number(flags.load), size, connections, seconds);
+  process.disconnect();
+} else await main(Number(flags.rounds), seconds, flags.only);
