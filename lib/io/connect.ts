@@ -313,9 +313,10 @@ export function connectUnix<T>(
 /**
  * Opens a TCP connection; names are tried with happy eyeballs.
  * Rejects with the system's error (ECONNREFUSED, ENOTFOUND …; of several addresses an
- * AggregateError with the first one's code), TimeoutError after `timeoutMs`. With `tls`, errors as
- * of node:tls: CERT_HAS_EXPIRED, SELF_SIGNED_CERT_IN_CHAIN, ERR_TLS_CERT_ALTNAME_INVALID, ERR_SSL_…,
- * ECONNRESET; TimeoutError after `tlsHandshakeTimeoutMs`. Cancellation closes every socket. (asyncio.open_connection, trio.open_tcp_stream, RFC 8305)
+ * AggregateError with the first one's code), TimeoutError after `timeoutMs`. With `tls` also as
+ * node:tls: CERT_HAS_EXPIRED, SELF_SIGNED_CERT_IN_CHAIN, ERR_TLS_CERT_ALTNAME_INVALID, ERR_SSL_…,
+ * ECONNRESET; TimeoutError after `tlsHandshakeTimeoutMs`. Cancellation closes every socket.
+ * (asyncio.open_connection, trio.open_tcp_stream, RFC 8305)
  */
 export async function openConnection(options: ConnectOptions): Promise<Connection> {
   const loop = currentLoop();

@@ -18,6 +18,7 @@ import {
   TLSSocket,
   type TLSSocketOptions,
 } from 'node:tls';
+import { InvalidStateError } from '../../base/errors.ts';
 import type { TlsEngine, TlsSink, TlsStart, TlsState } from '../../loop/tls.ts';
 
 /** What TLSSocket takes for the network. */
@@ -189,6 +190,8 @@ export class NodeTlsEngine implements TlsEngine {
 
   exportKeyingMaterial(bytes: number, label: string, context: Buffer | undefined): Buffer {
     const socket = this.#socket as TLSSocket;
+    // Both directions have ended, and Node has freed it.
+    if (socket.destroyed) throw new InvalidStateError('The connection is gone');
     // Left out is not the same as empty (RFC 5705), and Node looks at what is given.
     if (context === undefined) {
       return (socket.exportKeyingMaterial as (bytes: number, label: string) => Buffer)(

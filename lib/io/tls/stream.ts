@@ -7,7 +7,7 @@
  * the sink from inside a call of io (rule 1 of backends); an exception of the sink into an engine.
  */
 import type { Buffer } from 'node:buffer';
-import { systemErrorByCode, TimeoutError, tlsTruncatedError } from '../../base/errors.ts';
+import { TimeoutError, tlsTruncatedError } from '../../base/errors.ts';
 import type {
   CallbackContext,
   SocketAddress,
@@ -19,40 +19,31 @@ import type { TlsEngine, TlsSink } from '../../loop/tls.ts';
 import { makeEngine } from './engine.ts';
 import { TlsConnectionInfo } from './info.ts';
 import type { TlsPlan } from './plan.ts';
+import {
+  CLOSING,
+  disconnectedError,
+  END_HELD,
+  ENDED,
+  FINISHED,
+  FLUSHED,
+  fill,
+  GONE,
+  type HandshakeOwner,
+  INTO,
+  mostDroppedBytes,
+  PAUSED,
+  REPLAY,
+  SECURE,
+  SHUTDOWN,
+  TRUNCATED,
+  tellClosed,
+  tellData,
+  tellDrain,
+  tellEof,
+} from './stream-state.ts';
 import { judgePeer } from './trust.ts';
 
-/** Who waits for the handshake. */
-export interface HandshakeOwner {
-  /** It sets `stream.sink`. */
-  secured(stream: TlsStream): void;
-  /** At most once, instead of `secured`; not after `abort()`. */
-  failed(stream: TlsStream, error: Error): void;
-  /** Without ever having been secure, it is closed. Last. */
-  gone(stream: TlsStream): void;
-}
-
-const SECURE = 1;
-const PAUSED = 2;
-const INTO = 4;
-/** `close()` or `abort()` was called, or it failed: the sink hears `onClosed` only. */
-const CLOSING = 8;
-const GONE = 16;
-/** The engine was told to send close_notify. */
-const SHUTDOWN = 32;
-/** It has. */
-const FINISHED = 64;
-/** The carrying stream has taken all of it. */
-const FLUSHED = 128;
-/** The peer's close_notify came, or the ciphertext ended. */
-const ENDED = 256;
-/** The sink has not heard of that yet. */
-const END_HELD = 512;
-const TRUNCATED = 1024;
-/** `runJob` is going to deliver what is held. */
-const REPLAY = 2048;
-
-/** After `close()` that much of what the peer still sends is read, and dropped. (asyncio) */
-const mostDroppedBytes = 256 * 1024;
+export type { HandshakeOwner } from './stream-state.ts';
 
 export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerTarget {
   sink: StreamSink | null = null;
@@ -150,7 +141,7 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     const paused = this.#has(PAUSED);
     this.#endIo();
     if (!this.#has(SECURE)) {
-      this.#engine.destroy();
+      this.#endEngine();
       this.#carrier.abort();
       return;
     }
@@ -166,7 +157,7 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
   abort(): void {
     if (this.#has(GONE)) return;
     this.#endIo();
-    this.#engine.destroy();
+    this.#endEngine();
     this.#carrier.abort();
   }
 
@@ -266,8 +257,7 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     this.#flags |= GONE;
     const asked = this.#has(CLOSING);
     this.#flags |= CLOSING;
-    this.#engine.destroy();
-    this.#info?.detach();
+    this.#endEngine();
     const flushed = asked && this.#has(FLUSHED);
     this.#error ??= flushed ? undefined : error;
     const owner = this.#owner;
@@ -460,11 +450,16 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     this.#error = error;
     const owner = this.#has(CLOSING) ? null : this.#owner;
     this.#endIo();
-    this.#engine.destroy();
+    this.#endEngine();
     // An alert is small: what is still there waits for a peer that does not read.
     if (this.#carrier.bufferedBytes > 0) this.#carrier.abort();
     else this.#carrier.close();
     owner?.failed(this, error);
+  }
+
+  #endEngine(): void {
+    this.#engine.destroy();
+    this.#info?.detach();
   }
 
   #endIo(): void {
@@ -498,31 +493,4 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
       loop.leave(before);
     }
   }
-}
-
-/** With Node's text and code. */
-function disconnectedError(): Error {
-  const error = systemErrorByCode('ECONNRESET', 'read');
-  error.message = 'The peer disconnected before a secure TLS connection was established';
-  return error;
-}
-
-function tellData(stream: TlsStream): void {
-  stream.sink?.onData(stream.takeChunk());
-}
-
-function fill(stream: TlsStream): void {
-  if (stream.sink !== null) stream.fill(stream.sink);
-}
-
-function tellEof(stream: TlsStream): void {
-  stream.sink?.onEof();
-}
-
-function tellDrain(stream: TlsStream): void {
-  stream.sink?.onDrain();
-}
-
-function tellClosed(stream: TlsStream): void {
-  stream.sink?.onClosed(stream.error);
 }

@@ -1,8 +1,8 @@
 /**
  * Who is trusted: the same rules for every engine, and Node's.
  *
- * In: a connection whose handshake is done, and the plan. Out: a verdict, or the error that ends
- * the connection. Never: a byte of the user's before the verdict; trust because of a missing option.
+ * In: a connection whose handshake is done, and the plan. Out: a verdict, with the error that ends
+ * the connection. Never: a byte of the user's before it; trust because of a missing option.
  */
 import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls';
 import type { TlsEngine } from '../../loop/tls.ts';
