@@ -50,10 +50,15 @@ function sourcesHash() {
 
 async function buildWithGyp() {
   const type = flags.debug ? 'Debug' : 'Release';
-  const targets = ['uvio_native.node', 'uvio_tls.node'].map((name) => join(root, 'build', type, name));
+  const targets = ['uvio_native.node', 'uvio_tls.node'].map((name) =>
+    join(root, 'build', type, name),
+  );
   const stamp = join(root, 'build', `uvio-${type}.sha256`);
   const hash = sourcesHash();
-  const built = targets.every((target) => existsSync(target)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === hash;
+  const built =
+    targets.every((target) => existsSync(target)) &&
+    existsSync(stamp) &&
+    readFileSync(stamp, 'utf8') === hash;
   if (built && !flags.force) {
     console.log('uvio: the addon is up to date');
     return 0;

@@ -4,7 +4,7 @@
 //   npm run build && node bench/micro/tls-engine.mjs [--rounds 5] [--seconds 1] [--only 1024x32]
 import { fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createServer, connect } from 'node:tls';
+import { connect, createServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -84,7 +84,11 @@ const message = (child) => new Promise((resolve) => child.once('message', resolv
 function start(core, args, env = {}) {
   const options = { env: { ...process.env, ...env } };
   const pinned = ['-c', String(core), process.execPath, script, ...args];
-  return fork(pinned[3], pinned.slice(4), { ...options, execPath: 'taskset', execArgv: pinned.slice(0, 3) });
+  return fork(pinned[3], pinned.slice(4), {
+    ...options,
+    execPath: 'taskset',
+    execArgv: pinned.slice(0, 3),
+  });
 }
 
 async function cpuUs(server) {
@@ -94,7 +98,14 @@ async function cpuUs(server) {
 }
 
 async function sample({ server, port }, size, connections, seconds) {
-  const client = start(1, ['--load', port, '--case', `${size}x${connections}`, '--seconds', seconds]);
+  const client = start(1, [
+    '--load',
+    port,
+    '--case',
+    `${size}x${connections}`,
+    '--seconds',
+    seconds,
+  ]);
   const exit = new Promise((resolve) => client.once('exit', resolve));
   await message(client);
   const before = await cpuUs(server);
@@ -109,7 +120,11 @@ const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 async function main(rounds, seconds, only) {
   const servers = {};
   for (const side of sides) {
-    const server = start(0, ['--serve', side], side === 'generic' ? { UVIO_TLS_PATH: '/none' } : {});
+    const server = start(
+      0,
+      ['--serve', side],
+      side === 'generic' ? { UVIO_TLS_PATH: '/none' } : {},
+    );
     const { port } = await message(server);
     servers[side] = { server, port: String(port) };
   }

@@ -39,7 +39,10 @@ async function addTls() {
   const target = join(folder, 'tls', name);
   mkdirSync(dirname(target));
   cpSync(join(STAGE, 'build/Release/uvio_tls.node'), target);
-  const { code, output } = await run(process.env.PREBUILD_STRIP_BIN ?? 'strip', ['--strip-all', target]);
+  const { code, output } = await run(process.env.PREBUILD_STRIP_BIN ?? 'strip', [
+    '--strip-all',
+    target,
+  ]);
   if (code !== 0) throw new StepError('strip failed', output);
 }
 

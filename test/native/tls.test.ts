@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { createSecureContext, connect as tlsConnect, TLSSocket } from 'node:tls';
+import { createSecureContext, TLSSocket, connect as tlsConnect } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { NativeBackend } from '../../lib/loop/native/backend.ts';
@@ -332,14 +332,18 @@ describe.runIf(policyName === 'native')('which engine is at work', () => {
     expect(loadTlsBinding().openssl).toBe(process.versions.openssl);
   });
 
-  test.each(['terminate', 'exit'])('8 workers end with TLS under way: %s', async (how) => {
-    const file = fileURLToPath(new URL('programs/workers.mjs', import.meta.url));
-    const args = [file, policyName, '8', how, 'tls-worker.mjs'];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    child.stdout.on('data', (chunk) => (output += chunk));
-    child.stderr.on('data', (chunk) => (output += chunk));
-    const [code] = await once(child, 'close');
-    expect({ code, output }).toEqual({ code: 0, output: 'ended 8\n' });
-  }, 60_000);
+  test.each(['terminate', 'exit'])(
+    '8 workers end with TLS under way: %s',
+    async (how) => {
+      const file = fileURLToPath(new URL('programs/workers.mjs', import.meta.url));
+      const args = [file, policyName, '8', how, 'tls-worker.mjs'];
+      const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+      let output = '';
+      child.stdout.on('data', (chunk) => (output += chunk));
+      child.stderr.on('data', (chunk) => (output += chunk));
+      const [code] = await once(child, 'close');
+      expect({ code, output }).toEqual({ code: 0, output: 'ended 8\n' });
+    },
+    60_000,
+  );
 });

@@ -4,8 +4,9 @@
  * In: nothing but the file system and `UVIO_NATIVE_PATH` (tests, sanitizer builds). Out: the
  * binding, or why there is none. Never: loading at import, throwing.
  */
-import { createRequire } from 'node:module';
+
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Binding } from './layout.ts';
