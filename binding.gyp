@@ -32,6 +32,11 @@
       },
     },
   },
+  'variables': {
+    # Not in every installation of Node; without them there is no addon for TLS, and node:tls serves.
+    'openssl_headers%': "<!(node -p \"['<(node_root_dir)/include/node', '/usr/include'].some("
+      "(path) => require('fs').existsSync(path + '/openssl/ssl.h')) ? 1 : 0\")",
+  },
   'targets': [
     {
       'target_name': 'uvio_native',
@@ -40,13 +45,19 @@
         "(require('./native/sources.json'))\")",
       ],
     },
-    {
-      # On the OpenSSL that Node exports: a file of its own, for processes that have none.
-      'target_name': 'uvio_tls',
-      'sources': [
-        "<!@(node -p \"(s => [...s.tls, ...s.tls_bind].join(' '))"
-        "(require('./native/sources.json'))\")",
+  ],
+  'conditions': [
+    ['openssl_headers==1', {
+      'targets': [
+        {
+          # On the OpenSSL that Node exports: a file of its own, for processes that have none.
+          'target_name': 'uvio_tls',
+          'sources': [
+            "<!@(node -p \"(s => [...s.tls, ...s.tls_bind].join(' '))"
+            "(require('./native/sources.json'))\")",
+          ],
+        },
       ],
-    },
+    }],
   ],
 }

@@ -34,13 +34,18 @@ export {
   WouldBlock,
 } from './base/errors.ts';
 export { openConnection, openUnixConnection } from './io/connect.ts';
+export { DnsCache, type DnsCacheOptions } from './io/dns-cache.ts';
+export { lookup, lookupService } from './io/names.ts';
 export type {
   ByteReader,
   ByteWriter,
   Connection,
   ConnectionHandler,
   ConnectOptions,
+  Datagram,
+  DatagramSettings,
   ListenOptions,
+  LookupFunction,
   Server,
   SocketAddress,
   StartTlsOptions,
@@ -49,6 +54,8 @@ export type {
   TlsInfo,
   TlsServerOptions,
   TlsTimes,
+  UdpOptions,
+  UdpSocket,
   UnixConnectOptions,
   UnixListenOptions,
 } from './io/net-types.ts';
@@ -56,6 +63,8 @@ export type {
   BaseProtocol,
   BaseTransport,
   BufferedProtocol,
+  DatagramProtocol,
+  DatagramTransport,
   Protocol,
   ReadTransport,
   StreamProtocol,
@@ -63,6 +72,7 @@ export type {
   WriteTransport,
 } from './io/protocols.ts';
 export { startServer, startUnixServer } from './io/start-server.ts';
+export { openUdpSocket } from './io/udp-socket.ts';
 export type {
   EventLoop as Loop,
   ExceptionContext,

@@ -15,6 +15,7 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root, run, which } from './support/run.mjs';
 import {
+  hasOpensslHeaders,
   missingTools,
   NO_COMPILER,
   nodeDir,
@@ -50,9 +51,9 @@ function sourcesHash() {
 
 async function buildWithGyp() {
   const type = flags.debug ? 'Debug' : 'Release';
-  const targets = ['uvio_native.node', 'uvio_tls.node'].map((name) =>
-    join(root, 'build', type, name),
-  );
+  const names = hasOpensslHeaders() ? ['uvio_native.node', 'uvio_tls.node'] : ['uvio_native.node'];
+  if (names.length === 1) console.log('uvio: no headers of OpenSSL; TLS will be that of node:tls');
+  const targets = names.map((name) => join(root, 'build', type, name));
   const stamp = join(root, 'build', `uvio-${type}.sha256`);
   const hash = sourcesHash();
   const built =

@@ -19,7 +19,7 @@ const ADDON = 'uvio_native.node';
 const LEAK_TESTS = ['test/io/', 'test/loop/', 'test/native/', 'test/task/'];
 /** Left out with --leaks: thousands of children, which all start with the preloaded runtimes. */
 const CHILD_TESTS = 'test/process/';
-/** Rooms of the other tests, by name: vitest's --exclude does nothing where projects have theirs. */
+/** Folders of the other tests: vitest's --exclude does nothing where projects have their own. */
 function otherFolders() {
   const entries = readdirSync(join(root, 'test'), { withFileTypes: true });
   const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => `test/${name}/`);

@@ -442,6 +442,12 @@ export function systemErrorByCode(
   return systemError(errno, syscall, address, port);
 }
 
+/** A name or address that the resolver does not know, as Node tells it. */
+export function notFoundError(syscall: string, hostname: string): Error {
+  const error = new Error(`${syscall} ENOTFOUND ${hostname}`);
+  return Object.assign(error, { code: 'ENOTFOUND', errno: -3008, syscall, hostname });
+}
+
 /** A capability that this policy lacks: code ENOTSUP. */
 export function notSupportedError(syscall: string, why: string): NodeJS.ErrnoException {
   const error = systemErrorByCode('ENOTSUP', syscall);

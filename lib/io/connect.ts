@@ -25,10 +25,12 @@ import { makeLimits } from './limits.ts';
 import type {
   Connection,
   ConnectOptions,
+  LookupFunction,
   TlsClientOptions,
   TlsTimes,
   UnixConnectOptions,
 } from './net-types.ts';
+import { checkLookup, resolveName } from './resolve.ts';
 import { inertSink } from './stream.ts';
 import { planClient, type TlsPlan } from './tls/plan.ts';
 import { type HandshakeOwner, TlsStream } from './tls/stream.ts';
@@ -49,6 +51,7 @@ interface ConnectPlan {
   readonly headStartMs: number;
   readonly timeoutMs: number;
   readonly noDelay: boolean;
+  readonly lookup: LookupFunction | undefined;
 }
 
 function checkPlan(options: ConnectOptions): ConnectPlan {
@@ -68,6 +71,7 @@ function checkPlan(options: ConnectOptions): ConnectPlan {
     ),
     timeoutMs: checkMs('timeoutMs', options.timeoutMs ?? Infinity),
     noDelay: options.noDelay ?? true,
+    lookup: checkLookup(options.lookup),
   };
 }
 
@@ -107,6 +111,8 @@ class ConnectJob<T> extends Waiter<T> implements HandshakeOwner {
   readonly #tls: TlsPlan | null;
   readonly #make: StreamMaker<T>;
   #addresses: readonly FoundAddress[] = [];
+  /** Of `localHost`; null: any. */
+  #locals: readonly FoundAddress[] | null = null;
   #nextAddress = 0;
   #tried: Attempt<T>[] = [];
   readonly #errors: Error[] = [];
@@ -133,23 +139,51 @@ class ConnectJob<T> extends Waiter<T> implements HandshakeOwner {
       const target = { onTimer: () => this.#timedOut(plan) };
       this.#limit = this.#loop.armTimer(this.#loop.time() + plan.timeoutMs, target);
     }
-    const literal = ipFamily(plan.host);
-    if (literal === 4 || literal === 6) {
-      this.#addresses = [{ address: plan.host, family: literal }];
-      this.#tryNext();
-      return;
+    if (plan.localHost === undefined) this.#findPeer(plan);
+    else {
+      this.#find(plan, plan.localHost, (found) => {
+        this.#locals = found;
+        this.#findPeer(plan);
+      });
     }
-    const backend = this.#loop.backendHandle;
-    this.#stopLookup = backend.lookup(plan.host, plan.family, (error, addresses) => {
-      this.#stopLookup = null;
-      if (!this.active) return;
-      if (error !== null || addresses.length === 0) {
+  }
+
+  #findPeer(plan: ConnectPlan): void {
+    this.#find(plan, plan.host, (found) => {
+      // An address is only reached from a local one of its family.
+      const usable = this.#locals === null ? found : found.filter((one) => this.#localFor(one));
+      if (usable.length === 0) {
         this.#stop();
-        this.fail(error ?? systemErrorByCode('EADDRNOTAVAIL', 'connect', plan.host, plan.port));
+        const { localHost = plan.host } = plan;
+        this.fail(systemErrorByCode('EADDRNOTAVAIL', 'connect', localHost, plan.localPort));
         return;
       }
-      this.#addresses = interleave(addresses);
+      this.#addresses = interleave(usable);
       this.#tryNext();
+    });
+  }
+
+  /** The local address to connect from to that one. */
+  #localFor(peer: FoundAddress): string | undefined {
+    return this.#locals?.find((local) => local.family === peer.family)?.address;
+  }
+
+  /** The addresses of a host; an IP address is its own. */
+  #find(plan: ConnectPlan, host: string, then: (found: readonly FoundAddress[]) => void): void {
+    const literal = ipFamily(host);
+    if (literal !== 0) {
+      then([{ address: host, family: literal }]);
+      return;
+    }
+    this.#stopLookup = resolveName(this.#loop, host, plan.family, plan.lookup, (error, found) => {
+      this.#stopLookup = null;
+      if (!this.active) return;
+      if (error === null) {
+        then(found);
+        return;
+      }
+      this.#stop();
+      this.fail(error);
     });
   }
 
@@ -232,7 +266,7 @@ class ConnectJob<T> extends Waiter<T> implements HandshakeOwner {
       {
         host: next.address,
         port: plan.port,
-        localHost: plan.localHost,
+        localHost: this.#localFor(next),
         localPort: plan.localPort,
         noDelay: plan.noDelay,
       },
@@ -275,8 +309,8 @@ class ConnectJob<T> extends Waiter<T> implements HandshakeOwner {
   }
 }
 
-/** The one error, or all of them with the shape of the first, as Node does it. */
-function connectError(errors: readonly Error[]): Error {
+/** @internal The one error, or all of them with the shape of the first, as Node does it. */
+export function connectError(errors: readonly Error[]): Error {
   const first = errors[0] as NodeJS.ErrnoException;
   if (errors.length === 1) return first;
   const all = new AggregateError(errors, errors.map((one) => one.message).join('; '));

@@ -6,6 +6,7 @@
 import { EventLoop } from '../loop/event-loop.ts';
 import { captureContext } from './callback-context.ts';
 import { connectTcp, connectUnix, type StreamMaker } from './connect.ts';
+import { openTransport as openDatagramTransport } from './datagram-transport.ts';
 import { defaultLimits, makeLimits } from './limits.ts';
 import { checkListen } from './listen.ts';
 import type {
@@ -13,6 +14,7 @@ import type {
   ListenOptions,
   Server,
   StartTlsOptions,
+  UdpOptions,
   UnixConnectOptions,
   UnixListenOptions,
 } from './net-types.ts';
@@ -22,7 +24,12 @@ import {
   type ProtocolFactory,
   ProtocolServer,
 } from './protocol-server.ts';
-import type { StreamProtocol, Transport } from './protocols.ts';
+import type {
+  DatagramProtocol,
+  DatagramTransport,
+  StreamProtocol,
+  Transport,
+} from './protocols.ts';
 import { serveTcp, serveUnix } from './start-server.ts';
 import { startTls } from './tls/start-tls.ts';
 
@@ -49,6 +56,16 @@ declare module '../loop/event-loop.ts' {
       path: string,
       options?: UnixListenOptions,
     ): Promise<Server>;
+    /**
+     * Opens a datagram socket, then makes the protocol and calls its `connectionMade`. Callbacks
+     * run without a current task, in the caller's context variables; one that throws is reported,
+     * and the socket goes on. Errors and cancellation as `openUdpSocket`.
+     * (asyncio: loop.create_datagram_endpoint)
+     */
+    createDatagramEndpoint<P extends DatagramProtocol>(
+      factory: () => P,
+      options: UdpOptions,
+    ): Promise<[DatagramTransport, P]>;
     /**
      * Turns the connection of `transport` into a TLS one, with a transport of its own; the old one
      * must not be used any more. `protocol` may be the one it has: its `connectionMade` is not
@@ -111,6 +128,15 @@ EventLoop.prototype.createUnixServer = async function (
   const plan = checkListen(this, options);
   const limits = makeLimits(options);
   return serveUnix(new ProtocolServer(this, limits, plan.maxConnections, factory), plan, path);
+};
+
+EventLoop.prototype.createDatagramEndpoint = async function <P extends DatagramProtocol>(
+  this: EventLoop,
+  factory: () => P,
+  options: UdpOptions,
+): Promise<[DatagramTransport, P]> {
+  checkFactory(factory);
+  return openDatagramTransport(this, factory, options);
 };
 
 EventLoop.prototype.startTls = async function (

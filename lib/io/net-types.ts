@@ -172,7 +172,18 @@ export interface ConnectOptions extends WaitOptions, StreamOptions, TlsTimes {
   noDelay?: boolean;
   /** For name look-up and connect; default none. TimeoutError. */
   timeoutMs?: number;
+  /** Asked for names instead of the system's resolver. Its order of addresses is kept. */
+  lookup?: LookupFunction;
 }
+
+/**
+ * What finds the addresses of a name: `lookup` itself, or that of a `DnsCache`. It should give up
+ * when `signal` aborts; what it says after that is dropped.
+ */
+export type LookupFunction = (
+  hostname: string,
+  options?: WaitOptions & { family?: 0 | 4 | 6 },
+) => Promise<readonly SocketAddress[]>;
 
 export interface UnixConnectOptions extends WaitOptions, StreamOptions, TlsTimes {
   /** `servername` says whom the certificate must be for. */
@@ -228,3 +239,85 @@ export interface Server extends AsyncDisposable {
 }
 
 export type ConnectionHandler = (connection: Connection) => Awaitable<void>;
+
+export interface UdpOptions extends WaitOptions {
+  /** Default: all interfaces. Of a name's addresses the first that can be bound counts. */
+  localHost?: string;
+  /** Default 0: any free port. */
+  localPort?: number;
+  /** Connects the socket: it sends to this peer, and hears of no other. With `remotePort`. */
+  remoteHost?: string;
+  remotePort?: number;
+  /** Default: that of the addresses given, else 4. A socket of 6 talks to IPv4 peers, too. */
+  family?: 4 | 6;
+  /** Several sockets may have the port; each datagram comes to one of them. Default false. */
+  reusePort?: boolean;
+  /** Allows to send to a broadcast address. Default false. */
+  broadcast?: boolean;
+  /** Received datagrams kept; later ones are dropped, and counted. Default 64. */
+  maxQueued?: number;
+  /** Asked for names instead of the system's resolver, also by `send`. */
+  lookup?: LookupFunction;
+}
+
+export interface Datagram {
+  /** The receiver's own. As with streams, a small one may keep up to 64 KiB alive. */
+  readonly data: Buffer;
+  /** Of the sender. Frozen: datagrams of one peer may share it. */
+  readonly address: SocketAddress;
+}
+
+/**
+ * Settings of a datagram socket, in Node's words. Each throws the system's error (EINVAL,
+ * EADDRNOTAVAIL …), ClosedResourceError once closed.
+ */
+export interface DatagramSettings {
+  setBroadcast(enable: boolean): void;
+  /** Hops that a datagram may take, 1 … 255. */
+  setTTL(hops: number): void;
+  /** The same for those to a group, 0 … 255. Default of the system: 1. */
+  setMulticastTTL(hops: number): void;
+  /** Whether sockets of this machine get what is sent to their group. The system's default: yes. */
+  setMulticastLoopback(enable: boolean): void;
+  /** Where to send to groups: an address of the interface; for IPv6 `::%eth0`. */
+  setMulticastInterface(multicastInterface: string): void;
+  /** Joins a group. Without an interface the system chooses one. */
+  addMembership(group: string, multicastInterface?: string): void;
+  dropMembership(group: string, multicastInterface?: string): void;
+}
+
+/**
+ * A datagram socket that tasks use. (asyncio's datagram endpoints; trio.socket, curio.socket)
+ *
+ * An error that came by itself (the peer does not listen: ECONNREFUSED on a connected socket; a
+ * datagram that could not be sent) is told by the next `receive` or `send`, and the socket goes on.
+ */
+export interface UdpSocket extends DatagramSettings, AsyncDisposable, AsyncIterable<Datagram> {
+  readonly localAddress: SocketAddress;
+  /** Null when not connected. */
+  readonly remoteAddress: SocketAddress | null;
+  /** Datagrams dropped because `maxQueued` were waiting. */
+  readonly dropped: number;
+  /**
+   * Sends one datagram; without `to` to the connected peer. An IP address is fastest: it goes out
+   * at the end of this turn, in order. A name is looked up for each send. The promise is resolved
+   * while at most 64 KiB wait for the kernel, else when they have drained to 16 KiB; cancelled
+   * then, the datagram is sent all the same, before it, none is.
+   *
+   * Rejects with EMSGSIZE above 65,507 bytes (65,527 with IPv6), EDESTADDRREQ without any peer,
+   * EISCONN with `to` on a connected socket, EAFNOSUPPORT for an address of the other family,
+   * ERR_UVIO_BUFFER_FULL (16 MiB wait), ClosedResourceError.
+   */
+  send(data: Data, to?: { host: string; port: number }, options?: WaitOptions): Promise<void>;
+  /**
+   * The next datagram, in order of arrival. A cancelled one loses none. A second receiver at a time
+   * gets BusyResourceError; ClosedResourceError once closed.
+   */
+  receive(options?: WaitOptions): Promise<Datagram>;
+  /** Sends what waits, then closes. Datagrams that nobody has received are dropped. Idempotent. */
+  close(): void;
+  /** `close()`, and waits until it is; at once when the task is cancelled. */
+  [Symbol.asyncDispose](): Promise<void>;
+  /** As `receive()`; ends with ClosedResourceError. Leaving the loop keeps the socket. */
+  [Symbol.asyncIterator](): AsyncIterator<Datagram, undefined>;
+}

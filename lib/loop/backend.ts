@@ -153,6 +153,71 @@ export interface ConnectTcp {
   readonly noDelay: boolean;
 }
 
+/** What a datagram socket reports. */
+export interface DatagramSink {
+  /** Null: callbacks run in whatever context the backend has. */
+  readonly context: CallbackContext | null;
+  /** First call. Or `onOpenError`, then nothing. It receives from then on. */
+  onOpen(): void;
+  onOpenError(error: Error): void;
+  /** `from` may be shared by many datagrams: it is frozen. An empty datagram has no bytes. */
+  onDatagram(data: Buffer, from: SocketAddress): void;
+  /** A send failed, or the peer said that it does not listen. The socket goes on. */
+  onError(error: Error): void;
+  /** Asked for with `notifyDrain`: at most that many bytes are buffered now. */
+  onDrain(): void;
+  /** The end, after `close()` or `abort()`. */
+  onClosed(): void;
+}
+
+export interface OpenUdp {
+  /** IP addresses (already looked up), both of one family. */
+  readonly localHost: string;
+  readonly localPort: number;
+  /** Undefined: not connected. */
+  readonly remoteHost: string | undefined;
+  readonly remotePort: number;
+  readonly reusePort: boolean;
+}
+
+/** Node's words; `ttl` and `multicastTtl` are hops, the interface is that of `addMembership`. */
+export type UdpSetting =
+  | { readonly set: 'broadcast' | 'multicastLoopback'; readonly enable: boolean }
+  | { readonly set: 'ttl' | 'multicastTtl'; readonly hops: number }
+  | { readonly set: 'multicastInterface'; readonly interface: string }
+  | {
+      readonly set: 'addMembership' | 'dropMembership';
+      readonly group: string;
+      readonly interface: string | undefined;
+    };
+
+/** A datagram socket that is bound, and may be connected. */
+export interface DatagramHandle {
+  readonly fd: number | null;
+  /** Bytes of datagrams that the kernel has not taken yet. */
+  readonly bufferedBytes: number;
+  /**
+   * One datagram, whole or not at all; what happened to it comes by `onError`. Returns how much is
+   * buffered now, at most. Dropped once closing.
+   * @param host an IP address of the socket's family; null: the connected peer
+   */
+  send(data: string | Uint8Array, host: string | null, port: number): number;
+  /** One `onDrain` when at most `lowBytes` are buffered; never from inside this call. */
+  notifyDrain(lowBytes: number): void;
+  /** The system's error, or null. */
+  set(setting: UdpSetting): Error | null;
+  /** Sends what is buffered, then closes. No `onDatagram` after it. Idempotent. */
+  close(): void;
+  /** Closes at once. Idempotent. */
+  abort(): void;
+  ref(): void;
+  unref(): void;
+  /** Null once closed and not asked for before. */
+  localAddress(): SocketAddress | null;
+  /** Null when not connected. */
+  remoteAddress(): SocketAddress | null;
+}
+
 /** Exactly one of the two calls, unless the request was cancelled. */
 export interface ConnectSink {
   onConnect(stream: StreamHandle): void;
@@ -164,11 +229,22 @@ export interface ConnectRequest {
   cancel(): void;
 }
 
+export interface FoundAddress {
+  readonly address: string;
+  readonly family: 4 | 6;
+}
+
+export type LookupDone = (error: Error | null, addresses: readonly FoundAddress[]) => void;
+
+export type ServiceDone = (error: Error | null, hostname: string, service: string) => void;
+
 export interface BackendCounters {
   /** Open streams, closing ones included. */
   readonly streams: number;
   readonly listeners: number;
   readonly connecting: number;
+  /** Open datagram sockets, closing ones included. */
+  readonly datagrams: number;
   /** Bytes that wait to be written. */
   readonly writeBufferBytes: number;
 }
@@ -192,12 +268,11 @@ export interface Backend {
   listenUnix(options: ListenUnix, sink: ListenerSink): ListenerHandle;
   connectTcp(options: ConnectTcp, sink: ConnectSink): ConnectRequest;
   connectUnix(path: string, sink: ConnectSink): ConnectRequest;
+  openUdp(options: OpenUdp, sink: DatagramSink): DatagramHandle;
   /** The system's resolver; `family` 0 means both. Returns a cancel function. */
-  lookup(
-    hostname: string,
-    family: 0 | 4 | 6,
-    done: (error: Error | null, addresses: readonly { address: string; family: 4 | 6 }[]) => void,
-  ): () => void;
+  lookup(hostname: string, family: 0 | 4 | 6, done: LookupDone): () => void;
+  /** The names of an IP address and a port. Returns a cancel function. */
+  lookupService(address: string, port: number, done: ServiceDone): () => void;
   /**
    * A TLS engine of the backend's own (see tls.ts). Null when it cannot do what `start` asks for;
    * null or left out: the generic one over node:tls is used.

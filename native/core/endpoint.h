@@ -5,12 +5,13 @@
 #pragma once
 
 #include "core/address.h"
+#include "core/datagram.h"
 #include "core/engine.h"
 #include "core/write_queue.h"
 
 namespace uvio {
 
-enum class Kind : uint8_t { kStream, kListener };
+enum class Kind : uint8_t { kStream, kListener, kDatagram };
 enum class State : uint8_t { kInit, kConnecting, kOpen, kFlushing, kClosing };
 
 enum Flag : uint16_t {
@@ -35,6 +36,7 @@ struct Endpoint {
   Endpoint* next_event;
   Endpoint* next_flush;
   WriteQueue queue;
+  DatagramState* datagrams;  // of a datagram socket only; freed when it is closed
   uint64_t reported_ns;  // listener: when an accept error was last reported
   uint32_t id;
   int32_t fd;
@@ -50,6 +52,7 @@ struct Endpoint {
   Peer peer;
 
   bool Has(uint16_t flag) const { return (flags & flag) != 0; }
+  bool sent() const { return queue.empty() && (datagrams == nullptr || datagrams->empty()); }
 };
 
 }  // namespace uvio

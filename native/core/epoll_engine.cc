@@ -183,6 +183,19 @@ int64_t EpollEngine::Send(Endpoint* endpoint, const iovec* parts, int count) {
   return sent;
 }
 
+int EpollEngine::ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int count) {
+  const int got = SystemReceiveDatagrams(endpoint->fd, slots, count);
+  // After an error (that of an earlier send) there may still be data.
+  if (got == -EAGAIN || (got >= 0 && got < count)) endpoint->engine.edge &= ~kInterestIn;
+  return got;
+}
+
+int EpollEngine::SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) {
+  const int sent = SystemSendDatagrams(endpoint->fd, slots, count);
+  if (sent == -EAGAIN) endpoint->engine.edge &= ~kInterestOut;
+  return sent;
+}
+
 }  // namespace uvio
 
 #endif

@@ -27,7 +27,13 @@ void Hub::OnReady(Endpoint* endpoint, uint8_t interest, bool failed) {
     Raise(endpoint, kRecConnect);
     return;
   }
-  if ((interest & kInterestOut) && !endpoint->queue.empty()) DrainQueue(endpoint);
+  if ((interest & kInterestOut) && !endpoint->sent()) {
+    if (endpoint->kind == Kind::kDatagram) {
+      DrainDatagrams(endpoint);
+    } else {
+      DrainQueue(endpoint);
+    }
+  }
   if (endpoint->state != State::kOpen) return;
   const bool reads = endpoint->Has(kFlagReading) && !endpoint->Has(kFlagEof);
   if (reads && (interest & kInterestIn)) {
@@ -102,6 +108,7 @@ void Hub::Turn() {
       in_count_ = 0;
       host_->Enter(count);
       if (disposing_) return;
+      RecycleTold();
       Flush();
       if (ready_.head != nullptr || events_ != nullptr) continue;
       if (uv_hrtime() - start_ns > kMaxTurnNs || engine_->Poll() == 0) break;
@@ -145,7 +152,7 @@ void Hub::ReadAll() {
       PushReady(endpoint);
     } else if (endpoint->kind == Kind::kListener) {
       Accept(endpoint);
-    } else if (!ReadOne(endpoint)) {
+    } else if (endpoint->kind == Kind::kDatagram ? !ReadDatagrams(endpoint) : !ReadOne(endpoint)) {
       PushReady(endpoint);
     }
   }
@@ -234,9 +241,20 @@ void Hub::EmitEvents() {
     const uint16_t raised = endpoint->raised;
     endpoint->raised = 0;
     for (const Record record :
-         {kRecConnect, kRecAcceptError, kRecReplay, kRecEof, kRecDrain, kRecClosed}) {
+         {kRecConnect, kRecAcceptError, kRecError, kRecReplay, kRecEof, kRecDrain, kRecClosed}) {
       if ((raised & (1u << record)) && !Emit(endpoint, record)) break;
     }
+  }
+}
+
+// JavaScript has seen the batch. Not before: what it opens while it is at it must not get the slot
+// of an endpoint whose end it has yet to hear of.
+void Hub::RecycleTold() {
+  while (told_ != nullptr) {
+    Endpoint* endpoint = told_;
+    told_ = endpoint->next_event;
+    endpoint->flags |= kFlagReported;
+    if (endpoint->Has(kFlagReleased)) Recycle(endpoint);
   }
 }
 
@@ -257,10 +275,16 @@ bool Hub::Emit(Endpoint* endpoint, Record record) {
     case kRecAcceptError:
       if (!closing) Put(endpoint->id, record, endpoint->error, 0);
       return true;
+    case kRecError:
+      if (closing) return true;
+      Put(endpoint->id, record, endpoint->error, endpoint->error_syscall);
+      endpoint->error = 0;
+      endpoint->error_syscall = 0;
+      return true;
     case kRecClosed:
       Put(endpoint->id, record, endpoint->error, endpoint->error_syscall);
-      endpoint->flags |= kFlagReported;
-      if (endpoint->Has(kFlagReleased)) Recycle(endpoint);
+      endpoint->next_event = told_;
+      told_ = endpoint;
       return false;
     default:
       if (!closing) Put(endpoint->id, record, 0, 0);

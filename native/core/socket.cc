@@ -30,12 +30,12 @@ int Prepare(int fd) {
 
 }  // namespace
 
-int OpenSocket(int family) {
+int OpenSocket(int family, int type) {
 #ifdef __linux__
-  const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   return fd >= 0 ? fd : -errno;
 #else
-  const int fd = socket(family, SOCK_STREAM, 0);
+  const int fd = socket(family, type, 0);
   return fd >= 0 ? Prepare(fd) : -errno;
 #endif
 }

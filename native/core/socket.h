@@ -9,7 +9,7 @@
 namespace uvio {
 
 // All descriptors are non-blocking and close-on-exec.
-int OpenSocket(int family);
+int OpenSocket(int family, int type = SOCK_STREAM);
 int AcceptSocket(int listener, Address* peer);
 int BindSocket(int fd, const Address& address);
 int ListenSocket(int fd, int backlog);

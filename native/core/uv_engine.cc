@@ -43,6 +43,14 @@ int64_t UvEngine::Send(Endpoint* endpoint, const iovec* parts, int count) {
   return SystemSend(endpoint->fd, parts, count);
 }
 
+int UvEngine::ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int count) {
+  return SystemReceiveDatagrams(endpoint->fd, slots, count);
+}
+
+int UvEngine::SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) {
+  return SystemSendDatagrams(endpoint->fd, slots, count);
+}
+
 void UvEngine::OnPoll(uv_poll_t* poll, int status, int events) {
   auto* endpoint = static_cast<Endpoint*>(poll->data);
   EngineHost* host = endpoint->host;

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { StepError } from './progress.mjs';
 import { npmScript, root, run } from './run.mjs';
-import { missingTools, nodeGypEnv, nodeGypScript } from './toolchain.mjs';
+import { hasOpensslHeaders, missingTools, nodeGypEnv, nodeGypScript } from './toolchain.mjs';
 
 const STAGE = join(root, 'build-prebuild');
 
@@ -49,6 +49,7 @@ async function addTls() {
 /** Makes prebuilds/<platform>-<arch>/native.<libc>.node, and the same below tls/. */
 export async function makePrebuild(note = () => {}) {
   const missing = missingTools();
+  if (!hasOpensslHeaders()) missing.push('the headers of OpenSSL (libssl-dev)');
   if (missing.length > 0) throw new StepError(`not found: ${missing.join(', ')}`);
   stage();
   const bin = join(root, 'node_modules/prebuildify/bin.js');

@@ -4,7 +4,6 @@
  * In: the calls of `Backend`. Out: calls of the addon. Never: anything at import; a sink called
  * from inside a call.
  */
-import { lookup } from 'node:dns';
 import { statSync, unlinkSync } from 'node:fs';
 import { systemError } from '../../base/errors.ts';
 import type {
@@ -15,13 +14,20 @@ import type {
   ConnectRequest,
   ConnectSink,
   ConnectTcp,
+  DatagramHandle,
+  DatagramSink,
   ListenerHandle,
   ListenerSink,
   ListenTcp,
   ListenUnix,
+  LookupDone,
+  OpenUdp,
+  ServiceDone,
 } from '../backend.ts';
+import { systemLookup, systemLookupService } from '../system-names.ts';
 import type { TlsEngine, TlsSink, TlsStart } from '../tls.ts';
 import { loadBinding, type NativeInfo } from './binding.ts';
+import { NativeDatagram } from './datagram.ts';
 import { type Endpoint, getHub, type NativeHub } from './hub.ts';
 import { LISTEN_IPV6_ONLY, LISTEN_NO_DELAY, LISTEN_PAUSED, LISTEN_REUSE_PORT } from './layout.ts';
 import { NativeConnect, NativeListener } from './listener.ts';
@@ -195,19 +201,31 @@ export class NativeBackend implements Backend {
     });
   }
 
-  lookup(
-    hostname: string,
-    family: 0 | 4 | 6,
-    done: (error: Error | null, addresses: readonly { address: string; family: 4 | 6 }[]) => void,
-  ): () => void {
-    let cancelled = false;
-    lookup(hostname, { all: true, family, order: 'verbatim' }, (error, addresses) => {
-      if (cancelled) return;
-      this.#later(() => done(error, (addresses ?? []) as { address: string; family: 4 | 6 }[]));
+  openUdp(options: OpenUdp, sink: DatagramSink): DatagramHandle {
+    const { localHost, localPort, remoteHost, remotePort, reusePort } = options;
+    const { binding } = this.hub;
+    const id = binding.openUdp(localHost, localPort, reusePort ? 1 : 0);
+    let error = id < 0 ? systemError(id, 'bind', localHost, localPort) : null;
+    const socket = new NativeDatagram(this, id, sink, remoteHost !== undefined);
+    if (error === null) {
+      this.added(socket);
+      const code = remoteHost === undefined ? 0 : binding.connectUdp(id, remoteHost, remotePort);
+      if (code < 0) error = systemError(code, 'connect', remoteHost, remotePort);
+    }
+    if (error !== null) socket.refuse();
+    this.#later(() => {
+      if (error !== null) sink.onOpenError(error);
+      else if (socket.sink !== null) sink.onOpen();
     });
-    return () => {
-      cancelled = true;
-    };
+    return socket;
+  }
+
+  lookup(hostname: string, family: 0 | 4 | 6, done: LookupDone): () => void {
+    return systemLookup(hostname, family, (call) => this.#later(call), done);
+  }
+
+  lookupService(address: string, port: number, done: ServiceDone): () => void {
+    return systemLookupService(address, port, (call) => this.#later(call), done);
   }
 
   tlsEngine(start: TlsStart, sink: TlsSink): TlsEngine | null {
@@ -218,22 +236,26 @@ export class NativeBackend implements Backend {
     let streams = 0;
     let listeners = 0;
     let connecting = 0;
+    let datagrams = 0;
     let writeBufferBytes = 0;
     for (const endpoint of this.hub.endpoints) {
       if (endpoint?.backend !== this) continue;
       if (endpoint instanceof NativeStream) {
         streams += 1;
         writeBufferBytes += this.hub.queued[endpoint.id & this.hub.slotMask] as number;
+      } else if (endpoint instanceof NativeDatagram) {
+        datagrams += 1;
+        writeBufferBytes += this.hub.queued[endpoint.id & this.hub.slotMask] as number;
       } else if (endpoint instanceof NativeListener) listeners += 1;
       else if (endpoint.pending) connecting += 1;
     }
-    return { streams, listeners, connecting, writeBufferBytes };
+    return { streams, listeners, connecting, datagrams, writeBufferBytes };
   }
 
   close(done: () => void): void {
     for (const endpoint of this.hub.endpoints) {
       if (endpoint?.backend !== this) continue;
-      if (endpoint instanceof NativeStream) endpoint.abort();
+      if (endpoint instanceof NativeStream || endpoint instanceof NativeDatagram) endpoint.abort();
       else if (endpoint instanceof NativeListener) endpoint.close();
       else endpoint.cancel();
     }

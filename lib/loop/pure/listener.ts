@@ -36,7 +36,7 @@ function checkUnixPath(path: string, syscall: string): Error | null {
 }
 
 /** `reusePort` came with Node 22.12 and 23.1. */
-function reusePortSupported(): boolean {
+export function reusePortSupported(): boolean {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
 }
