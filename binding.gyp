@@ -33,7 +33,7 @@
     },
   },
   'variables': {
-    # Not in every installation of Node; without them there is no addon for TLS, and node:tls serves.
+    # Not everywhere; without them there is no addon for TLS, and node:tls serves.
     'openssl_headers%': "<!(node -p \"['<(node_root_dir)/include/node', '/usr/include'].some("
       "(path) => require('fs').existsSync(path + '/openssl/ssl.h')) ? 1 : 0\")",
   },

@@ -1,9 +1,10 @@
-// CPU of a TLS echo server for each message: uvio on the native engine, uvio on the generic one, and
-// node:tls, by turns. The load comes from another process on another core.
+// CPU of a TLS echo server for each message: uvio on the native engine, uvio on the generic one,
+// and node:tls, by turns. The load comes from another process on another core.
 //
-//   npm run build && node bench/micro/tls-engine.mjs [--rounds 5] [--seconds 1] [--only 1024x32]
+//   npm run build && node bench/micro/tls-engine.mjs [--rounds 5] [--seconds 1] [--only 1024x10]
+//     --json FILE   writes what was measured
 import { fork } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -117,7 +118,23 @@ async function sample({ server, port }, size, connections, seconds) {
 
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
-async function main(rounds, seconds, only) {
+/** Medians of one side, and how it compares with node:tls. */
+function summary(samples, side) {
+  const us = (name) => median(samples[name].map((one) => one.us));
+  return {
+    cpuUs: us(side),
+    perSecond: median(samples[side].map((one) => one.rate)),
+    timesNode: us('node') / us(side),
+    timesNodeByRound: samples[side].map((one, i) => samples.node[i].us / one.us),
+  };
+}
+
+function textOf(side, { cpuUs, perSecond, timesNode }) {
+  return `${side} ${cpuUs.toFixed(1)} us (${timesNode.toFixed(2)}x, ${perSecond.toFixed(0)}/s)`;
+}
+
+async function main(rounds, seconds, only, json) {
+  const results = {};
   const servers = {};
   for (const side of sides) {
     const server = start(
@@ -136,14 +153,16 @@ async function main(rounds, seconds, only) {
         samples[side].push(await sample(servers[side], size, connections, seconds));
       }
     }
-    const us = (side) => median(samples[side].map((one) => one.us));
-    const text = sides.map((side) => {
-      const rate = median(samples[side].map((one) => one.rate));
-      return `${side} ${us(side).toFixed(1)} us (${(us('node') / us(side)).toFixed(2)}x, ${rate.toFixed(0)}/s)`;
-    });
-    console.log(`${name.padEnd(9)} ${text.join('   ')}`);
+    const found = Object.fromEntries(sides.map((side) => [side, summary(samples, side)]));
+    results[name] = found;
+    const texts = sides.map((side) => textOf(side, found[side]));
+    console.log(`${name.padEnd(9)} ${texts.join('   ')}`);
   }
   for (const { server } of Object.values(servers)) server.kill();
+  if (json === undefined) return;
+  const { node, openssl } = process.versions;
+  const about = { kind: 'tls-echo', date: new Date().toISOString(), node, openssl };
+  writeFileSync(json, `${JSON.stringify({ ...about, rounds, seconds, results }, null, 1)}\n`);
 }
 
 const { values: flags } = parseArgs({
@@ -154,6 +173,7 @@ const { values: flags } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
+    json: { type: 'string' },
   },
 });
 const seconds = Number(flags.seconds);
@@ -162,4 +182,4 @@ else if (flags.load) {
   const [size, connections] = flags.case.split('x').map(Number);
   await load(Number(flags.load), size, connections, seconds);
   process.disconnect();
-} else await main(Number(flags.rounds), seconds, flags.only);
+} else await main(Number(flags.rounds), seconds, flags.only, flags.json);

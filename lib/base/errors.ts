@@ -353,6 +353,8 @@ export const errorTable: readonly ErrorRow[] = [
   row('ERR_UVIO_LIMIT_OVERRUN', 'LimitOverrunError', 'No separator within the limit'),
   row('ERR_UVIO_NATIVE_UNAVAILABLE', 'Error', 'native({ required: true }): the addon cannot load'),
   row('ERR_UVIO_NOT_SENDABLE', 'TypeError', 'It cannot be copied to another thread or process'),
+  row('ERR_UVIO_POSTGRES_CONNECTION', 'PostgresConnectionError', 'No connection, or it broke'),
+  row('ERR_UVIO_POSTGRES_INTERFACE', 'InterfaceError', 'Wrong use of the PostgreSQL client'),
   row('ERR_UVIO_PROCESS', 'ProcessError', 'A command ended with another code than 0'),
   row('ERR_UVIO_QUEUE_EMPTY', 'QueueEmpty', 'The queue is empty'),
   row('ERR_UVIO_QUEUE_FULL', 'QueueFull', 'The queue is full'),
@@ -375,6 +377,7 @@ export const errorTable: readonly ErrorRow[] = [
   row('UVIO_EXECUTOR_TIMEOUT', 'Warning', 'Threads still ran when the time to end them was over'),
   row('UVIO_LOOP_BLOCKED', 'Warning', 'monitorLoop(): a step kept the loop for too long'),
   row('UVIO_MILLISECONDS', 'Warning', 'Debug mode: a delay such as 0.5 looks like seconds'),
+  row('UVIO_POSTGRES_PASSFILE', 'Warning', 'A password file is not used: others may read it'),
   row('UVIO_NATIVE_UNAVAILABLE', 'Warning', 'native() fell back to pure()'),
 ];
 

@@ -3,7 +3,7 @@
  *
  * In: what users give. Out: a plan with all defaults. Never: a silent correction.
  */
-import { argTypeError, notSupportedError, type WaitOptions } from '../base/errors.ts';
+import { argTypeError, type WaitOptions } from '../base/errors.ts';
 import { checkBytes, checkInteger, checkMs } from '../base/units.ts';
 import type { EventLoop } from '../io/handles.ts';
 import { checkListen, type ListenPlan } from '../io/listen.ts';
@@ -31,7 +31,7 @@ export interface ServeOptions extends WaitOptions {
   port?: number;
   /** A UNIX socket instead of host and port. */
   path?: string;
-  /** Not in this version: an error with code ENOTSUP. */
+  /** A listening socket opened elsewhere, instead of host, port and path (see `systemdSockets`). */
   fd?: number;
   /** HTTPS: options of node:tls. `ALPNProtocols` is ['http/1.1'] when left out. */
   tls?: TlsServerOptions;
@@ -81,16 +81,13 @@ export interface ServePlan {
 
 const defaultPort = 8080;
 
-/** @throws TypeError, RangeError for bad options; Error with code ENOTSUP for `fd` */
+/** @throws TypeError, RangeError for bad options */
 export function checkServe(
   loop: EventLoop,
   options: ServeOptions & { webRequest?: boolean },
 ): ServePlan {
   if (typeof options !== 'object' || options === null) {
     throw argTypeError('options', 'an object', options);
-  }
-  if (options.fd !== undefined) {
-    throw notSupportedError('listen', 'servers on an inherited socket are not in this version');
   }
   const { path, accessLog, trustProxy } = options;
   if (accessLog !== undefined && typeof accessLog !== 'function') {
@@ -125,14 +122,16 @@ function secureOptions(tls: TlsServerOptions): TlsServerOptions {
 }
 
 function listenOptions(options: ServeOptions): ListenOptions {
-  const { host, port, backlog, reusePort, maxConnections, signal, tls } = options;
+  const { host, port, fd, backlog, reusePort, maxConnections, signal, tls } = options;
   if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
     throw argTypeError('tls', 'an object', tls);
   }
   checkBytes('maxConnections', maxConnections ?? Infinity, 1);
   return {
     ...(host === undefined ? {} : { host }),
-    port: port ?? defaultPort,
+    ...(fd === undefined
+      ? { port: port ?? defaultPort }
+      : { fd, ...(port === undefined ? {} : { port }) }),
     ...(backlog === undefined ? {} : { backlog }),
     ...(reusePort === undefined ? {} : { reusePort }),
     ...(maxConnections === undefined ? {} : { maxConnections }),

@@ -4,8 +4,9 @@
  * In: ListenOptions. Out: open listeners, which do not accept yet. Never: some listeners left open
  * when another failed.
  */
-import { argTypeError, type WaitOptions } from '../base/errors.ts';
+import { argTypeError, notSupportedError, type WaitOptions } from '../base/errors.ts';
 import { checkBytes, checkInteger } from '../base/units.ts';
+import type { ListenerHandle, ListenerSink } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { Waiter } from '../task/waiter.ts';
 import {
@@ -32,6 +33,8 @@ export interface ListenPlan {
   /** Empty: all interfaces. */
   readonly hosts: readonly string[];
   readonly port: number;
+  /** Instead of hosts and port. */
+  readonly fd: number | undefined;
   readonly backlog: number;
   readonly reusePort: boolean;
   readonly noDelay: boolean;
@@ -50,6 +53,7 @@ export function checkListen(loop: EventLoop, options: ListenOptions): ListenPlan
   return {
     hosts: hosts.map((one) => checkHost('host', one)),
     port: checkPort('port', options.port ?? 0),
+    fd: checkFd(options),
     backlog: checkInteger('backlog', options.backlog ?? defaultBacklog, 1, maxBacklog),
     reusePort: options.reusePort ?? false,
     noDelay: options.noDelay ?? true,
@@ -58,6 +62,14 @@ export function checkListen(loop: EventLoop, options: ListenOptions): ListenPlan
     tls: tls === undefined || tls === null ? null : planServer(loop, tls, options),
     signal: options.signal,
   };
+}
+
+function checkFd({ fd, host, port }: ListenOptions): number | undefined {
+  if (fd === undefined) return undefined;
+  if (host !== undefined || port !== undefined) {
+    throw argTypeError('fd', 'given without host and port', fd);
+  }
+  return checkInteger('fd', fd, 0, 2 ** 31 - 1);
 }
 
 function codeOf(error: unknown): string | undefined {
@@ -116,6 +128,7 @@ export async function listenTcp(
   owner: ListenerOwner,
 ): Promise<Listener[]> {
   const wait: WaitOptions = { signal: plan.signal };
+  if (plan.fd !== undefined) return [await listenFd(loop, plan.fd, plan, owner, wait)];
   if (plan.hosts.length === 0) return [await listenEverywhere(loop, plan, owner, wait)];
   const places = await findPlaces(loop, plan, wait);
   for (let tries = 1; ; tries++) {
@@ -129,6 +142,24 @@ export async function listenTcp(
       if (!unlucky || tries === portTries) throw error;
     }
   }
+}
+
+function listenFd(
+  loop: EventLoop,
+  fd: number,
+  plan: ListenPlan,
+  owner: ListenerOwner,
+  wait: WaitOptions,
+): Promise<Listener> {
+  const backend = loop.backendHandle;
+  const { backlog, noDelay } = plan;
+  const make = (sink: ListenerSink): ListenerHandle => {
+    if (backend.listenFd !== undefined) {
+      return backend.listenFd({ fd, backlog, noDelay, paused: true }, sink);
+    }
+    throw notSupportedError('listen', `the ${backend.name} backend has no descriptors`);
+  };
+  return new Listener(owner).open(make, wait);
 }
 
 async function listenEverywhere(
@@ -191,6 +222,7 @@ export async function listenUnix(
   owner: ListenerOwner,
   path: string,
 ): Promise<Listener[]> {
+  if (plan.fd !== undefined) throw argTypeError('path', 'given without fd', path);
   const wait: WaitOptions = { signal: plan.signal };
   const options = { path: checkPath(path, 'listen'), backlog: plan.backlog, paused: true };
   const make = loop.backendHandle.listenUnix.bind(loop.backendHandle, options);

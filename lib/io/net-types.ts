@@ -206,13 +206,19 @@ export interface ListenOptions extends WaitOptions, StreamOptions, TlsTimes {
   reusePort?: boolean;
   /** Default true. */
   noDelay?: boolean;
+  /**
+   * A listening stream socket, TCP or UNIX, that was opened elsewhere, as by systemd (see
+   * `systemdSockets`): instead of host and port. The server closes it. EBADF, ENOTSOCK, EPROTOTYPE
+   * (no stream), EINVAL (it does not listen): then it stays the caller's.
+   */
+  fd?: number;
   /** Further connections wait in the backlog. Default Infinity. */
   maxConnections?: number;
   /** False: the address is bound, but nothing is accepted before `server.start()`. Default true. */
   start?: boolean;
 }
 
-export type UnixListenOptions = Omit<ListenOptions, 'host' | 'port'>;
+export type UnixListenOptions = Omit<ListenOptions, 'host' | 'port' | 'fd'>;
 
 /** (asyncio.Server) */
 export interface Server extends AsyncDisposable {

@@ -53,6 +53,8 @@ export const flagDismissed = 512;
 export const flagBuffered = 1024;
 /** `startTls()` goes on: nothing may be read or written. */
 export const flagUpgrading = 2048;
+/** A file is being sent: writes are refused. */
+export const flagSending = 4096;
 
 /**
  * Fields are plain, not private: backends touch them per record. Methods of streams are `private`

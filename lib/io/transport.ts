@@ -5,7 +5,7 @@
  * closure or any other allocation on the way of received data.
  */
 import { Buffer } from 'node:buffer';
-import { argTypeError, ClosedResourceError, type Data } from '../base/errors.ts';
+import { argTypeError, BusyResourceError, ClosedResourceError, type Data } from '../base/errors.ts';
 import type { CallbackContext, SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { checkData, joinData } from './data.ts';
@@ -16,6 +16,7 @@ import {
   flagGone,
   flagOverHighWater,
   flagReadingPaused,
+  flagSending,
   flagWriteEnded,
   Stream,
   stateAborted,
@@ -26,6 +27,17 @@ import {
 
 /** Lent to the backend when a protocol's `getBuffer` failed: its stream is aborted anyway. */
 const scratch: Buffer = Buffer.alloc(1);
+
+/** A file under way; told what its transport hears. See sendfile.ts. */
+export interface SendingFile {
+  /** @internal */
+  onDrain(): void;
+  /** @internal */
+  onClosed(error: Error | undefined): void;
+}
+
+/** Few transports ever have one: no field of each. */
+const sendingFiles: WeakMap<StreamTransport, SendingFile> = new WeakMap();
 
 /** (asyncio.Transport) */
 export class StreamTransport extends Stream implements Transport, StreamSink {
@@ -110,7 +122,10 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
 
   write(data: Data): boolean {
     const bytes = checkData(data);
-    if (this.has(flagWriteEnded)) throw new ClosedResourceError('write after writeEof()');
+    if (this.has(flagWriteEnded | flagSending)) {
+      if (this.has(flagSending)) throw new BusyResourceError('A file is being sent');
+      throw new ClosedResourceError('write after writeEof()');
+    }
     if (this.state !== stateOpen) return !this.has(flagOverHighWater);
     const bufferedBytes = this.handle.write(bytes);
     if (bufferedBytes <= this.#highWaterBytes) return true;
@@ -123,9 +138,26 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   }
 
   writeEof(): void {
+    if (this.has(flagSending)) throw new BusyResourceError('A file is being sent');
     if (this.has(flagWriteEnded) || this.state !== stateOpen) return;
     this.mark(flagWriteEnded);
     this.handle.shutdown();
+  }
+
+  /** @internal */
+  get sending(): SendingFile | null {
+    return this.has(flagSending) ? (sendingFiles.get(this) ?? null) : null;
+  }
+
+  /** @internal */
+  set sending(file: SendingFile | null) {
+    if (file === null) {
+      this.unmark(flagSending);
+      sendingFiles.delete(this);
+    } else {
+      this.mark(flagSending);
+      sendingFiles.set(this, file);
+    }
   }
 
   get canWriteEof(): boolean {
@@ -240,6 +272,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
 
   /** @internal */
   onDrain(): void {
+    if (this.has(flagSending)) this.sending?.onDrain();
     if (!this.has(flagOverHighWater)) return;
     this.unmark(flagOverHighWater);
     try {
@@ -255,6 +288,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     this.mark(flagGone);
     this.tellClosed(error);
     this.leaveOwner();
+    if (this.has(flagSending)) this.sending?.onClosed(error);
     const protocol = this.#protocol;
     try {
       protocol.connectionLost?.(this.#fault ?? error);

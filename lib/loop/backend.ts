@@ -98,6 +98,13 @@ export interface StreamHandle {
   ref(): void;
   unref(): void;
   /** Null once closed and not asked for before. */
+  /**
+   * At most `maxBytes` of a regular file, by the kernel: bytes sent, 0 at the file's end, or a
+   * negative errno; EAGAIN: `notifyWritable` tells when to try again. Left out: it has no such way.
+   */
+  sendFile?(fd: number, offsetBytes: number, maxBytes: number): number;
+  /** Calls back once, when nothing is buffered and there is room; never when it closes first. */
+  notifyWritable?(callback: () => void): void;
   localAddress(): SocketAddress | null;
   remoteAddress(): SocketAddress | null;
 }
@@ -143,6 +150,18 @@ export interface ListenUnix {
   readonly backlog: number;
   readonly paused: boolean;
 }
+
+/** A socket that listens already. */
+export interface ListenFd {
+  readonly fd: number;
+  readonly backlog: number;
+  readonly noDelay: boolean;
+  readonly paused: boolean;
+}
+
+/** Bits of `watchFd`. */
+export const watchRead = 1;
+export const watchWrite = 2;
 
 export interface ConnectTcp {
   /** An IP address (already looked up). */
@@ -266,6 +285,19 @@ export interface Backend {
   setTimerRef(ref: boolean): void;
   listenTcp(options: ListenTcp, sink: ListenerSink): ListenerHandle;
   listenUnix(options: ListenUnix, sink: ListenerSink): ListenerHandle;
+  /**
+   * These take over what others have opened; left out: ENOTSUP. They throw the system's error, and
+   * then the descriptor stays the caller's. The caller sets `sink` at once.
+   */
+  adoptSocket?(socket: number | import('node:net').Socket): StreamHandle;
+  /** One end of a pipe, a tty or a socket, for one direction. */
+  adoptPipe?(fd: number, writes: boolean): StreamHandle;
+  listenFd?(options: ListenFd, sink: ListenerSink): ListenerHandle;
+  /**
+   * Calls `onReady` in each turn in which the descriptor is ready for what is of interest (bits; 0:
+   * no more). Throws the system's error. Left out: ENOTSUP.
+   */
+  watchFd?(fd: number, interest: number, onReady: (interest: number) => void): void;
   connectTcp(options: ConnectTcp, sink: ConnectSink): ConnectRequest;
   connectUnix(path: string, sink: ConnectSink): ConnectRequest;
   openUdp(options: OpenUdp, sink: DatagramSink): DatagramHandle;

@@ -262,6 +262,43 @@ napi_value SetSpin(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value AdoptSocket(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->AdoptSocket(args.Int(0), args.Bool(1)));
+}
+
+napi_value AdoptPipe(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->AdoptPipe(args.Int(0), args.Bool(1)));
+}
+
+napi_value ListenFd(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->ListenFd(args.Int(0), Options(0, args.Int(1))));
+}
+
+// sendFile(id, fd, offset, count): bytes, 0 at the file's end, negative errno.
+napi_value SendFile(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  int64_t offset = 0;
+  int64_t count = 0;
+  napi_get_value_int64(env, args.value[2], &offset);
+  napi_get_value_int64(env, args.value[3], &count);
+  if (offset < 0 || count < 0) return args.ReturnInt(UV_EINVAL);
+  const auto bytes = static_cast<size_t>(count);
+  return args.Return(args.hub()->SendFile(args.Id(0), args.Int(1), offset, bytes));
+}
+
+napi_value NotifyWritable(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->NotifyWritable(args.Id(0)));
+}
+
+napi_value Watch(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->Watch(args.Int(0), static_cast<uint8_t>(args.Int(1))));
+}
+
 // uvHrtime(): milliseconds on the clock of the deadline timer.
 napi_value Now(napi_env env, napi_callback_info) {
   napi_value out = nullptr;
@@ -291,6 +328,8 @@ constexpr Call kCalls[] = {
     {"timerRef", TimerRef},     {"setSpin", SetSpin},           {"now", Now},
     {"uvVersion", UvVersion},   {"openUdp", OpenUdp},           {"connectUdp", ConnectUdp},
     {"setUdp", SetUdp},         {"parseIp", ParseHead},         {"ipText", TextOfHead},
+    {"adoptSocket", AdoptSocket}, {"adoptPipe", AdoptPipe},     {"listenFd", ListenFd},
+    {"sendFile", SendFile},     {"notifyWritable", NotifyWritable}, {"watch", Watch},
 };
 
 // Sizes and offsets of the shared memory, in the order that lib/loop/native/layout.ts reads.

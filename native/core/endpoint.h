@@ -23,10 +23,13 @@ enum Flag : uint16_t {
   kFlagWantDrain = 1 << 5,
   kFlagReady = 1 << 6,      // in the ready list
   kFlagNoDelay = 1 << 7,    // listener: for accepted sockets
+  kFlagPlain = 1 << 8,      // no socket: read(2) and write(2)
   kFlagStarved = 1 << 9,    // listener: out of descriptors, waits
   kFlagUnix = 1 << 10,
   kFlagReported = 1 << 11,  // CLOSED was handed over
   kFlagReleased = 1 << 12,  // the engine is done with it
+  kFlagWantWritable = 1 << 13,
+  kFlagWriteOnly = 1 << 14, // read events only tell that the reader is gone
 };
 
 struct Endpoint {

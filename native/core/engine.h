@@ -70,6 +70,8 @@ class Engine {
   virtual bool Pending() { return false; }
   // A system call of the hub's own (accept) has found nothing more.
   virtual void Drained(Endpoint*) {}
+  // The same for one that writes (sendfile): there is no room.
+  virtual void Full(Endpoint*) {}
   // Bytes, 0 at the end of the stream, or a negative errno (-EAGAIN: nothing there).
   virtual int64_t Receive(Endpoint* endpoint, void* into, size_t capacity) = 0;
   // Bytes taken, or a negative errno (-EAGAIN: full; ask for kInterestOut).

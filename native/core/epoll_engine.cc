@@ -169,8 +169,12 @@ bool EpollEngine::Pending() {
 
 void EpollEngine::Drained(Endpoint* endpoint) { endpoint->engine.edge &= ~kInterestIn; }
 
+void EpollEngine::Full(Endpoint* endpoint) { endpoint->engine.edge &= ~kInterestOut; }
+
 int64_t EpollEngine::Receive(Endpoint* endpoint, void* into, size_t capacity) {
-  const int64_t got = SystemReceive(endpoint->fd, into, capacity);
+  const bool plain = endpoint->Has(kFlagPlain);
+  const int64_t got = plain ? SystemRead(endpoint->fd, into, capacity)
+                            : SystemReceive(endpoint->fd, into, capacity);
   EngineSlot& slot = endpoint->engine;
   const bool more = got > 0 && (static_cast<size_t>(got) == capacity || (slot.edge & kEdgeEnd));
   if (!more) slot.edge &= ~kInterestIn;
@@ -178,7 +182,8 @@ int64_t EpollEngine::Receive(Endpoint* endpoint, void* into, size_t capacity) {
 }
 
 int64_t EpollEngine::Send(Endpoint* endpoint, const iovec* parts, int count) {
-  const int64_t sent = SystemSend(endpoint->fd, parts, count);
+  const int64_t sent = endpoint->Has(kFlagPlain) ? SystemWrite(endpoint->fd, parts, count)
+                                                 : SystemSend(endpoint->fd, parts, count);
   if (sent == -EAGAIN) endpoint->engine.edge &= ~kInterestOut;
   return sent;
 }

@@ -26,6 +26,7 @@ class EpollEngine : public Engine {
   int Poll() override;
   bool Pending() override;
   void Drained(Endpoint* endpoint) override;
+  void Full(Endpoint* endpoint) override;
   int64_t Receive(Endpoint* endpoint, void* into, size_t capacity) override;
   int64_t Send(Endpoint* endpoint, const iovec* parts, int count) override;
   int ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int count) override;

@@ -26,7 +26,8 @@ Hub::Hub(uv_loop_t* loop, HubHost* host, Engine* engine)
     : loop_(loop),
       host_(host),
       default_engine_(loop),
-      engine_(engine != nullptr ? engine : &default_engine_) {}
+      engine_(engine != nullptr ? engine : &default_engine_),
+      watches_(loop) {}
 
 Hub::~Hub() {
   for (Endpoint* page : pages_) delete[] page;
@@ -74,6 +75,7 @@ void Hub::Dispose() {
   uv_idle_stop(&wake_);
   engine_->Close();
   timer_.Close();
+  if (watches_.Close(OnTimerClosed, this)) open_handles_++;
   for (uv_handle_t* handle :
        {reinterpret_cast<uv_handle_t*>(&prepare_), reinterpret_cast<uv_handle_t*>(&check_),
         reinterpret_cast<uv_handle_t*>(&wake_), reinterpret_cast<uv_handle_t*>(&spin_),
@@ -237,7 +239,9 @@ void Hub::UpdateInterest(Endpoint* endpoint) {
     const bool reads = endpoint->state == State::kOpen && endpoint->Has(kFlagReading) &&
                        !endpoint->Has(kFlagEof);
     interest = static_cast<uint8_t>((reads ? kInterestIn : 0) |
-                                    (endpoint->sent() ? 0 : kInterestOut));
+                                    (endpoint->sent() && !endpoint->Has(kFlagWantWritable)
+                                         ? 0
+                                         : kInterestOut));
   } else {
     return;
   }

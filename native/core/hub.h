@@ -11,6 +11,7 @@
 #include "core/endpoint.h"
 #include "core/layout.h"
 #include "core/timer.h"
+#include "core/watch.h"
 
 #ifdef __linux__
 #include "core/epoll_engine.h"
@@ -83,6 +84,16 @@ class Hub final : public EngineHost {
   int ConnectUdp(uint32_t id, std::string_view host, int port);
   int SetUdpOption(uint32_t id, UdpOption option, int value, std::string_view group,
                    std::string_view interface);
+  // hub_files.cc. The descriptor is the hub's when the result is an id, else the caller's.
+  int AdoptSocket(int fd, bool duplicate);
+  int AdoptPipe(int fd, bool writes);
+  int ListenFd(int fd, const ListenOptions& options);
+  // Bytes, at most kMaxSendFile; 0 at the file's end; -EAGAIN: wait with NotifyWritable.
+  int64_t SendFile(uint32_t id, int file, int64_t offset, size_t count);
+  // Emits a kRecWritable when nothing is queued and there is room.
+  int NotifyWritable(uint32_t id);
+  // See WatchSet::Set.
+  int Watch(int fd, uint8_t interest);
 
   // Bytes queued after it, or a negative errno (-EBADF: stale id or closing).
   int64_t Write(uint32_t id, const uint8_t* data, size_t len);
@@ -143,10 +154,16 @@ class Hub final : public EngineHost {
   // hub_open.cc
   int Listen(int fd, const Address& address, const ListenOptions& options);
   int Connect(int fd, const Address& address);
+  void StartListener(Endpoint* endpoint, const Address& address, const ListenOptions& options);
   void RetryStarved();
   void Accept(Endpoint* listener);
   bool AcceptOne(Endpoint* listener);
   void AcceptFailed(Endpoint* listener, int error);
+
+  // hub_files.cc
+  int Adopt(int fd, uint16_t flags);
+  void CheckReader(Endpoint* endpoint);
+  void EmitWatches();
 
   // hub_flush.cc
   int64_t Send(Endpoint* endpoint, iovec* parts, int count);
@@ -223,6 +240,7 @@ class Hub final : public EngineHost {
   uv_idle_t spin_;   // busy-poll
   uv_timer_t retry_; // accepting again after EMFILE
   DeadlineTimer timer_;
+  WatchSet watches_;
   double armed_ = 0;
   uint64_t spin_ns_ = 0;
   uint64_t spin_until_ = 0;

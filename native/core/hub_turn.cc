@@ -35,6 +35,12 @@ void Hub::OnReady(Endpoint* endpoint, uint8_t interest, bool failed) {
     }
   }
   if (endpoint->state != State::kOpen) return;
+  if ((interest & kInterestOut) && endpoint->Has(kFlagWantWritable) && endpoint->queue.empty()) {
+    endpoint->flags &= static_cast<uint16_t>(~kFlagWantWritable);
+    Raise(endpoint, kRecWritable);
+    UpdateInterest(endpoint);
+    if (endpoint->state != State::kOpen) return;
+  }
   const bool reads = endpoint->Has(kFlagReading) && !endpoint->Has(kFlagEof);
   if (reads && (interest & kInterestIn)) {
     PushReady(endpoint);
@@ -92,7 +98,8 @@ void Hub::SyncTimer() {
 void Hub::Turn() {
   if (in_turn_) return;
   if (ready_.head == nullptr && engine_->Pending()) engine_->Poll();
-  const bool active = ready_.head != nullptr || events_ != nullptr || timer_due_;
+  const bool active = ready_.head != nullptr || events_ != nullptr || timer_due_ ||
+                      watches_.ready();
   if (active) {
     in_turn_ = true;
     const uint64_t start_ns = uv_hrtime();
@@ -101,6 +108,7 @@ void Hub::Turn() {
         timer_due_ = false;
         Put(0, kRecTimer, 0, 0);
       }
+      if (watches_.ready()) EmitWatches();
       ReadAll();
       EmitEvents();
       const int count = in_count_;
@@ -173,6 +181,10 @@ bool Hub::ReadOne(Endpoint* endpoint) {
     UpdateInterest(endpoint);
     if (endpoint->state == State::kClosing) return true;
   }
+  if (endpoint->Has(kFlagWriteOnly)) {
+    CheckReader(endpoint);
+    return true;
+  }
   if (endpoint->Has(kFlagInto)) {
     Put(endpoint->id, kRecReadable, 0, 0);
     return true;
@@ -241,7 +253,8 @@ void Hub::EmitEvents() {
     const uint16_t raised = endpoint->raised;
     endpoint->raised = 0;
     for (const Record record :
-         {kRecConnect, kRecAcceptError, kRecError, kRecReplay, kRecEof, kRecDrain, kRecClosed}) {
+          {kRecConnect, kRecAcceptError, kRecError, kRecReplay, kRecEof, kRecDrain, kRecWritable,
+           kRecClosed}) {
       if ((raised & (1u << record)) && !Emit(endpoint, record)) break;
     }
   }

@@ -43,6 +43,8 @@ enum Record : int32_t {
   kRecDatagram = 11,      // id, kind, offset of a DatagramHead in the small chunk, bytes after it
   kRecDatagramBulk = 12,  // the same in the bulk chunk
   kRecError = 13,    // datagram socket: errno, Syscall; it goes on
+  kRecWritable = 14,  // asked for with Hub::NotifyWritable
+  kRecWatch = 20,    // no id: descriptor, kind, generation, Interest
 };
 
 enum Syscall : int32_t {
@@ -85,6 +87,8 @@ constexpr int kDatagramBatch = 32;               // datagrams in one system call
 constexpr size_t kMaxDatagramBytes = 65535;
 constexpr size_t kSmallDatagramBytes = 4 << 10;  // longer ones go to the bulk chunk
 constexpr int64_t kMaxDatagramQueueBytes = 16 << 20;  // per socket; what is above is not sent
+// One sendfile: what is not in the page cache keeps the thread waiting meanwhile.
+constexpr size_t kMaxSendFile = 256 << 10;
 
 constexpr int kMaxAcceptsPerTurn = 64;
 constexpr int kMaxRoundsPerTurn = 16;

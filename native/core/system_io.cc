@@ -2,9 +2,10 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#ifdef __linux__
-#include <sys/syscall.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
 #endif
 
 #include <algorithm>
@@ -149,6 +150,36 @@ int64_t SystemSend(int fd, const iovec* parts, int count) {
     // ENOBUFS is what BSD answers for a full interface queue; a later try may do.
     if (errno != EINTR) return errno == EWOULDBLOCK || errno == ENOBUFS ? -EAGAIN : -errno;
   }
+}
+
+int64_t SystemRead(int fd, void* into, size_t capacity) {
+  for (;;) {
+    const ssize_t got = read(fd, into, capacity);
+    if (got >= 0) return got;
+    if (errno != EINTR) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+  }
+}
+
+int64_t SystemWrite(int fd, const iovec* parts, int count) {
+  for (;;) {
+    const ssize_t sent = writev(fd, parts, count);
+    if (sent >= 0) return sent;
+    if (errno != EINTR) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+  }
+}
+
+int64_t SystemSendFile(int fd, int file, int64_t offset, size_t count) {
+#ifdef __linux__
+  for (;;) {
+    off_t at = offset;
+    const ssize_t sent = sendfile(fd, file, &at, count);
+    if (sent >= 0) return sent;
+    if (errno != EINTR) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+  }
+#else
+  (void)fd, (void)file, (void)offset, (void)count;
+  return -ENOTSUP;
+#endif
 }
 
 }  // namespace uvio

@@ -1,10 +1,13 @@
 /** Servers with clients from outside: files, bridges, TLS, proxies. Not on a simulated network. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import express from 'express';
 import { Hono } from 'hono';
@@ -20,6 +23,7 @@ import {
 } from '../../lib/http/index.ts';
 import { openUnixConnection } from '../../lib/index.ts';
 import { fromRequestListener, toRequestListener } from '../../lib/node/index.ts';
+import { policyName } from '../support/policy.ts';
 import { failure, runTest } from '../task/support.ts';
 import { exchangeRaw, readToEnd, withHandler, withServer } from './support.ts';
 
@@ -268,6 +272,22 @@ describe('serve', () => {
     expect(server.addresses.map(({ family }) => family)).toEqual(['unix', 'IPv4']);
   });
 
+  // covers: systemd/listen-fds
+  test('serves on a listening socket that it was started with', async () => {
+    const listening = createServer().listen(0, '127.0.0.1');
+    await once(listening, 'listening');
+    const url = `http://127.0.0.1:${(listening.address() as AddressInfo).port}/`;
+    const { fd } = (listening as unknown as { _handle: { fd: number } })._handle;
+    const program = fileURLToPath(new URL('./programs/inherited.ts', import.meta.url));
+    const loader = fileURLToPath(new URL('../task/ts-loader.mjs', import.meta.url));
+    const flags = ['--disable-warning=DEP0205', '--import', loader, program, policyName];
+    const child = spawn(process.execPath, flags, { stdio: ['ignore', 'inherit', 'inherit', fd] });
+    listening.close();
+    const over = once(child, 'close');
+    expect(await (await fetch(url)).text()).toBe(url);
+    expect(await over).toEqual([0, null]);
+  }, 20_000);
+
   runTest('rejects what it cannot do', async () => {
     const app = new Application();
     await using server = await serve(app, { host: '127.0.0.1', port: 0 });
@@ -275,7 +295,6 @@ describe('serve', () => {
     expect(await failure(serve(app, { host: '127.0.0.1', port }))).toMatchObject({
       code: 'EADDRINUSE',
     });
-    expect(await failure(serve(app, { fd: 3 }))).toMatchObject({ code: 'ENOTSUP' });
     for (const bad of [
       { port: -1 },
       { keepAliveMs: Number.NaN },
@@ -283,6 +302,9 @@ describe('serve', () => {
       { accessLog: 1 },
       { trustProxy: ['x'] },
       { tls: 1 },
+      { fd: 3, port },
+      { fd: 3, path: '/x' },
+      { fd: 'x' },
     ]) {
       expect(await failure(serve(app, bad as never))).toBeInstanceOf(Error);
     }

@@ -264,11 +264,11 @@ describe('pings', () => {
   runTest('of a heartbeat let a connection live that answers', () =>
     withPair(
       async (client, server) => {
-        await sleep(120);
+        await sleep(500);
         await server.send('alive');
         expect(await client.receive()).toBe('alive');
       },
-      { heartbeatMs: 40 },
+      { heartbeatMs: 200 },
     ),
   );
 });

@@ -236,7 +236,8 @@ describe('a response', () => {
       async (_url, server) => {
         const chunked = await exchangeRaw(server.port, last('/'));
         expect(chunked).toMatch(/transfer-encoding: chunked/i);
-        expect(chunked).toMatch(/2\r\nab\r\n1\r\nc\r\n0\r\n\r\n$/);
+        // Node 26 joins chunks of one turn.
+        expect(chunked).toMatch(/(2\r\nab\r\n1\r\nc|3\r\nabc)\r\n0\r\n\r\n$/);
         const plain = await exchangeRaw(server.port, 'GET / HTTP/1.0\r\n\r\n');
         expect(plain).not.toMatch(/chunked/i);
         expect(plain.endsWith('\r\n\r\nabc')).toBe(true);

@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { openConnection } from '../../lib/io/connect.ts';
 import type { Connection, Server } from '../../lib/io/net-types.ts';
 import { startServer } from '../../lib/io/start-server.ts';
+import { foreignEnv } from '../support/foreign.ts';
 import { checkLeaks } from '../support/leaks.ts';
 import { inMemory } from '../support/policy.ts';
 import { inRun } from '../task/support.ts';
@@ -17,7 +18,8 @@ checkLeaks();
 
 function has(program: string): boolean {
   try {
-    execFileSync(program, program === 'openssl' ? ['version'] : ['--version'], { stdio: 'ignore' });
+    const words = program === 'openssl' ? ['version'] : ['--version'];
+    execFileSync(program, words, { stdio: 'ignore', env: foreignEnv() });
     return true;
   } catch {
     return false;
@@ -52,7 +54,7 @@ interface Program {
 }
 
 function run(command: string, args: readonly string[], input?: string): Program {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(command, args, { stdio: 'pipe', env: foreignEnv() });
   let output = '';
   child.stdout.on('data', (chunk) => {
     output += chunk;

@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { openUdpSocket } from '../../lib/io/udp-socket.ts';
+import { foreignEnv } from '../support/foreign.ts';
 import { checkLeaks } from '../support/leaks.ts';
 import { inMemory } from '../support/policy.ts';
 import { localhost, pattern } from './support.ts';
@@ -24,11 +25,15 @@ async def main():
 asyncio.run(main())
 `;
 
-const hasPython = !inMemory && spawnSync('python3', ['-c', 'import asyncio']).status === 0;
+const hasPython =
+  !inMemory && spawnSync('python3', ['-c', 'import asyncio'], { env: foreignEnv() }).status === 0;
 
 // covers: asyncio/create-datagram-endpoint, uvloop/udp
 test.runIf(hasPython)('an asyncio peer gets what was sent, and answers', async () => {
-  const python = spawn('python3', ['-c', program], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const python = spawn('python3', ['-c', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: foreignEnv(),
+  });
   const [line] = await once(python.stdout, 'data');
   const remotePort = Number(String(line));
   try {

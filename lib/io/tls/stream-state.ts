@@ -9,11 +9,11 @@ import type { TlsStream } from './stream.ts';
 
 /** Who waits for the handshake. */
 export interface HandshakeOwner {
-  /** It sets `stream.sink`. */
+  /** It sets `stream.sink`. @internal */
   secured(stream: TlsStream): void;
-  /** At most once, instead of `secured`; not after `abort()`. */
+  /** At most once, instead of `secured`; not after `abort()`. @internal */
   failed(stream: TlsStream, error: Error): void;
-  /** Without ever having been secure, it is closed. Last. */
+  /** Without ever having been secure, it is closed. Last. @internal */
   gone(stream: TlsStream): void;
 }
 

@@ -210,21 +210,17 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
 
   // What the carrying stream tells.
 
-  /** @internal */
   onData(chunk: Buffer): void {
     // What comes behind close_notify is of nobody (RFC 8446, 6.1).
     if (!this.#has(ENDED | GONE) && this.#error === undefined) this.#engine.feed(chunk);
   }
 
-  /** @internal */
   onAlloc(): Uint8Array {
     throw new Error('uvio bug: onAlloc of a TLS stream');
   }
 
-  /** @internal */
   onFilled(): void {}
 
-  /** @internal */
   onEof(): void {
     if (this.#error !== undefined) return;
     if (!this.#has(SECURE)) this.#fail(disconnectedError());
@@ -232,7 +228,6 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     else if (!this.#has(ENDED)) this.#engine.feedEnd();
   }
 
-  /** @internal */
   onDrain(): void {
     if (this.#has(CLOSING)) {
       this.#flags |= FLUSHED;
@@ -248,7 +243,6 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     this.#dispatch(tellDrain);
   }
 
-  /** @internal */
   onClosed(error: Error | undefined): void {
     if (this.#has(GONE)) return;
     this.#disarm();
@@ -272,13 +266,11 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
 
   // What the engine tells.
 
-  /** @internal */
   onCiphertext(bytes: Uint8Array): void {
     this.#wrote = true;
     this.#carrierBytes = this.#carrier.write(bytes);
   }
 
-  /** @internal */
   onSecure(): void {
     if (this.#has(CLOSING)) return;
     const verdict = judgePeer(this.#plan, this.#engine);
@@ -303,7 +295,6 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     if (this.#has(PAUSED) && !this.#has(CLOSING)) this.#carrier.pause();
   }
 
-  /** @internal */
   onPlaintext(chunk: Buffer): void {
     if (this.#has(CLOSING)) {
       this.#droppedBytes += chunk.length;
@@ -314,7 +305,6 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     else this.#deliver(chunk);
   }
 
-  /** @internal */
   onEnd(clean: boolean): void {
     if (this.#has(ENDED)) return;
     this.#flags |= ENDED;
@@ -327,31 +317,27 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     else this.#deliverEnd();
   }
 
-  /** @internal */
   onFinished(): void {
     this.#flags |= FINISHED;
     if (!this.#has(CLOSING)) this.onProgress();
     else if (this.#error === undefined) this.#linger();
   }
 
-  /** @internal */
   onProgress(): void {
     if (this.#drainLowBytes >= 0) this.#watchDrain();
   }
 
-  /** @internal */
   onSession(session: Buffer): void {
     if (this.#info !== null) this.#info.lastSession = session;
   }
 
-  /** @internal */
   onTlsError(error: Error): void {
     // All that was ours is sent: what the peer does now changes nothing.
     if (this.#has(CLOSING) && this.#has(FINISHED)) this.#carrier.close();
     else this.#fail(error);
   }
 
-  /** The time for the handshake, or for closing, is over. @internal */
+  /** The time for the handshake, or for closing, is over. */
   onTimer(): void {
     this.#timer = -1;
     if (!this.#has(SECURE)) {
@@ -365,7 +351,7 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     }
   }
 
-  /** `resume()` found something held. @internal */
+  /** `resume()` found something held. */
   runJob(): void {
     this.#flags &= ~REPLAY;
     if (this.#has(PAUSED | CLOSING)) return;
@@ -400,14 +386,13 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     else this.#dispatch(tellEof);
   }
 
-  /** @internal */
   takeChunk(): Buffer {
     const chunk = this.#chunk as Buffer;
     this.#chunk = null;
     return chunk;
   }
 
-  /** Copies into the sink's memory, as long as it wants that. @internal */
+  /** Copies into the sink's memory, as long as it wants that. */
   fill(sink: StreamSink): void {
     const chunk = this.takeChunk();
     let at = 0;

@@ -5,7 +5,8 @@
  * from inside a call.
  */
 import { statSync, unlinkSync } from 'node:fs';
-import { systemError } from '../../base/errors.ts';
+import type { Socket } from 'node:net';
+import { systemError, systemErrorByCode } from '../../base/errors.ts';
 import type {
   Backend,
   BackendCounters,
@@ -18,11 +19,13 @@ import type {
   DatagramSink,
   ListenerHandle,
   ListenerSink,
+  ListenFd,
   ListenTcp,
   ListenUnix,
   LookupDone,
   OpenUdp,
   ServiceDone,
+  StreamHandle,
 } from '../backend.ts';
 import { systemLookup, systemLookupService } from '../system-names.ts';
 import type { TlsEngine, TlsSink, TlsStart } from '../tls.ts';
@@ -131,6 +134,54 @@ export class NativeBackend implements Backend {
     const listener = this.#listening(id, sink, paused, path, undefined);
     if (id >= 0 && !path.startsWith('\0')) listener.onClose = fileRemover(path);
     return listener;
+  }
+
+  listenFd(options: ListenFd, sink: ListenerSink): ListenerHandle {
+    const { fd, paused } = options;
+    const flags = (options.noDelay ? LISTEN_NO_DELAY : 0) | (paused ? LISTEN_PAUSED : 0);
+    const id = this.hub.binding.listenFd(fd, flags);
+    return this.#listening(id, sink, paused, `fd ${fd}`, undefined);
+  }
+
+  adoptSocket(socket: number | Socket): StreamHandle {
+    if (typeof socket === 'number') {
+      return this.#adopted(this.hub.binding.adoptSocket(socket, 0), `fd ${socket}`);
+    }
+    // Node's own handle is closed; the connection goes on under a second descriptor.
+    const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null };
+    const stream = this.#adopted(this.hub.binding.adoptSocket(handle?.fd ?? -1, 1), 'net.Socket');
+    const chunk = socket.read() as Buffer | null;
+    socket.destroy();
+    if (chunk !== null) stream.unread(chunk);
+    return stream;
+  }
+
+  adoptPipe(fd: number, writes: boolean): StreamHandle {
+    return this.#adopted(this.hub.binding.adoptPipe(fd, writes ? 1 : 0), `fd ${fd}`);
+  }
+
+  #adopted(id: number, what: string): NativeStream {
+    if (id < 0) throw systemError(id, 'open', what);
+    const stream = new NativeStream(this, id);
+    this.added(stream);
+    return stream;
+  }
+
+  watchFd(fd: number, interest: number, onReady: (interest: number) => void): void {
+    const { binding, watches } = this.hub;
+    const watched = watches.get(fd);
+    if (interest === 0) {
+      if (watched?.backend !== this) return;
+      watches.delete(fd);
+      binding.watch(fd, 0);
+      return;
+    }
+    if (watched !== undefined && watched.backend !== this) {
+      throw systemErrorByCode('EEXIST', 'watch', `fd ${fd}`);
+    }
+    const generation = binding.watch(fd, interest);
+    if (generation < 0) throw systemError(generation, 'watch', `fd ${fd}`);
+    watches.set(fd, { backend: this, generation, onReady });
   }
 
   #listening(
@@ -258,6 +309,9 @@ export class NativeBackend implements Backend {
       if (endpoint instanceof NativeStream || endpoint instanceof NativeDatagram) endpoint.abort();
       else if (endpoint instanceof NativeListener) endpoint.close();
       else endpoint.cancel();
+    }
+    for (const [fd, watched] of [...this.hub.watches]) {
+      if (watched.backend === this) this.watchFd(fd, 0, watched.onReady);
     }
     this.deadlineMs = Number.POSITIVE_INFINITY;
     this.timerRef = false;

@@ -37,6 +37,8 @@ import {
   REC_READABLE,
   REC_REPLAY,
   REC_TIMER,
+  REC_WATCH,
+  REC_WRITABLE,
   SYSCALLS,
 } from './layout.ts';
 import type { NativeConnect, NativeListener } from './listener.ts';
@@ -49,6 +51,13 @@ const BULK_CHUNK_BYTES = 512 * 1024;
 const COPY_BYTES = 4096;
 
 export type Endpoint = NativeStream | NativeListener | NativeConnect | NativeDatagram;
+
+/** A watched descriptor: who is told, and which of the registrations of its number this is. */
+export interface Watched {
+  readonly backend: NativeBackend;
+  readonly generation: number;
+  readonly onReady: (interest: number) => void;
+}
 
 let theHub: NativeHub | undefined;
 
@@ -69,6 +78,7 @@ export class NativeHub {
   readonly slotMask: number;
   readonly endpoints: (Endpoint | undefined)[] = [];
   readonly backends: Set<NativeBackend> = new Set();
+  readonly watches: Map<number, Watched> = new Map();
   readonly #shared: Shared;
   readonly #out: Int32Array;
   readonly #slab: Buffer;
@@ -253,6 +263,11 @@ export class NativeHub {
         this.#timers();
         continue;
       }
+      if (kind === REC_WATCH) {
+        this.#next += 1;
+        this.#watched(id, records[at + 2] as number, records[at + 3] as number);
+        continue;
+      }
       if (endpoint === undefined || endpoint.id !== id) {
         this.#next += 1;
         if (kind === REC_ACCEPT) this.binding.abort(records[at + 2] as number);
@@ -328,11 +343,29 @@ export class NativeHub {
       case REC_ERROR:
         (endpoint as NativeDatagram).failed(-a, SYSCALLS[b] ?? 'recvmsg');
         break;
+      case REC_WRITABLE:
+        (endpoint as NativeStream).writable();
+        break;
       case REC_CLOSED:
         this.endpoints[endpoint.id & this.slotMask] = undefined;
         endpoint.backend.removed();
         endpoint.lost(a === 0 ? undefined : systemError(-a, SYSCALLS[b] ?? 'read'));
         break;
+    }
+  }
+
+  /** One that was forgotten, or registered anew, in this batch hears nothing. */
+  #watched(fd: number, generation: number, interest: number): void {
+    const watched = this.watches.get(fd);
+    if (watched === undefined || watched.generation !== generation) return;
+    const { host } = watched.backend;
+    const before = host.enter();
+    try {
+      watched.onReady(interest);
+    } catch (error) {
+      host.onError('Exception in an I/O callback', error, undefined);
+    } finally {
+      host.leave(before);
     }
   }
 

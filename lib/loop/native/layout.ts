@@ -35,6 +35,8 @@ export const REC_ERROR = 13;
 
 /** Bytes of the address before the payload of each datagram. */
 export const HEAD_BYTES = 24;
+export const REC_WRITABLE = 14;
+export const REC_WATCH = 20;
 
 /** Names of the system calls in a closed record. */
 export const SYSCALLS = ['close', 'read', 'write', 'connect', 'send', 'recvmsg'] as const;
@@ -97,6 +99,12 @@ export interface Binding {
   setSpin(micros: number): void;
   now(): number;
   uvVersion(): string;
+  adoptSocket(fd: number, duplicate: number): number;
+  adoptPipe(fd: number, writes: number): number;
+  listenFd(fd: number, flags: number): number;
+  sendFile(id: number, fd: number, offset: number, count: number): number;
+  notifyWritable(id: number): number;
+  watch(fd: number, interest: number): number;
 }
 
 export interface Shared {

@@ -3,6 +3,7 @@
  *
  * In: the loop's calls. Out: node:net, node:dgram, setImmediate, one setTimeout. Never: tasks.
  */
+import type { ListenOptions, Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { InvalidStateError } from '../../base/errors.ts';
 import type {
@@ -17,19 +18,27 @@ import type {
   DatagramSink,
   ListenerHandle,
   ListenerSink,
+  ListenFd,
   ListenTcp,
   ListenUnix,
   LookupDone,
   OpenUdp,
   ServiceDone,
+  StreamHandle,
 } from '../backend.ts';
 import { systemLookup, systemLookupService } from '../system-names.ts';
 import { PureDatagram } from './datagram.ts';
+import { listeningRefused, openPipe, openSocket } from './descriptors.ts';
 import { PureConnect, PureListener, tcpListenOptions, unixListenOptions } from './listener.ts';
-import type { PureStream } from './stream.ts';
+import { PureStream } from './stream.ts';
 import { PureTimer } from './timer.ts';
 
 export const createPureBackend: BackendFactory = (host) => new PureBackend(host);
+
+/** node:net tells no paths of UNIX sockets, nor that it is one. */
+function unixPaths(socket: Socket): [] | [local: string, remote: string] {
+  return socket.remoteAddress === undefined ? ['', ''] : [];
+}
 
 export class PureBackend implements Backend {
   readonly name = 'pure' as const;
@@ -89,6 +98,26 @@ export class PureBackend implements Backend {
 
   listenUnix(options: ListenUnix, sink: ListenerSink): ListenerHandle {
     return new PureListener(this, sink, unixListenOptions(options), false, options.paused);
+  }
+
+  listenFd(options: ListenFd, sink: ListenerSink): ListenerHandle {
+    const { fd, backlog, noDelay, paused } = options;
+    const refused = listeningRefused(fd);
+    // Node's types do not know `fd`, its documentation does.
+    const listen = { fd, backlog } as ListenOptions;
+    return new PureListener(this, sink, listen, noDelay, paused, refused);
+  }
+
+  adoptSocket(given: number | Socket): StreamHandle {
+    const socket = typeof given === 'number' ? openSocket(given) : given;
+    socket.allowHalfOpen = true;
+    const stream = new PureStream(this, socket, ...unixPaths(socket));
+    socket.resume();
+    return stream;
+  }
+
+  adoptPipe(fd: number, writes: boolean): StreamHandle {
+    return new PureStream(this, openPipe(fd, writes), '', '');
   }
 
   connectTcp(options: ConnectTcp, sink: ConnectSink): ConnectRequest {

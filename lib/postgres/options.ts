@@ -1,0 +1,269 @@
+/**
+ * What `connect` is to do: options, the DSN, PG* variables, service and password files.
+ *
+ * In: what the user gave, and the environment. Out: a plan with every question answered. Never: a
+ * connection; a password in an error.
+ */
+import { homedir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { type Awaitable, argTypeError } from '../base/errors.ts';
+import { checkInteger, checkMs } from '../base/units.ts';
+import type { TlsClientOptions } from '../io/net-types.ts';
+import { InterfaceError } from './errors.ts';
+import { readPassword, readService, readTlsFiles } from './files.ts';
+import type { ConnectOptions } from './types.ts';
+
+export interface Address {
+  /** A folder of UNIX sockets when it begins with '/'. */
+  readonly host: string;
+  readonly port: number;
+}
+
+export type TlsMode = 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
+
+export interface ConnectPlan {
+  readonly addresses: readonly Address[];
+  readonly user: string;
+  readonly database: string;
+  readonly password: (address: Address) => Awaitable<string | undefined>;
+  readonly tls: TlsMode;
+  readonly tlsOptions: TlsClientOptions;
+  readonly directTls: boolean;
+  /** Whether SCRAM is bound to TLS. */
+  readonly channelBinding: 'disable' | 'prefer' | 'require';
+  readonly timeoutMs: number;
+  readonly commandTimeoutMs: number;
+  readonly statementCacheSize: number;
+  readonly statementCacheLifetimeMs: number;
+  readonly maxCacheableStatementBytes: number;
+  readonly serverSettings: Readonly<Record<string, string>>;
+  readonly targetSession: NonNullable<ConnectOptions['targetSession']>;
+  readonly int8: NonNullable<ConnectOptions['int8']>;
+  readonly dates: NonNullable<ConnectOptions['dates']>;
+}
+
+/** Settings by libpq's names, from the first source that has them. */
+type Settings = ReadonlyMap<string, string>;
+
+const environment: Readonly<Record<string, string>> = {
+  host: 'PGHOST',
+  port: 'PGPORT',
+  user: 'PGUSER',
+  password: 'PGPASSWORD',
+  passfile: 'PGPASSFILE',
+  dbname: 'PGDATABASE',
+  sslmode: 'PGSSLMODE',
+  sslrootcert: 'PGSSLROOTCERT',
+  sslcert: 'PGSSLCERT',
+  sslkey: 'PGSSLKEY',
+  sslpassword: 'PGSSLPASSWORD',
+  sslnegotiation: 'PGSSLNEGOTIATION',
+  channel_binding: 'PGCHANNELBINDING',
+  target_session_attrs: 'PGTARGETSESSIONATTRS',
+  application_name: 'PGAPPNAME',
+  options: 'PGOPTIONS',
+  connect_timeout: 'PGCONNECT_TIMEOUT',
+};
+
+function fromEnvironment(): Settings {
+  const found = new Map<string, string>();
+  for (const [name, variable] of Object.entries(environment)) {
+    const value = process.env[variable];
+    if (value !== undefined && value !== '') found.set(name, value);
+  }
+  return found;
+}
+
+const aliases: Readonly<Record<string, string>> = { database: 'dbname', ssl: 'sslmode' };
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new InterfaceError('The DSN has a malformed %-escape');
+  }
+}
+
+/** `user:password@host1:1,host2:2` of a DSN; URL cannot read several hosts. */
+function readAuthority(authority: string, into: Map<string, string>): void {
+  const at = authority.lastIndexOf('@');
+  if (at >= 0) {
+    const credentials = authority.slice(0, at);
+    const colon = credentials.indexOf(':');
+    const user = colon < 0 ? credentials : credentials.slice(0, colon);
+    if (user !== '') into.set('user', decode(user));
+    if (colon >= 0) into.set('password', decode(credentials.slice(colon + 1)));
+  }
+  const hosts: string[] = [];
+  const ports: string[] = [];
+  for (const part of authority.slice(at + 1).split(',')) {
+    const [, v6, name, port] = /^(?:\[([^\]]*)\]|([^:]*))(?::(\d*))?$/.exec(part) ?? [];
+    if (v6 === undefined && name === undefined) throw new InterfaceError('The DSN has a bad host');
+    hosts.push(decode(v6 ?? name ?? ''));
+    ports.push(port ?? '');
+  }
+  if (hosts.some((host) => host !== '')) into.set('host', hosts.join(','));
+  if (ports.some((port) => port !== '')) into.set('port', ports.join(','));
+}
+
+/** postgres://user:password@host:port/database?option=value */
+export function parseDsn(dsn: string): Map<string, string> {
+  const found = new Map<string, string>();
+  const [, rest] = /^postgres(?:ql)?:\/\/(.*)$/s.exec(dsn) ?? [];
+  if (rest === undefined) {
+    throw new InterfaceError("A DSN begins with 'postgres://' or 'postgresql://'");
+  }
+  const mark = rest.indexOf('?');
+  const main = mark < 0 ? rest : rest.slice(0, mark);
+  const slash = main.indexOf('/');
+  readAuthority(slash < 0 ? main : main.slice(0, slash), found);
+  if (slash >= 0 && slash < main.length - 1) found.set('dbname', decode(main.slice(slash + 1)));
+  for (const pair of mark < 0 ? [] : rest.slice(mark + 1).split('&')) {
+    if (pair === '') continue;
+    const equals = pair.indexOf('=');
+    const key = decode(equals < 0 ? pair : pair.slice(0, equals));
+    const value = equals < 0 ? '' : decode(pair.slice(equals + 1).replaceAll('+', ' '));
+    found.set(aliases[key] ?? key, value);
+  }
+  return found;
+}
+
+/** What is no option of the client is a setting of the session. */
+const clientSettings = new Set([...Object.keys(environment), 'service', 'gssencmode']);
+clientSettings.delete('application_name');
+clientSettings.delete('options');
+
+function listOf<T>(value: T | readonly T[]): readonly T[] {
+  return Array.isArray(value) ? (value as readonly T[]) : [value as T];
+}
+
+function defaultHosts(): string[] {
+  return process.platform === 'win32'
+    ? ['localhost']
+    : ['/var/run/postgresql', '/tmp', 'localhost'];
+}
+
+function addressesOf(options: ConnectOptions, settings: Settings): Address[] {
+  const named = options.host ?? settings.get('host')?.split(',');
+  const hosts = named === undefined ? defaultHosts() : listOf(named);
+  const given = options.port ?? settings.get('port')?.split(',') ?? 5432;
+  const ports = listOf<number | string>(given).map((port) => (port === '' ? 5432 : Number(port)));
+  if (hosts.length === 0) throw new InterfaceError('The list of hosts is empty');
+  if (ports.length !== 1 && ports.length !== hosts.length) {
+    throw new InterfaceError(`${ports.length} ports for ${hosts.length} hosts`);
+  }
+  return hosts.map((host, i) => {
+    if (typeof host !== 'string') throw argTypeError('host', 'a string or strings', host);
+    const port = checkInteger('port', ports[i] ?? ports[0], 1, 65_535);
+    return { host: host === '' ? 'localhost' : host, port };
+  });
+}
+
+const tlsModes: readonly string[] = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'];
+
+function tlsOf(
+  options: ConnectOptions,
+  settings: Settings,
+): { mode: TlsMode; options: TlsClientOptions } {
+  const direct = options.directTls ?? settings.get('sslnegotiation') === 'direct';
+  const given = options.tls ?? settings.get('sslmode') ?? (direct ? 'require' : 'prefer');
+  if (typeof given === 'object') return { mode: 'verify-full', options: given };
+  // libpq's 'allow' tries without first, which helps nobody.
+  const mode = given === 'allow' ? 'prefer' : given;
+  if (!tlsModes.includes(mode)) throw new InterfaceError(`Unknown tls mode '${mode}'`);
+  if (direct && (mode === 'disable' || mode === 'prefer')) {
+    throw new InterfaceError(`directTls needs tls 'require' or more, not '${mode}'`);
+  }
+  if (mode === 'disable') return { mode, options: {} };
+  const files = readTlsFiles(settings);
+  // As libpq: with a list of authorities to trust, 'require' checks the certificate, too.
+  const checked = mode === 'require' && files.ca !== undefined ? 'verify-ca' : mode;
+  return { mode: checked as TlsMode, options: files };
+}
+
+const targets = ['any', 'primary', 'standby', 'read-write', 'read-only', 'prefer-standby'];
+
+function choice<T extends string>(name: string, value: string, allowed: readonly string[]): T {
+  if (allowed.includes(value)) return value as T;
+  throw new InterfaceError(`${name} must be one of ${allowed.join(', ')}, not '${value}'`);
+}
+
+function sessionSettings(options: ConnectOptions, settings: Settings): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [name, value] of settings) if (!clientSettings.has(name)) found[name] = value;
+  for (const [name, value] of Object.entries(options.serverSettings ?? {})) {
+    found[name] = String(value);
+  }
+  for (const [name, value] of Object.entries(found)) {
+    if (`${name}${value}`.includes('\0')) throw new InterfaceError(`${name} has a NUL`);
+  }
+  return found;
+}
+
+/** The first source that names a thing counts: options, DSN, service, environment. */
+function gather(options: ConnectOptions): Settings {
+  const dsn = options.dsn === undefined ? new Map<string, string>() : parseDsn(options.dsn);
+  const service = options.service ?? dsn.get('service') ?? process.env['PGSERVICE'];
+  const all = new Map(fromEnvironment());
+  if (service !== undefined && service !== '') {
+    for (const [name, value] of readService(service)) all.set(name, value);
+  }
+  for (const [name, value] of dsn) all.set(name, value);
+  return all;
+}
+
+function checkNul(name: string, value: string): string {
+  if (value.includes('\0')) throw new InterfaceError(`${name} has a NUL`);
+  return value;
+}
+
+/** @throws InterfaceError, TypeError, RangeError */
+export function makePlan(given: string | ConnectOptions = {}): ConnectPlan {
+  const options = typeof given === 'string' ? { dsn: given } : given;
+  if (typeof options !== 'object' || options === null) {
+    throw argTypeError('options', 'a DSN or an object', given);
+  }
+  const settings = gather(options);
+  const user = checkNul('user', options.user ?? settings.get('user') ?? userInfo().username);
+  const database = checkNul('database', options.database ?? settings.get('dbname') ?? user);
+  const tls = tlsOf(options, settings);
+  const { password = settings.get('password') } = options;
+  const passfile = options.passfile ?? settings.get('passfile') ?? join(homedir(), '.pgpass');
+  const seconds = settings.get('connect_timeout');
+  const target = options.targetSession ?? settings.get('target_session_attrs') ?? 'any';
+  return {
+    addresses: addressesOf(options, settings),
+    user,
+    database,
+    password: (address) => {
+      if (typeof password === 'function') return password();
+      return password ?? readPassword(passfile, address, database, user);
+    },
+    tls: tls.mode,
+    tlsOptions: tls.options,
+    directTls: options.directTls ?? settings.get('sslnegotiation') === 'direct',
+    channelBinding: choice('channel_binding', settings.get('channel_binding') ?? 'prefer', [
+      'disable',
+      'prefer',
+      'require',
+    ]),
+    timeoutMs: checkMs(
+      'timeoutMs',
+      options.timeoutMs ?? (seconds === undefined ? 60_000 : Number(seconds) * 1000 || Infinity),
+    ),
+    commandTimeoutMs: checkMs('commandTimeoutMs', options.commandTimeoutMs ?? Infinity),
+    statementCacheSize: checkInteger('statementCacheSize', options.statementCacheSize ?? 100),
+    statementCacheLifetimeMs: checkMs(
+      'statementCacheLifetimeMs',
+      options.statementCacheLifetimeMs ?? 300_000,
+    ),
+    maxCacheableStatementBytes: checkInteger(
+      'maxCacheableStatementBytes',
+      options.maxCacheableStatementBytes ?? 15 * 1024,
+    ),
+    serverSettings: sessionSettings(options, settings),
+    targetSession: choice('targetSession', target, targets),
+    int8: choice('int8', options.int8 ?? 'bigint', ['bigint', 'number', 'string']),
+    dates: choice('dates', options.dates ?? 'date', ['date', 'string']),
+  };
+}

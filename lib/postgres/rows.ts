@@ -1,0 +1,256 @@
+/**
+ * Row classes and row decoders, generated for each list of columns.
+ *
+ * In: names and codecs of columns; the bytes of DataRow messages. Out: objects of one class.
+ * Never: code made from a name as it is (names go through JSON.stringify); a value read beyond its
+ * message.
+ *
+ * Measured on Node 20: a generated class and decoder takes 80–190 ns for a row of five columns, one
+ * that walks over arrays of names and codecs four times as much. Where V8 may not generate code
+ * (`--disallow-code-generation-from-strings`) the latter is used.
+ */
+import type { Buffer } from 'node:buffer';
+import { type Codec, FieldError } from './codecs/codec.ts';
+import { ProtocolError } from './errors.ts';
+import type { Row } from './types.ts';
+
+/** Decodes the DataRow messages from `at` on, at most `limit`; gives the end of the last one. */
+export type RowRun = (
+  buffer: Buffer,
+  view: DataView,
+  at: number,
+  end: number,
+  rows: unknown[],
+  limit: number,
+) => number;
+
+export interface RowShape {
+  /** A row of values, for composites and tests of columns. */
+  readonly make: (values: readonly unknown[]) => Row;
+  readonly run: RowRun;
+}
+
+const DATA_ROW = 0x44;
+/** Longer text is decoded by Node; for shorter one a loop and a slice take a third of the time. */
+const shortText = 40;
+
+function bad(): never {
+  throw new ProtocolError('a row whose fields do not fill its message');
+}
+
+const values: unique symbol = Symbol('values');
+
+/** A name that plain assignment would not make a property of. */
+function needsDefine(name: string): boolean {
+  return name === '__proto__' || /^(0|[1-9]\d{0,9})$/.test(name);
+}
+
+interface GeneratedRow {
+  new (...values: unknown[]): Row;
+}
+
+let mayGenerate: boolean | undefined;
+
+/** Whether V8 lets us; asked once. */
+function canGenerate(): boolean {
+  if (mayGenerate === undefined) {
+    try {
+      mayGenerate = new Function('return true')() === true;
+    } catch {
+      mayGenerate = false;
+    }
+  }
+  return mayGenerate;
+}
+
+/** Names that are there twice: by name the last one, by index and iteration all. */
+function plainNames(names: readonly string[]): boolean {
+  return new Set(names).size === names.length && !names.some(needsDefine);
+}
+
+function generateClass(names: readonly string[]): GeneratedRow {
+  const parameters = names.map((_, i) => `v${i}`);
+  const keys = names.map((name) => JSON.stringify(name));
+  const fields = keys.map((key, i) => `this[${key}] = v${i};`).join('\n');
+  const getters = keys.map((key, i) => `get ${i}() { return this[${key}]; }`).join('\n');
+  const list = keys.map((key) => `this[${key}]`).join(', ');
+  return new Function(`'use strict';
+return class Row {
+constructor(${parameters.join(', ')}) { ${fields} }
+${getters}
+[Symbol.iterator]() { return [${list}][Symbol.iterator](); }
+};`)() as GeneratedRow;
+}
+
+interface SlowRow {
+  readonly [values]: readonly unknown[];
+}
+
+/** The same without generated code, and for names that need care. */
+function makeSlowClass(names: readonly string[]): new (list: readonly unknown[]) => Row {
+  class Row {
+    constructor(list: readonly unknown[]) {
+      Object.defineProperty(this, values, { value: list });
+      const own = { enumerable: true, writable: true, configurable: true };
+      for (let i = 0; i < names.length; i++) {
+        Object.defineProperty(this, names[i] as string, { ...own, value: list[i] });
+      }
+    }
+
+    [Symbol.iterator](): Iterator<unknown> {
+      return (this as unknown as SlowRow)[values][Symbol.iterator]();
+    }
+  }
+  for (let i = 0; i < names.length; i++) {
+    Object.defineProperty(Row.prototype, i, {
+      get(this: SlowRow) {
+        return this[values][i];
+      },
+    });
+  }
+  return Row as unknown as new (
+    list: readonly unknown[],
+  ) => Row;
+}
+
+const fixed: Partial<Record<NonNullable<Codec['inline']>, readonly [number, string]>> = {
+  int2: [2, 'view.getInt16(p)'],
+  int4: [4, 'view.getInt32(p)'],
+  oid: [4, 'view.getUint32(p)'],
+  int8: [8, 'view.getBigInt64(p)'],
+  bool: [1, 'buffer[p] !== 0'],
+  float8: [8, 'view.getFloat64(p)'],
+};
+
+/** The statements that read column `i` into `v<i>` and move `p` behind it. */
+function columnCode(codec: Codec, i: number): string {
+  const length = `l = view.getInt32(p); p += 4;`;
+  const size = codec.inline === undefined ? undefined : fixed[codec.inline];
+  if (size !== undefined) {
+    const [bytes, read] = size;
+    return `${length}
+if (l === ${bytes}) { v${i} = ${read}; p += ${bytes}; }
+else if (l === -1) v${i} = null; else wrong(${i}, p, l, next);`;
+  }
+  if (codec.inline === 'text') {
+    return `${length}
+if (l > ${shortText}) { if (p + l > next) bad(); v${i} = buffer.utf8Slice(p, p + l); p += l; }
+else if (l >= 0) {
+  q = p; e = p + l;
+  while (q < e && buffer[q] < 128) q++;
+  v${i} = q === e ? s.substring(p - base, e - base) : buffer.utf8Slice(p, e);
+  p = e;
+} else if (l === -1) v${i} = null; else bad();`;
+  }
+  return `${length}
+if (l >= 0) { if (p + l > next) bad(); v${i} = c${i}.decode(buffer, view, p, p + l); p += l; }
+else if (l === -1) v${i} = null; else bad();`;
+}
+
+function generateRun(codecs: readonly Codec[], row: GeneratedRow): RowRun {
+  const variables = codecs.map((_, i) => `v${i}`);
+  const called = codecs.map((codec, i) => ({ codec, i })).filter(({ codec }) => !inlined(codec));
+  const hasText = codecs.some(({ inline }) => inline === 'text');
+  const wrong = (i: number, p: number, length: number, next: number): void => {
+    if (length < -1 || p + length > next) bad();
+    throw new FieldError((codecs[i] as Codec).name, `${length} bytes`);
+  };
+  const declared = variables.length > 0 ? `, ${variables.join(', ')}` : '';
+  const code = `'use strict';
+return function run(buffer, view, at, end, rows, limit) {
+  const base = at;
+  ${hasText ? 'const s = buffer.latin1Slice(at, end);' : ''}
+  let p = at, l = 0, q = 0, e = 0${declared};
+  while (limit-- > 0 && end - at >= 7 && buffer[at] === ${DATA_ROW}) {
+    const next = at + 1 + view.getInt32(at + 1);
+    if (next > end) break;
+    if (next < at + 7 || view.getUint16(at + 5) !== ${codecs.length}) bad();
+    p = at + 7;
+    ${codecs.map(columnCode).join('\n')}
+    if (p !== next) bad();
+    rows.push(new Row(${variables.join(', ')}));
+    at = next;
+  }
+  return at;
+};`;
+  const names = ['Row', 'bad', 'wrong', ...called.map(({ i }) => `c${i}`)];
+  const given = [row, bad, wrong, ...called.map(({ codec }) => codec)];
+  return new Function(...names, code)(...given) as RowRun;
+}
+
+function inlined(codec: Codec): boolean {
+  return codec.inline === 'text' || (codec.inline !== undefined && codec.inline in fixed);
+}
+
+/** The same by walking over the codecs. */
+function walkingRun(
+  codecs: readonly Codec[],
+  make: (values: readonly unknown[]) => unknown,
+): RowRun {
+  const count = codecs.length;
+  return (buffer, view, at, end, rows, limit) => {
+    for (; limit > 0 && end - at >= 7 && buffer[at] === DATA_ROW; limit--) {
+      const next = at + 1 + view.getInt32(at + 1);
+      if (next > end) break;
+      if (next < at + 7 || view.getUint16(at + 5) !== count) bad();
+      const list: unknown[] = new Array(count);
+      let p = at + 7;
+      for (let i = 0; i < count; i++) {
+        if (p + 4 > next) bad();
+        const length = view.getInt32(p);
+        p += 4;
+        if (length < -1 || p + length > next) bad();
+        if (length === -1) {
+          list[i] = null;
+        } else {
+          list[i] = (codecs[i] as Codec).decode(buffer, view, p, p + length);
+          p += length;
+        }
+      }
+      if (p !== next) bad();
+      rows.push(make(list));
+      at = next;
+    }
+    return at;
+  };
+}
+
+/** Above that many columns a generated function is too large to be optimized. */
+const maxGenerated = 200;
+
+/** The class and the decoder for these columns. */
+export function makeShape(names: readonly string[], codecs: readonly Codec[]): RowShape {
+  if (!plainNames(names) || names.length > maxGenerated || !canGenerate()) {
+    const Slow = makeSlowClass(names);
+    const make = (list: readonly unknown[]): Row => new Slow(list);
+    return { make, run: walkingRun(codecs, make) };
+  }
+  const Fast = generateClass(names);
+  return { make: (list) => new Fast(...list), run: generateRun(codecs, Fast) };
+}
+
+const cacheLimit = 500;
+const cache: Map<string, RowShape> = new Map();
+const codecIds: WeakMap<Codec, number> = new WeakMap();
+let lastCodecId = 0;
+
+function idOf(codec: Codec): number {
+  let id = codecIds.get(codec);
+  if (id === undefined) {
+    id = ++lastCodecId;
+    codecIds.set(codec, id);
+  }
+  return id;
+}
+
+/** The same, remembered: connections of a pool share the classes and the compiled code. */
+export function shapeOf(names: readonly string[], codecs: readonly Codec[]): RowShape {
+  const key = JSON.stringify([names, codecs.map(idOf)]);
+  let shape = cache.get(key);
+  if (shape === undefined) {
+    if (cache.size >= cacheLimit) cache.clear();
+    shape = makeShape(names, codecs);
+    cache.set(key, shape);
+  }
+  return shape;
+}

@@ -1,0 +1,133 @@
+/**
+ * Transactions and savepoints.
+ *
+ * In: options and a body. Out: COMMIT, or ROLLBACK. Never: a rollback that a cancellation prevents;
+ * work reported as committed that the server has rolled back.
+ */
+import { shielded } from '../task/scope.ts';
+import { InterfaceError } from './errors.ts';
+import * as proto from './protocol.ts';
+import { SimpleRequest } from './queries.ts';
+import type { Session } from './session.ts';
+import type { Transaction, TransactionOptions } from './types.ts';
+
+const isolations: Readonly<Record<string, string>> = {
+  serializable: 'SERIALIZABLE',
+  repeatable_read: 'REPEATABLE READ',
+  read_committed: 'READ COMMITTED',
+  read_uncommitted: 'READ UNCOMMITTED',
+};
+
+/** A rollback has that long before the cancellation that caused it goes on. */
+const rollbackGraceMs = 5_000;
+
+function beginSql({ isolation, readonly, deferrable }: TransactionOptions): string {
+  let sql = 'BEGIN';
+  if (isolation !== undefined) {
+    const level = isolations[isolation];
+    if (level === undefined) throw new InterfaceError(`Unknown isolation level '${isolation}'`);
+    sql += ` ISOLATION LEVEL ${level}`;
+  }
+  if (readonly !== undefined) sql += readonly ? ' READ ONLY' : ' READ WRITE';
+  if (deferrable !== undefined) sql += deferrable ? ' DEFERRABLE' : ' NOT DEFERRABLE';
+  return sql;
+}
+
+type State = 'new' | 'started' | 'committed' | 'rolled back';
+
+export class SessionTransaction implements Transaction {
+  readonly #session: () => Session;
+  readonly #options: TransactionOptions;
+  #state: State = 'new';
+  /** Null: not a savepoint. */
+  #savepoint: string | null = null;
+
+  constructor(session: () => Session, options: TransactionOptions) {
+    this.#session = session;
+    this.#options = options;
+  }
+
+  async #run(sql: string): Promise<string> {
+    return await new SimpleRequest(this.#session().wire, sql).submit();
+  }
+
+  async start(): Promise<void> {
+    if (this.#state !== 'new') throw new InterfaceError(`The transaction was ${this.#state}`);
+    const session = this.#session();
+    if (session.inTransaction || session.depth > 0) {
+      if (Object.keys(this.#options).length > 0) {
+        throw new InterfaceError('A transaction inside another one has no options of its own');
+      }
+      this.#savepoint = `uvio_${++session.savepoints}`;
+    }
+    const sql = this.#savepoint === null ? beginSql(this.#options) : `SAVEPOINT ${this.#savepoint}`;
+    this.#state = 'started';
+    session.depth++;
+    try {
+      await this.#run(sql);
+    } catch (error) {
+      // Cancelled while it was sent: the server may have done it.
+      if (session.wire.closed) this.#ended('rolled back');
+      else await this.rollback().catch(() => {});
+      throw error;
+    }
+  }
+
+  async commit(): Promise<void> {
+    this.#checkStarted('commit');
+    const session = this.#session();
+    if (session.wire.status === proto.IN_FAILED) {
+      await this.rollback();
+      throw new InterfaceError('An error had aborted the transaction: it was rolled back');
+    }
+    this.#ended('committed');
+    await this.#run(this.#savepoint === null ? 'COMMIT' : `RELEASE SAVEPOINT ${this.#savepoint}`);
+  }
+
+  async rollback(): Promise<void> {
+    this.#checkStarted('roll back');
+    const session = this.#session();
+    this.#ended('rolled back');
+    const savepoint = this.#savepoint;
+    const sql =
+      savepoint === null
+        ? 'ROLLBACK'
+        : `ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`;
+    if (session.wire.closed) return;
+    await shielded(() => this.#run(sql), { graceMs: rollbackGraceMs });
+  }
+
+  #checkStarted(what: string): void {
+    if (this.#state === 'started') return;
+    const state = this.#state === 'new' ? 'not started' : this.#state;
+    throw new InterfaceError(`Cannot ${what}: the transaction is ${state}`);
+  }
+
+  #ended(state: State): void {
+    this.#state = state;
+    const session = this.#session();
+    session.depth = Math.max(0, session.depth - 1);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'started') await this.rollback();
+  }
+}
+
+/** Commits when `body` ends, and rolls back when it throws. */
+export async function runTransaction<T>(
+  transaction: SessionTransaction,
+  body: () => PromiseLike<T> | T,
+): Promise<T> {
+  await transaction.start();
+  let result: T;
+  try {
+    result = await body();
+  } catch (error) {
+    // The error of the body counts; one of the rollback has closed the connection.
+    await transaction.rollback().catch(() => {});
+    throw error;
+  }
+  await transaction.commit();
+  return result;
+}

@@ -1,0 +1,160 @@
+/**
+ * Memory that messages are written into.
+ *
+ * In: numbers, text, bytes. Out: one piece of bytes for all that was written since the last `take`.
+ * Never: memory that is written again once it was taken: transports may still hold it.
+ */
+import { Buffer } from 'node:buffer';
+
+const chunkBytes = 64 * 1024;
+/** Less room than this is not worth keeping. */
+const smallRest = 2 * 1024;
+/** Up to this length a loop over the characters is faster than a call of Node. */
+const shortText = 48;
+
+interface RawWriter extends Buffer {
+  utf8Write(text: string, at: number): number;
+}
+
+export class Writer {
+  /** Public for codecs, which write at `at` after `ensure`. */
+  buffer: Buffer;
+  view: DataView;
+  at: number;
+  #start: number;
+
+  constructor(bytes: number = chunkBytes) {
+    this.buffer = Buffer.allocUnsafeSlow(bytes);
+    this.view = new DataView(this.buffer.buffer, 0, bytes);
+    this.at = 0;
+    this.#start = 0;
+  }
+
+  /** Bytes that wait to be taken. */
+  get length(): number {
+    return this.at - this.#start;
+  }
+
+  /** Room for that many bytes at `at`. */
+  ensure(bytes: number): void {
+    if (this.at + bytes > this.buffer.length) this.#grow(bytes);
+  }
+
+  #grow(bytes: number): void {
+    const kept = this.at - this.#start;
+    const size = Math.max(chunkBytes, 2 ** Math.ceil(Math.log2((kept + bytes) * 1.5)));
+    const buffer = Buffer.allocUnsafeSlow(size);
+    this.buffer.copy(buffer, 0, this.#start, this.at);
+    this.buffer = buffer;
+    this.view = new DataView(buffer.buffer, 0, size);
+    this.#start = 0;
+    this.at = kept;
+  }
+
+  /** Everything since the last call. It is the caller's own. */
+  take(): Buffer {
+    const taken = this.buffer.subarray(this.#start, this.at);
+    this.#start = this.at;
+    if (this.buffer.length - this.at < smallRest || this.buffer.length > chunkBytes) {
+      this.#start = 0;
+      this.at = 0;
+      this.buffer = Buffer.allocUnsafeSlow(chunkBytes);
+      this.view = new DataView(this.buffer.buffer, 0, chunkBytes);
+    }
+    return taken;
+  }
+
+  /** A place to go back to, also when the memory has moved meanwhile. */
+  mark(): number {
+    return this.at - this.#start;
+  }
+
+  /** Takes back what was written since `mark`. */
+  rewind(mark: number): void {
+    this.at = this.#start + mark;
+  }
+
+  /** Writes the number of bytes since `mark` in front of them. `mark` is that of its four bytes. */
+  patchLength(mark: number, extra: number = 0): void {
+    const at = this.#start + mark;
+    this.view.setInt32(at, this.at - at - 4 + extra);
+  }
+
+  patchInt32(mark: number, value: number): void {
+    this.view.setInt32(this.#start + mark, value);
+  }
+
+  byte(value: number): void {
+    this.ensure(1);
+    this.buffer[this.at++] = value;
+  }
+
+  int16(value: number): void {
+    this.ensure(2);
+    this.view.setInt16(this.at, value);
+    this.at += 2;
+  }
+
+  int32(value: number): void {
+    this.ensure(4);
+    this.view.setInt32(this.at, value);
+    this.at += 4;
+  }
+
+  int64(value: bigint): void {
+    this.ensure(8);
+    this.view.setBigInt64(this.at, value);
+    this.at += 8;
+  }
+
+  float64(value: number): void {
+    this.ensure(8);
+    this.view.setFloat64(this.at, value);
+    this.at += 8;
+  }
+
+  bytes(data: Uint8Array): void {
+    this.ensure(data.length);
+    this.buffer.set(data, this.at);
+    this.at += data.length;
+  }
+
+  /** UTF-8. */
+  text(text: string): void {
+    const { length } = text;
+    this.ensure(length * 3);
+    const { buffer } = this;
+    if (length > shortText) {
+      this.at += (buffer as RawWriter).utf8Write(text, this.at);
+      return;
+    }
+    let at = this.at;
+    for (let i = 0; i < length; i++) {
+      const code = text.charCodeAt(i);
+      if (code >= 0x80) {
+        this.at += (buffer as RawWriter).utf8Write(text, this.at);
+        return;
+      }
+      buffer[at++] = code;
+    }
+    this.at = at;
+  }
+
+  /** UTF-8 with a NUL behind it. The caller has made sure that there is none inside. */
+  cstring(text: string): void {
+    this.text(text);
+    this.byte(0);
+  }
+
+  /** Starts a message; `endMessage` writes its length. */
+  message(type: number): number {
+    this.byte(type);
+    const mark = this.mark();
+    this.int32(0);
+    return mark;
+  }
+
+  endMessage(mark: number): void {
+    this.view.setInt32(this.#start + mark, this.at - this.#start - mark);
+  }
+}

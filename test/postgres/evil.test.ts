@@ -1,0 +1,465 @@
+/** Servers that break the protocol: an error, in bounded time and memory. */
+import { Buffer } from 'node:buffer';
+import { describe, expect, test } from 'vitest';
+import { connect } from '../../lib/postgres/connection.ts';
+import type { Connection, ConnectOptions } from '../../lib/postgres/types.ts';
+import { sleep } from '../../lib/task/sleep.ts';
+import { inRun } from '../task/support.ts';
+import {
+  authOk,
+  type Client,
+  dataRow,
+  described,
+  describeRow,
+  errorMessage,
+  int16,
+  int32,
+  message,
+  ready,
+  type Script,
+  scramServer,
+  started,
+  withFake,
+} from './fake.ts';
+import { residentBytes } from './support.ts';
+
+const options: ConnectOptions = {
+  host: '127.0.0.1',
+  user: 'somebody',
+  password: 'secret',
+  database: 'db',
+  tls: 'disable',
+  timeoutMs: 2_000,
+};
+
+const fast = 1_000;
+
+/** What the attempt ends with, and how long that took. */
+async function outcome(work: () => Promise<unknown>): Promise<Error> {
+  const beginMs = performance.now();
+  const result = await work().then(
+    (value) => new Error(`it succeeded with ${JSON.stringify(value)}`),
+    (error: Error) => error,
+  );
+  expect(performance.now() - beginMs).toBeLessThan(fast);
+  return result;
+}
+
+function evilTest(title: string, script: Script, use: (port: number) => Promise<void>): void {
+  test(title, () => inRun(() => withFake(script, use)));
+}
+
+// --- Before the session
+
+type StartCase = readonly [title: string, script: Script, message: RegExp, more?: ConnectOptions];
+
+const afterStartup =
+  (...parts: (string | Uint8Array)[]): Script =>
+  async (client) => {
+    await client.startup();
+    await client.send(...parts);
+    await client.ended();
+  };
+
+const scram =
+  (wrong: Parameters<typeof scramServer>[1]): Script =>
+  async (client) => {
+    await client.startup();
+    await scramServer(client, wrong);
+    await client.ended();
+  };
+
+const starts: readonly StartCase[] = [
+  ['closes at once', async () => {}, /closed the connection/],
+  ['closes after the start-up message', async (c) => void (await c.startup()), /closed/],
+  ['says something that is no message', afterStartup('HTTP/1.1 400 Bad\r\n\r\n'), /protocol/],
+  ['sends an unknown type', afterStartup(message('!', 'x')), /unknown type/],
+  ['sends a negative length', afterStartup('R', int32(-1)), /of -1 bytes/],
+  ['sends a length below 4', afterStartup('R', int32(3)), /of 3 bytes/],
+  ['announces 2 GiB', afterStartup('R', int32(0x7fffffff)), /of 2147483647 bytes/],
+  ['announces a large message before authentication', afterStartup('E', int32(70_000)), /70000/],
+  ['wants an unknown method', afterStartup(message('R', int32(99))), /method 99/],
+  ['wants Kerberos', afterStartup(message('R', int32(7))), /method 7/],
+  ['wants a method without saying which', afterStartup(message('R')), /its kind/],
+  ['sends a salt of three bytes', afterStartup(message('R', int32(5), 'abc')), /salt/],
+  ['is ready before authentication', afterStartup(ready), /before authentication/],
+  ['has data before authentication', afterStartup(dataRow(int32(1))), /before authentication/],
+  ['authenticates twice', afterStartup(authOk, authOk), /second authentication/],
+  ['starts inside a transaction', afterStartup(authOk, message('Z', 'T')), /at the start/],
+  ['sends rows before it is ready', afterStartup(authOk, dataRow(int32(1))), /at the start/],
+  ['has a key that is too short', afterStartup(authOk, message('K', int32(1))), /cancellation key/],
+  ['has a key that is too long', afterStartup(authOk, message('K', Buffer.alloc(600))), /key/],
+  ['has a parameter without end', afterStartup(authOk, message('S', 'a\0b')), /have no end/],
+  ['has an error without end', afterStartup(message('E', 'SFATAL')), /malformed error/],
+  [
+    'sends notices without end',
+    async (c) => {
+      await c.startup();
+      for (;;) await c.send(message('N', 'SNOTICE\0MHi\0\0').toString('latin1').repeat(100));
+    },
+    /no end of its start-up/,
+  ],
+  ['has no SASL mechanism of ours', afterStartup(message('R', int32(10), 'OTHER\0\0')), /OTHER/],
+  ['goes on with SCRAM before it began', afterStartup(message('R', int32(11), 'r=x')), /order/],
+  ['ends SCRAM before it began', afterStartup(message('R', int32(12), 'v=x')), /end of SCRAM/],
+  ['wants 2,000,000,000 iterations', scram({ iterations: '2000000000' }), /iterations/],
+  ['wants 100,001 iterations', scram({ iterations: '100001' }), /100001 iterations/],
+  ['wants no iterations', scram({ iterations: '0' }), /no number/],
+  ['wants iterations that are no number', scram({ iterations: '1e3' }), /no number/],
+  ['repeats our nonce', scram({ nonce: (nonce) => nonce }), /add to our nonce/],
+  ['has a nonce of its own', scram({ nonce: () => 'other' }), /add to our nonce/],
+  ['has an empty salt', scram({ salt: '' }), /salt is no base64/],
+  ['has a salt that is no base64', scram({ salt: '***' }), /salt is no base64/],
+  ['leaves the salt out', scram({ first: (first) => first.replace(/s=[^,]*,/, '') }), /no 's'/],
+  ['has a wrong signature', scram({ signature: () => 'AAAA' }), /signature is wrong/],
+  ['has a signature that is no base64', scram({ signature: () => '!' }), /base64/],
+  ['skips the end of SCRAM', scram({ skipFinal: true }), /did not prove/],
+  [
+    'asks for the password in clear after SCRAM',
+    async (c) => {
+      await c.startup();
+      await c.send(message('R', int32(10), 'SCRAM-SHA-256\0\0'));
+      await c.until('p');
+      await c.send(message('R', int32(3)));
+      await c.ended();
+    },
+    /second method/,
+  ],
+  ['is silent', async (c) => void (await c.ended()), /time limit/, { timeoutMs: 60 }],
+  [
+    'drips one byte at a time',
+    async (c) => {
+      await c.startup();
+      for (const byte of started) {
+        await c.send(Uint8Array.of(byte));
+        await sleep(20);
+      }
+    },
+    /time limit/,
+    { timeoutMs: 100 },
+  ],
+];
+
+describe('a server that', () => {
+  const cases = starts.map(([title, script, wanted, more = {}]) => ({
+    title,
+    script,
+    wanted,
+    more,
+  }));
+
+  test.each(cases)('$title is refused', async ({ script, wanted, more }) => {
+    await inRun(() =>
+      withFake(script, async (port) => {
+        const error = await outcome(() => connect({ ...options, ...more, port }));
+        expect(error.message).toMatch(wanted);
+      }),
+    );
+  });
+
+  evilTest(
+    'computes SCRAM correctly is accepted, and blocks nobody meanwhile',
+    scram({ iterations: '100000' }),
+    async (port) => {
+      let turns = 0;
+      const ticking = setInterval(() => turns++, 1);
+      const connection = await connect({ ...options, port });
+      clearInterval(ticking);
+      expect(turns).toBeGreaterThan(5);
+      await connection.close();
+    },
+  );
+
+  evilTest(
+    'speaks of an older protocol is accepted',
+    async (client) => {
+      await client.startup();
+      await client.send(message('v', int32(3 << 16, 0)), started);
+      await client.ended();
+    },
+    async (port) => (await connect({ ...options, port })).close(),
+  );
+
+  evilTest(
+    'has no password to ask for gets none',
+    async (client) => {
+      await client.startup();
+      await client.send(message('R', int32(3)));
+      await client.ended();
+    },
+    async (port) => {
+      const { password: _, ...rest } = options;
+      const error = await outcome(() => connect({ ...rest, port, passfile: '/does/not/exist' }));
+      expect(error.message).toMatch(/there is none/);
+    },
+  );
+});
+
+// --- In a session
+
+/** Plays `answer` to the first query. */
+const answering =
+  (answer: (client: Client) => Promise<void>): Script =>
+  async (client) => {
+    await client.startup();
+    await client.send(started);
+    await answer(client);
+    await client.ended();
+  };
+
+/** The answer to Parse, then `parts` to Bind. */
+const executing = (...parts: (string | Uint8Array)[]): Script =>
+  answering(async (client) => {
+    await client.until('H');
+    await client.send(described);
+    await client.until('S');
+    await client.send(...parts);
+  });
+
+const preparing = (...parts: (string | Uint8Array)[]): Script =>
+  answering(async (client) => {
+    await client.until('H');
+    await client.send(...parts);
+  });
+
+const done = message('C', 'SELECT 1\0');
+const one = dataRow(int32(1));
+const body = (...parts: (string | Uint8Array)[]): Buffer => message('D', ...parts);
+
+type QueryCase = readonly [title: string, script: Script, message: RegExp];
+
+const queries: readonly QueryCase[] = [
+  ['closes in the middle of a query', executing(message('2'), one), /./],
+  [
+    'sends a row of two columns for one',
+    executing(message('2'), dataRow(int32(1), int32(2))),
+    /row/,
+  ],
+  ['sends a row of 65535 columns', executing(message('2'), body(int16(-1))), /row/],
+  [
+    'has a field beyond its message',
+    executing(message('2'), body(int16(1), int32(900), 'x')),
+    /row/,
+  ],
+  ['has a field of the length -2', executing(message('2'), body(int16(1), int32(-2))), /row/],
+  [
+    'has bytes behind the last field',
+    executing(message('2'), body(int16(1), int32(-1), 'x')),
+    /row/,
+  ],
+  ['announces a row of 2 GiB', executing(message('2'), 'D', int32(0x7ffffff0)), /bytes/],
+  ['is ready before the result', executing(message('2'), ready), /before the result/],
+  ['is ready twice', executing(message('2'), done, ready, ready), /nothing was asked/],
+  ['goes on after it is ready', executing(message('2'), done, ready, one), /nobody asked/],
+  ['has an unknown state', executing(message('2'), done, message('Z', 'X')), /transaction state/],
+  ['has a tag without end', executing(message('2'), message('C', 'SELECT')), /without end/],
+  ['answers with CopyBoth', executing(message('W', Buffer.alloc(3))), /'W'/],
+  ['describes 65535 parameters in no bytes', preparing(message('t', int16(-1))), /parameters/],
+  ['describes 65535 columns in no bytes', preparing(message('T', int16(-1))), /columns/],
+  ['describes a column without a name', preparing(message('T', int16(1), 'abc')), /columns/],
+  ['sends a row in place of a description', preparing(one), /after Parse/],
+  ['is ready in place of a description', preparing(ready), /before the description/],
+  ['sends an unknown message', executing(message('y')), /unknown type/],
+  ['sends a notification without end', executing(message('A', int32(1), 'abc')), /no end/],
+];
+
+async function failing(connection: Connection): Promise<Error> {
+  // The second one sees what the server adds behind its first answer.
+  const error = await outcome(async () => {
+    await connection.fetch('SELECT x');
+    await sleep(20);
+    await connection.fetch('SELECT x');
+  });
+  return error;
+}
+
+describe('a server that, in a session,', () => {
+  test.each([...queries])('%s loses the connection', async (title, script, wanted) => {
+    await inRun(() =>
+      withFake(script, async (port) => {
+        const connection = await connect({ ...options, port, commandTimeoutMs: 300 });
+        const error = await failing(connection);
+        if (!title.startsWith('closes')) {
+          const text = `${error.message} ${(error.cause as Error | undefined)?.message ?? ''}`;
+          expect(text).toMatch(wanted);
+          expect(connection.closed).toBe(true);
+        }
+        connection.terminate();
+      }),
+    );
+  });
+
+  evilTest(
+    'is silent runs into the time limit, and is closed when it does not hear of it',
+    answering(async (client) => void (await client.until('H'))),
+    async (port) => {
+      const connection = await connect({ ...options, port });
+      // biome-ignore lint/suspicious/noExplicitAny: a limit that users cannot set.
+      (connection as any).session.wire.graceMs = 50;
+      const error = await outcome(() => connection.with({ timeoutMs: 30 }).fetch('SELECT x'));
+      expect(error.name).toBe('TimeoutError');
+      await sleep(80);
+      expect(connection.closed).toBe(true);
+    },
+  );
+
+  evilTest(
+    'sends a field that is not of its type fails the query, and only that',
+    answering(async (client) => {
+      await client.until('H');
+      await client.send(described);
+      await client.until('S');
+      await client.send(message('2'), dataRow(Buffer.from('abc')), done, ready);
+      await client.until('S');
+      await client.send(message('2'), one, done, ready);
+    }),
+    async (port) => {
+      const connection = await connect({ ...options, port });
+      const error = await outcome(() => connection.fetch('SELECT x'));
+      expect(error.message).toMatch(/malformed int4/);
+      connection.terminate();
+    },
+  );
+
+  evilTest(
+    'sends an array with huge dimensions in few bytes fails the query',
+    answering(async (client) => {
+      await client.until('H');
+      await client.send(message('1'), message('t', int16(0)), describeRow(['x', 1007]));
+      await client.until('S');
+      const array = int32(1, 0, 23, 0x7fffffff, 1);
+      await client.send(message('2'), dataRow(array), done, ready);
+    }),
+    async (port) => {
+      const connection = await connect({ ...options, port });
+      const error = await outcome(() => connection.fetch('SELECT x'));
+      expect(error.message).toMatch(/malformed int4\[\]: its dimensions/);
+      connection.terminate();
+    },
+  );
+
+  evilTest(
+    'floods with notices takes no memory',
+    answering(async (client) => {
+      const notice = message('N', `SNOTICE\0M${'x'.repeat(1_000)}\0\0`);
+      const flood = Buffer.concat(new Array<Buffer>(60).fill(notice));
+      for (let i = 0; i < 300; i++) await client.send(flood);
+      await client.until('H');
+      await client.send(described);
+      await client.until('S');
+      await client.send(message('2'), one, done, ready);
+    }),
+    async (port) => {
+      const before = residentBytes();
+      const connection = await connect({ ...options, port });
+      expect(await connection.fetchVal('SELECT x')).toBe(1);
+      expect(residentBytes() - before).toBeLessThan(64 * 1024 * 1024);
+      connection.terminate();
+    },
+  );
+
+  evilTest(
+    'announces a gigabyte and sends little takes no memory',
+    executing(message('2'), 'D', int32(0x3fff_0000), Buffer.alloc(1_000)),
+    async (port) => {
+      const before = residentBytes();
+      const connection = await connect({ ...options, port, commandTimeoutMs: 50 });
+      expect((await outcome(() => connection.fetch('SELECT x'))).name).toBe('TimeoutError');
+      expect(residentBytes() - before).toBeLessThan(32 * 1024 * 1024);
+      connection.terminate();
+    },
+  );
+
+  evilTest(
+    'ends with FATAL says why',
+    executing(message('2'), errorMessage('FATAL', '57P01', 'shutting down')),
+    async (port) => {
+      const connection = await connect({ ...options, port });
+      const reading = outcome(() => connection.fetch('SELECT x'));
+      setTimeout(() => connection.terminate(), 50);
+      await reading;
+    },
+  );
+
+  evilTest(
+    'sends its messages byte by byte is understood',
+    async (client) => {
+      await client.startup();
+      for (const byte of started) await client.send(Uint8Array.of(byte));
+      await client.until('H');
+      for (const byte of described) await client.send(Uint8Array.of(byte));
+      await client.until('S');
+      const rows = Buffer.concat([message('2'), one, one, done, ready]);
+      for (const byte of rows) {
+        await client.send(Uint8Array.of(byte));
+        await sleep(0);
+      }
+      await client.ended();
+    },
+    async (port) => {
+      const connection = await connect({ ...options, port });
+      expect(await connection.fetch('SELECT x')).toEqual([{ x: 1 }, { x: 1 }]);
+      await connection.close();
+    },
+  );
+});
+
+// --- TLS
+
+describe('a server asked for TLS', () => {
+  const answers = (answer: string | Uint8Array): Script => {
+    return async (client) => {
+      const { code } = await client.startup();
+      if (code === 80_877_103) {
+        await client.send(answer);
+        if (answer === 'N') {
+          await client.startup();
+          await client.send(started);
+        }
+      } else await client.send(started);
+      await client.ended();
+    };
+  };
+
+  evilTest("that has none is used in the clear with 'prefer'", answers('N'), async (port) => {
+    const connection = await connect({ ...options, port, tls: 'prefer' });
+    await connection.close();
+  });
+
+  const modes = ['require', 'verify-ca', 'verify-full'] as const;
+  test.each(modes)('that says it has none, or somebody on the way, is an error with %s', (tls) =>
+    inRun(() =>
+      withFake(answers('N'), async (port) => {
+        const error = await outcome(() => connect({ ...options, port, tls }));
+        expect(error.message).toMatch(/has no TLS/);
+      }),
+    ),
+  );
+
+  const stripped: [string, string | Uint8Array, RegExp][] = [
+    ['answers with an error', errorMessage('FATAL', '08P01', 'what?'), /more than its answer/],
+    ['answers with another byte', 'X', /did not understand/],
+    ['sends more before TLS begins', `S${started.toString('latin1')}`, /more than its answer/],
+    ['sends no TLS after its answer', 'S', /./],
+  ];
+  for (const [title, answer, message] of stripped) {
+    evilTest(`that ${title} is refused`, answers(answer), async (port) => {
+      const error = await outcome(() =>
+        connect({ ...options, port, tls: 'prefer', timeoutMs: 300 }),
+      );
+      expect(error.message).toMatch(message);
+      expect(error.message).not.toMatch(/succeeded/);
+    });
+  }
+
+  evilTest(
+    'that closes is an error',
+    async (client) => {
+      await client.startup();
+    },
+    async (port) => {
+      const error = await outcome(() => connect({ ...options, port, tls: 'prefer' }));
+      expect(error.message).toMatch(/closed the connection when asked for TLS/);
+    },
+  );
+});
