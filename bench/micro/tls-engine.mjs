@@ -5,7 +5,7 @@
 //     --json FILE   writes what was measured
 import { fork } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:tls';
+import { createServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -51,33 +51,51 @@ async function serve(side) {
   process.send({ port });
 }
 
-/** Messages that came back within so many seconds, one under way on each connection. */
-async function load(port, size, connections, seconds) {
-  const data = Buffer.alloc(size, 'x');
-  let messages = 0;
-  const sockets = [];
-  for (let i = 0; i < connections; i += 1) {
-    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
-    socket.setNoDelay(true);
-    await new Promise((resolve) => socket.once('secureConnect', resolve));
-    let left = size;
-    socket.on('data', (chunk) => {
-      left -= chunk.length;
-      if (left > 0) return;
-      left = size;
-      messages += 1;
-      socket.write(data);
-    });
-    sockets.push(socket);
+/** One message under way at a time. */
+class Asking {
+  constructor(size, count) {
+    this.data = Buffer.alloc(size, 'x');
+    this.left = size;
+    this.count = count;
   }
-  for (const socket of sockets) socket.write(data);
-  const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-  await wait(200);
-  process.send('begin');
-  const before = messages;
-  await wait(seconds * 1000);
-  process.send(messages - before);
-  for (const socket of sockets) socket.destroy();
+  connectionMade(transport) {
+    this.transport = transport;
+  }
+  dataReceived(chunk) {
+    this.left -= chunk.length;
+    if (this.left > 0) return;
+    this.left = this.data.length;
+    this.count();
+    this.transport.write(this.data);
+  }
+}
+
+/**
+ * Messages that came back within so many seconds, one under way on each connection. The load is
+ * uvio's for all sides: node:tls as a client is slower than these servers, which would idle.
+ */
+async function load(port, size, connections, seconds) {
+  const { getRunningLoop, native, run, setLoopPolicy, sleep } = await import('../../dist/index.js');
+  setLoopPolicy(native({ required: true }));
+  await run(async () => {
+    let messages = 0;
+    const count = () => {
+      messages += 1;
+    };
+    const options = { port, host: '127.0.0.1', tls: { rejectUnauthorized: false } };
+    const asking = [];
+    for (let i = 0; i < connections; i += 1) {
+      const made = await getRunningLoop().createConnection(() => new Asking(size, count), options);
+      asking.push(made[1]);
+    }
+    for (const one of asking) one.transport.write(one.data);
+    await sleep(200);
+    process.send('begin');
+    const before = messages;
+    await sleep(seconds * 1000);
+    process.send(messages - before);
+    for (const one of asking) one.transport.abort();
+  });
 }
 
 const message = (child) => new Promise((resolve) => child.once('message', resolve));
