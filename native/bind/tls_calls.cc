@@ -1,6 +1,7 @@
 #include <dlfcn.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
+#include <uv.h>
 
 #include <new>
 #include <string>
@@ -117,16 +118,27 @@ napi_value SetOutput(napi_env env, napi_callback_info info) {
   return args.Int(args.addon->SetOutput(args.value[0]) ? 1 : 0);
 }
 
+// dlsym() through libuv: its own would need a newer libc than Node does.
+void* OfProcess(const char* name) {
+  uv_lib_t process{};
+  process.handle = RTLD_DEFAULT;
+  void* found = nullptr;
+  if (uv_dlsym(&process, name, &found) != 0) found = nullptr;
+  process.handle = nullptr;  // so that only the error's text is freed
+  uv_dlclose(&process);
+  return found;
+}
+
 // The pointer in an External that Node made itself. Node-API cannot tell: its own externals hold a
 // wrapper, which it would look for here, too. The symbols are looked up, because V8 changed the
 // second one's parameters; a napi_value is what V8 passes as `this`.
 void* RawExternal(napi_value value) {
   using Plain = void* (*)(const void*);
   using Tagged = void* (*)(const void*, uint16_t);
-  if (void* plain = dlsym(RTLD_DEFAULT, "_ZNK2v88External5ValueEv")) {
+  if (void* plain = OfProcess("_ZNK2v88External5ValueEv")) {
     return reinterpret_cast<Plain>(plain)(value);
   }
-  if (void* tagged = dlsym(RTLD_DEFAULT, "_ZNK2v88External5ValueEt")) {
+  if (void* tagged = OfProcess("_ZNK2v88External5ValueEt")) {
     return reinterpret_cast<Tagged>(tagged)(value, 0);
   }
   return nullptr;
