@@ -40,9 +40,9 @@ function complaintsAbout(symbols, tls) {
     const limit = family ? MAX_VERSIONS[family] : undefined;
     if (limit && newer(number, limit)) {
       complaints.push(`${name} needs ${version}, allowed is ${family}_${limit.join('.')}`);
-    } else if (version === 'Base' && !/^(napi_|node_api_|_ITM_|__gmon_start__)/.test(name)) {
-      const allowed = tls ? OPENSSL : /^uv_/;
-      if (!allowed.test(name)) complaints.push(`${name} is neither Node-API nor ${allowed}`);
+    } else if (version === 'Base' && !/^(napi_|node_api_|uv_|_ITM_|__gmon_start__)/.test(name)) {
+      const allowed = tls && OPENSSL.test(name);
+      if (!allowed) complaints.push(`${name} is not one of the process`);
     }
   }
   return complaints;
