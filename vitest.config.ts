@@ -6,6 +6,7 @@ const plainTests = [
   'test/*.test.ts',
   'test/*/simulated*.test.ts',
   'test/base/**/*.test.ts',
+  'test/docs/{library-guide,results,simulated-guide}.test.ts',
   'test/package/**/*.test.ts',
   'test/scripts/**/*.test.ts',
 ];
@@ -14,6 +15,7 @@ const plainTests = [
 const simulatedTests = [
   'test/loop/{backend-contract,event-loop}.test.ts',
   'test/{io,sync,task,testing}/**/*.test.ts',
+  'test/http/{framing,wire}*.test.ts',
 ];
 
 function policyProject(
@@ -36,6 +38,9 @@ function policyProject(
 
 const lib = fileURLToPath(new URL('./lib', import.meta.url));
 
+/** The instrumented run, and machines that do other work beside it, are given more. */
+const testTimeout = process.env['UVIO_SANITIZED'] ? 60_000 : process.env['CI'] ? 30_000 : 10_000;
+
 const config: ViteUserConfig = defineConfig({
   resolve: {
     alias: [
@@ -46,7 +51,7 @@ const config: ViteUserConfig = defineConfig({
   test: {
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 10_000,
+    testTimeout,
     teardownTimeout: 5_000,
     projects: [
       policyProject('pure'),

@@ -7,6 +7,7 @@
  */
 import './task/loop-methods.ts';
 import './io/loop-methods.ts';
+import './io/fd-methods.ts';
 import './process/loop-methods.ts';
 import './threads/loop-methods.ts';
 
@@ -33,17 +34,30 @@ export {
   type WaitOptions,
   WouldBlock,
 } from './base/errors.ts';
+export { type ActivatedSocket, systemdSockets } from './io/activation.ts';
 export { openConnection, openUnixConnection } from './io/connect.ts';
+export { DnsCache, type DnsCacheOptions } from './io/dns-cache.ts';
+export { lookup, lookupService } from './io/names.ts';
 export type {
   ByteReader,
   ByteWriter,
   Connection,
   ConnectionHandler,
   ConnectOptions,
+  Datagram,
+  DatagramSettings,
   ListenOptions,
+  LookupFunction,
   Server,
   SocketAddress,
+  StartTlsOptions,
   StreamOptions,
+  TlsClientOptions,
+  TlsInfo,
+  TlsServerOptions,
+  TlsTimes,
+  UdpOptions,
+  UdpSocket,
   UnixConnectOptions,
   UnixListenOptions,
 } from './io/net-types.ts';
@@ -51,13 +65,17 @@ export type {
   BaseProtocol,
   BaseTransport,
   BufferedProtocol,
+  DatagramProtocol,
+  DatagramTransport,
   Protocol,
   ReadTransport,
   StreamProtocol,
   Transport,
   WriteTransport,
 } from './io/protocols.ts';
+export type { SendfileOptions } from './io/sendfile.ts';
 export { startServer, startUnixServer } from './io/start-server.ts';
+export { openUdpSocket } from './io/udp-socket.ts';
 export type {
   EventLoop as Loop,
   ExceptionContext,

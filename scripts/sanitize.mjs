@@ -17,13 +17,30 @@ const FOLDER = 'build-asan';
 const ADDON = 'uvio_native.node';
 /** With --leaks: what runs in threads. */
 const LEAK_TESTS = ['test/io/', 'test/loop/', 'test/native/', 'test/task/'];
+/**
+ * Not in threads: they hand descriptors of node:fs to the addon, which a worker of Node closes once
+ * more at its end, or start programs, for which spawnSync() in a worker waits for ever.
+ */
+const FORKED_TESTS = ['adopt', 'fd-watch', 'pipes', 'sendfile', 'tls-interop', 'udp-interop'].map(
+  (name) => `test/io/${name}.test.ts`,
+);
 /** Left out with --leaks: thousands of children, which all start with the preloaded runtimes. */
 const CHILD_TESTS = 'test/process/';
-/** Rooms of the other tests, by name: vitest's --exclude does nothing where projects have theirs. */
-function otherFolders() {
+/** By name: vitest's --exclude does nothing where projects have their own. */
+function leakTests() {
+  const files = readdirSync(join(root, 'test/io')).filter((name) => name.endsWith('.test.ts'));
+  const inThreads = files
+    .map((name) => `test/io/${name}`)
+    .filter((file) => !FORKED_TESTS.includes(file));
+  return [...inThreads, ...LEAK_TESTS.filter((folder) => folder !== 'test/io/')];
+}
+
+/** Folders of the other tests, and files that are not for threads. */
+function otherTests() {
   const entries = readdirSync(join(root, 'test'), { withFileTypes: true });
   const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => `test/${name}/`);
-  return folders.filter((folder) => folder !== CHILD_TESTS && !LEAK_TESTS.includes(folder));
+  const others = folders.filter((name) => name !== CHILD_TESTS && !LEAK_TESTS.includes(name));
+  return [...others, ...FORKED_TESTS];
 }
 
 /** A stack frame of ours, with symbols or without. */
@@ -95,8 +112,8 @@ await main(async () => {
     addCounts(counts, part);
   };
   if (leaks && args.length === 0) {
-    await suite('the native suite, instrumented: leaks', ['--pool=threads', ...LEAK_TESTS]);
-    await suite('the rest of it', otherFolders());
+    await suite('the native suite, instrumented: leaks', ['--pool=threads', ...leakTests()]);
+    await suite('the rest of it', otherTests());
   } else {
     await suite('the native suite, instrumented', leaks ? ['--pool=threads', ...args] : args);
   }

@@ -359,6 +359,7 @@ export const errorTable: readonly ErrorRow[] = [
   row('ERR_UVIO_QUEUE_EMPTY', 'QueueEmpty', 'The queue is empty'),
   row('ERR_UVIO_QUEUE_FULL', 'QueueFull', 'The queue is full'),
   row('ERR_UVIO_QUEUE_SHUT_DOWN', 'QueueShutDown', 'The queue was shut down'),
+  row('ERR_UVIO_TLS_TRUNCATED', 'Error', 'The peer ended a TLS connection without close_notify'),
   row('ERR_UVIO_WOULD_BLOCK', 'WouldBlock', 'The call would have to wait'),
   // `code` in what the loop's exception handler is told; the third one not by debug mode only.
   row('UVIO_CANCELLATION_LOOP', 'Report', 'A task catches its cancellation 100 times'),
@@ -384,6 +385,12 @@ export const errorTable: readonly ErrorRow[] = [
 export function bufferFullError(bufferedBytes: number, maxBytes: number): WouldBlock {
   const message = `${bufferedBytes} bytes wait to be written, at most ${maxBytes} may`;
   return new WouldBlock(message, 'ERR_UVIO_BUFFER_FULL');
+}
+
+/** The end may be a forged one: what was sent before it may be missing. */
+export function tlsTruncatedError(): Error {
+  const text = 'The peer ended a TLS connection without close_notify: data may be missing';
+  return Object.assign(new Error(text), { code: 'ERR_UVIO_TLS_TRUNCATED' });
 }
 
 /** A function, argument or result that cannot go to another thread or process, and why. */
@@ -436,6 +443,12 @@ export function systemErrorByCode(
   const errno = errnoByCode.get(code);
   if (errno === undefined) throw new TypeError(`Unknown system error name ${code}`);
   return systemError(errno, syscall, address, port);
+}
+
+/** A name or address that the resolver does not know, as Node tells it. */
+export function notFoundError(syscall: string, hostname: string): Error {
+  const error = new Error(`${syscall} ENOTFOUND ${hostname}`);
+  return Object.assign(error, { code: 'ENOTFOUND', errno: -3008, syscall, hostname });
 }
 
 /** A capability that this policy lacks: code ENOTSUP. */

@@ -65,8 +65,8 @@ const idleResources: ReadonlySet<string> = new Set(['TTYWrap', 'PipeWrap', 'Sign
 
 /** Something outside of tasks may end a wait: I/O, a timer, what others do on the thread. */
 function mayGoOn(loop: EventLoop): boolean {
-  const { streams, listeners, connecting } = loop.backendHandle.counters();
-  if (streams + listeners + connecting > 0 || loop.metrics().ready > 0) return true;
+  const { streams, listeners, connecting, datagrams } = loop.backendHandle.counters();
+  if (streams + listeners + connecting + datagrams > 0 || loop.metrics().ready > 0) return true;
   const timerMs = loop.timers.nearest() - loop.time();
   if (timerMs < farMs) return true;
   // The pure loop keeps a far timer of its own as one of Node's.

@@ -4,13 +4,7 @@
  * In: a host and a port. Out: a stream, handed to whoever asked. Never: a socket that stays open
  * after a failure, a timeout or a cancellation.
  */
-import {
-  argTypeError,
-  notSupportedError,
-  systemErrorByCode,
-  TimeoutError,
-  type WaitOptions,
-} from '../base/errors.ts';
+import { argTypeError, systemErrorByCode, TimeoutError } from '../base/errors.ts';
 import { checkMs } from '../base/units.ts';
 import type { ConnectRequest, ConnectSink, StreamHandle } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
@@ -28,8 +22,18 @@ import {
 } from './addresses.ts';
 import { StreamConnection } from './connection.ts';
 import { makeLimits } from './limits.ts';
-import type { Connection, ConnectOptions, UnixConnectOptions } from './net-types.ts';
+import type {
+  Connection,
+  ConnectOptions,
+  LookupFunction,
+  TlsClientOptions,
+  TlsTimes,
+  UnixConnectOptions,
+} from './net-types.ts';
+import { checkLookup, resolveName } from './resolve.ts';
 import { inertSink } from './stream.ts';
+import { planClient, type TlsPlan } from './tls/plan.ts';
+import { type HandshakeOwner, TlsStream } from './tls/stream.ts';
 
 /** RFC 8305 calls it Connection Attempt Delay. */
 const defaultHeadStartMs = 250;
@@ -47,13 +51,13 @@ interface ConnectPlan {
   readonly headStartMs: number;
   readonly timeoutMs: number;
   readonly noDelay: boolean;
+  readonly lookup: LookupFunction | undefined;
 }
 
 function checkPlan(options: ConnectOptions): ConnectPlan {
   if (typeof options !== 'object' || options === null) {
     throw argTypeError('options', 'an object', options);
   }
-  refuseTls(options.tls, 'connect');
   const { localHost, localPort } = options;
   return {
     host: checkHost('host', options.host ?? 'localhost'),
@@ -67,13 +71,19 @@ function checkPlan(options: ConnectOptions): ConnectPlan {
     ),
     timeoutMs: checkMs('timeoutMs', options.timeoutMs ?? Infinity),
     noDelay: options.noDelay ?? true,
+    lookup: checkLookup(options.lookup),
   };
 }
 
-/** @throws Error ENOTSUP */
-export function refuseTls(tls: unknown, syscall: string): void {
-  if (tls === undefined || tls === false || tls === null) return;
-  throw notSupportedError(syscall, 'this version of uvio has no TLS');
+/** Null: no TLS. */
+function planTls(
+  loop: EventLoop,
+  options: TlsTimes & { tls?: boolean | TlsClientOptions | null },
+  host: string | null,
+): TlsPlan | null {
+  const { tls } = options;
+  if (tls === undefined || tls === false || tls === null) return null;
+  return planClient(loop, tls, host, options);
 }
 
 /** One address that is being tried. */
@@ -90,27 +100,37 @@ class Attempt<T> implements ConnectSink {
   }
 
   onConnectError(error: Error): void {
-    this.#job.failed(this, error);
+    this.#job.refused(this, error);
   }
 }
 
 /** Tries addresses, each with a head start before the next. Ends with the first that answers. */
-class ConnectJob<T> extends Waiter<T> {
+class ConnectJob<T> extends Waiter<T> implements HandshakeOwner {
   readonly #loop: EventLoop;
   readonly #plan: ConnectPlan | null;
+  readonly #tls: TlsPlan | null;
   readonly #make: StreamMaker<T>;
   #addresses: readonly FoundAddress[] = [];
+  /** Of `localHost`; null: any. */
+  #locals: readonly FoundAddress[] | null = null;
   #nextAddress = 0;
-  #open: Attempt<T>[] = [];
+  #tried: Attempt<T>[] = [];
   readonly #errors: Error[] = [];
   #headStart = -1;
   #limit = -1;
   #stopLookup: (() => void) | null = null;
+  #handshake: TlsStream | null = null;
 
-  constructor(loop: EventLoop, plan: ConnectPlan | null, make: StreamMaker<T>) {
+  constructor(
+    loop: EventLoop,
+    plan: ConnectPlan | null,
+    tls: TlsPlan | null,
+    make: StreamMaker<T>,
+  ) {
     super('connect');
     this.#loop = loop;
     this.#plan = plan;
+    this.#tls = tls;
     this.#make = make;
   }
 
@@ -119,35 +139,68 @@ class ConnectJob<T> extends Waiter<T> {
       const target = { onTimer: () => this.#timedOut(plan) };
       this.#limit = this.#loop.armTimer(this.#loop.time() + plan.timeoutMs, target);
     }
-    const literal = ipFamily(plan.host);
-    if (literal === 4 || literal === 6) {
-      this.#addresses = [{ address: plan.host, family: literal }];
-      this.#tryNext();
-      return;
+    if (plan.localHost === undefined) this.#findPeer(plan);
+    else {
+      this.#find(plan, plan.localHost, (found) => {
+        this.#locals = found;
+        this.#findPeer(plan);
+      });
     }
-    const backend = this.#loop.backendHandle;
-    this.#stopLookup = backend.lookup(plan.host, plan.family, (error, addresses) => {
-      this.#stopLookup = null;
-      if (!this.active) return;
-      if (error !== null || addresses.length === 0) {
+  }
+
+  #findPeer(plan: ConnectPlan): void {
+    this.#find(plan, plan.host, (found) => {
+      // An address is only reached from a local one of its family.
+      const usable = this.#locals === null ? found : found.filter((one) => this.#localFor(one));
+      if (usable.length === 0) {
         this.#stop();
-        this.fail(error ?? systemErrorByCode('EADDRNOTAVAIL', 'connect', plan.host, plan.port));
+        const { localHost = plan.host } = plan;
+        this.fail(systemErrorByCode('EADDRNOTAVAIL', 'connect', localHost, plan.localPort));
         return;
       }
-      this.#addresses = interleave(addresses);
+      this.#addresses = interleave(usable);
       this.#tryNext();
+    });
+  }
+
+  /** The local address to connect from to that one. */
+  #localFor(peer: FoundAddress): string | undefined {
+    return this.#locals?.find((local) => local.family === peer.family)?.address;
+  }
+
+  /** The addresses of a host; an IP address is its own. */
+  #find(plan: ConnectPlan, host: string, then: (found: readonly FoundAddress[]) => void): void {
+    const literal = ipFamily(host);
+    if (literal !== 0) {
+      then([{ address: host, family: literal }]);
+      return;
+    }
+    this.#stopLookup = resolveName(this.#loop, host, plan.family, plan.lookup, (error, found) => {
+      this.#stopLookup = null;
+      if (!this.active) return;
+      if (error === null) {
+        then(found);
+        return;
+      }
+      this.#stop();
+      this.fail(error);
     });
   }
 
   connectUnix(path: string): void {
     const attempt = new Attempt(this);
-    this.#open.push(attempt);
+    this.#tried.push(attempt);
     attempt.request = this.#loop.backendHandle.connectUnix(path, attempt);
   }
 
   connected(attempt: Attempt<T>, stream: StreamHandle): void {
     this.#forget(attempt);
     this.#stop();
+    if (this.#tls === null) this.#open(stream);
+    else this.#startTls(stream, this.#tls);
+  }
+
+  #open(stream: StreamHandle): void {
     try {
       this.wake(this.#make(stream));
     } catch (error) {
@@ -158,11 +211,35 @@ class ConnectJob<T> extends Waiter<T> {
     }
   }
 
-  failed(attempt: Attempt<T>, error: Error): void {
+  #startTls(stream: StreamHandle, plan: TlsPlan): void {
+    try {
+      this.#handshake = new TlsStream(this.#loop, stream, plan, this);
+      this.#handshake.begin();
+    } catch (error) {
+      this.#handshake = null;
+      stream.sink = inertSink;
+      stream.abort();
+      this.fail(error);
+    }
+  }
+
+  secured(stream: TlsStream): void {
+    this.#handshake = null;
+    this.#open(stream);
+  }
+
+  failed(_stream: TlsStream, error: Error): void {
+    this.#handshake = null;
+    this.fail(error);
+  }
+
+  gone(): void {}
+
+  refused(attempt: Attempt<T>, error: Error): void {
     this.#forget(attempt);
     this.#errors.push(error);
     if (this.#nextAddress < this.#addresses.length) this.#tryNext();
-    else if (this.#open.length === 0) {
+    else if (this.#tried.length === 0) {
       this.#stop();
       this.fail(connectError(this.#errors));
     }
@@ -184,12 +261,12 @@ class ConnectJob<T> extends Waiter<T> {
     const next = this.#addresses[this.#nextAddress++];
     if (next === undefined) return;
     const attempt = new Attempt(this);
-    this.#open.push(attempt);
+    this.#tried.push(attempt);
     attempt.request = this.#loop.backendHandle.connectTcp(
       {
         host: next.address,
         port: plan.port,
-        localHost: plan.localHost,
+        localHost: this.#localFor(next),
         localPort: plan.localPort,
         noDelay: plan.noDelay,
       },
@@ -210,7 +287,7 @@ class ConnectJob<T> extends Waiter<T> {
   }
 
   #forget(attempt: Attempt<T>): void {
-    this.#open = this.#open.filter((one) => one !== attempt);
+    this.#tried = this.#tried.filter((one) => one !== attempt);
   }
 
   #dropHeadStart(): void {
@@ -225,13 +302,15 @@ class ConnectJob<T> extends Waiter<T> {
     this.#limit = -1;
     this.#stopLookup?.();
     this.#stopLookup = null;
-    for (const attempt of this.#open) attempt.request?.cancel();
-    this.#open = [];
+    for (const attempt of this.#tried) attempt.request?.cancel();
+    this.#tried = [];
+    this.#handshake?.abort();
+    this.#handshake = null;
   }
 }
 
-/** The one error, or all of them with the shape of the first, as Node does it. */
-function connectError(errors: readonly Error[]): Error {
+/** @internal The one error, or all of them with the shape of the first, as Node does it. */
+export function connectError(errors: readonly Error[]): Error {
   const first = errors[0] as NodeJS.ErrnoException;
   if (errors.length === 1) return first;
   const all = new AggregateError(errors, errors.map((one) => one.message).join('; '));
@@ -246,7 +325,7 @@ export function connectTcp<T>(
   make: StreamMaker<T>,
 ): Promise<T> {
   const plan = checkPlan(options);
-  const job = new ConnectJob(loop, plan, make);
+  const job = new ConnectJob(loop, plan, planTls(loop, options, plan.host), make);
   const promise = job.start(options);
   if (job.active) job.connectTcp(plan);
   return promise;
@@ -255,12 +334,11 @@ export function connectTcp<T>(
 export function connectUnix<T>(
   loop: EventLoop,
   path: string,
-  options: WaitOptions & { tls?: unknown },
+  options: UnixConnectOptions,
   make: StreamMaker<T>,
 ): Promise<T> {
-  refuseTls(options.tls, 'connect');
   const checked = checkPath(path, 'connect');
-  const job = new ConnectJob(loop, null, make);
+  const job = new ConnectJob(loop, null, planTls(loop, options, null), make);
   const promise = job.start(options);
   if (job.active) job.connectUnix(checked);
   return promise;
@@ -269,8 +347,10 @@ export function connectUnix<T>(
 /**
  * Opens a TCP connection; names are tried with happy eyeballs.
  * Rejects with the system's error (ECONNREFUSED, ENOTFOUND …; of several addresses an
- * AggregateError with the first one's code), TimeoutError after `timeoutMs`. Cancellation closes
- * every socket. (asyncio.open_connection, trio.open_tcp_stream, RFC 8305)
+ * AggregateError with the first one's code), TimeoutError after `timeoutMs`. With `tls` also as
+ * node:tls: CERT_HAS_EXPIRED, SELF_SIGNED_CERT_IN_CHAIN, ERR_TLS_CERT_ALTNAME_INVALID, ERR_SSL_…,
+ * ECONNRESET; TimeoutError after `tlsHandshakeTimeoutMs`. Cancellation closes every socket.
+ * (asyncio.open_connection, trio.open_tcp_stream, RFC 8305)
  */
 export async function openConnection(options: ConnectOptions): Promise<Connection> {
   const loop = currentLoop();

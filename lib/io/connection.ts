@@ -9,22 +9,28 @@
  */
 import {
   BrokenResourceError,
+  BusyResourceError,
   bufferFullError,
   type CancelledError,
   ClosedResourceError,
   type Data,
+  InvalidStateError,
   type WaitOptions,
 } from '../base/errors.ts';
 import type { SocketAddress } from '../loop/backend.ts';
-import { currentFrame, type Frame } from '../task/frame.ts';
+import { currentFrame, currentLoop, type Frame } from '../task/frame.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
 import { cancellationPending } from './cancelled.ts';
 import { checkData, joinData } from './data.ts';
-import type { Connection } from './net-types.ts';
+import type { Connection, StartTlsOptions } from './net-types.ts';
 import { ReadingStream } from './reading-stream.ts';
 import {
+  flagEnded,
   flagGone,
+  flagLossTold,
   flagOverHighWater,
+  flagReadingPaused,
+  flagUpgrading,
   flagWriteEnded,
   stateAborted,
   stateClosing,
@@ -32,6 +38,9 @@ import {
   stateOpen,
   unknownAddress,
 } from './stream.ts';
+import { planUpgrade } from './tls/plan.ts';
+import { TlsStream } from './tls/stream.ts';
+import { ConnectionUpgrade, endedBefore, type Upgradable } from './tls/upgrade.ts';
 
 const resolved: Promise<void> = Promise.resolve();
 const ignore = (): void => {};
@@ -78,7 +87,7 @@ class Rare {
   abortReason: unknown = undefined;
 }
 
-export class StreamConnection extends ReadingStream implements Connection {
+export class StreamConnection extends ReadingStream implements Connection, Upgradable {
   #rare: Rare | null = null;
 
   get open(): boolean {
@@ -138,7 +147,7 @@ export class StreamConnection extends ReadingStream implements Connection {
   }
 
   writeEof(options?: WaitOptions): Promise<void> {
-    if (this.state !== stateOpen) return this.refuseWrite();
+    if (this.state !== stateOpen || this.has(flagUpgrading)) return this.refuseWrite();
     const cancelled = takeCancellation();
     if (!this.has(flagWriteEnded)) {
       this.mark(flagWriteEnded);
@@ -150,6 +159,44 @@ export class StreamConnection extends ReadingStream implements Connection {
     this.unmark(flagOverHighWater);
     this.askForDrain(0);
     return this.waitForDrain(options);
+  }
+
+  startTls(options: StartTlsOptions = {}): Promise<void> {
+    const upgrade = new ConnectionUpgrade(this);
+    let stream: TlsStream;
+    let promise: Promise<void>;
+    try {
+      const loop = currentLoop();
+      const plan = planUpgrade(loop, options);
+      const refusal = this.refuseUpgrade();
+      if (refusal !== null) return refusal;
+      promise = upgrade.start(options);
+      if (!upgrade.active) return promise;
+      stream = new TlsStream(loop, this.handle, plan, upgrade);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const carrier = this.handle;
+    this.handle = stream;
+    stream.sink = this;
+    this.mark(flagWriteEnded | flagUpgrading);
+    if (this.has(flagReadingPaused)) {
+      this.unmark(flagReadingPaused);
+      carrier.resume();
+    }
+    if (this.has(flagOverHighWater)) stream.notifyDrain(this.limits.lowWaterBytes);
+    stream.begin();
+    return promise;
+  }
+
+  /** @internal */
+  upgraded(): void {
+    this.unmark(flagWriteEnded | flagUpgrading);
+  }
+
+  /** @internal */
+  lossWasTold(): void {
+    this.mark(flagLossTold);
   }
 
   close(): Promise<void> {
@@ -232,8 +279,26 @@ export class StreamConnection extends ReadingStream implements Connection {
       const error = loss ?? new BrokenResourceError('The connection was ended by the peer');
       return quietReject(Promise.reject(error));
     }
+    if (this.has(flagUpgrading)) {
+      return quietReject(Promise.reject(new BusyResourceError('startTls() goes on')));
+    }
     const what = this.state === stateOpen ? 'write after writeEof()' : 'The connection was closed';
     return quietReject(Promise.reject(new ClosedResourceError(what)));
+  }
+
+  private refuseUpgrade(): Promise<never> | null {
+    if (this.has(flagUpgrading) || this.state !== stateOpen || this.has(flagWriteEnded)) {
+      return this.refuseWrite();
+    }
+    if (this.hasReader) {
+      return Promise.reject(new BusyResourceError('Another task reads from this connection'));
+    }
+    const { unreadBytes } = this;
+    if (unreadBytes > 0) {
+      const text = `${unreadBytes} bytes came in the clear and were not read before startTls()`;
+      return Promise.reject(new InvalidStateError(text));
+    }
+    return this.has(flagEnded) ? Promise.reject(endedBefore()) : null;
   }
 
   private askForDrain(lowBytes: number): void {

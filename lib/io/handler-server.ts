@@ -13,7 +13,7 @@ import { StreamConnection } from './connection.ts';
 import type { StreamLimits } from './limits.ts';
 import type { ConnectionHandler } from './net-types.ts';
 import { StreamServer } from './server.ts';
-import { flagDismissed, flagGone, flagServed, type Stream } from './stream.ts';
+import { flagDismissed, flagGone, flagServed, type Stream, stateClosing } from './stream.ts';
 
 /** A connection that a handler serves. It stays in the server's list until that has ended, too. */
 class ServedConnection extends StreamConnection implements TaskOwner {
@@ -40,7 +40,8 @@ class ServedConnection extends StreamConnection implements TaskOwner {
       this.finish();
     } else {
       if (future.status === FAILED) this.report(future as Task);
-      this.abort();
+      // What `closeClients` began still flushes, though its handler has met that as an error.
+      if (!(this.has(flagDismissed) && this.state === stateClosing)) this.abort();
     }
     if (this.has(flagGone)) this.leaveOwner();
   }

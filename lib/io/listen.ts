@@ -4,8 +4,9 @@
  * In: ListenOptions. Out: open listeners, which do not accept yet. Never: some listeners left open
  * when another failed.
  */
-import { argTypeError, type WaitOptions } from '../base/errors.ts';
+import { argTypeError, notSupportedError, type WaitOptions } from '../base/errors.ts';
 import { checkBytes, checkInteger } from '../base/units.ts';
+import type { ListenerHandle, ListenerSink } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { Waiter } from '../task/waiter.ts';
 import {
@@ -16,10 +17,11 @@ import {
   ipFamily,
   isAbstract,
 } from './addresses.ts';
-import { connectUnix, refuseTls } from './connect.ts';
+import { connectUnix } from './connect.ts';
 import { Listener, type ListenerOwner } from './listener.ts';
 import type { ListenOptions } from './net-types.ts';
 import { inertSink } from './stream.ts';
+import { planServer, type TlsPlan } from './tls/plan.ts';
 import { removeStale, UnixFile } from './unix-file.ts';
 
 const defaultBacklog = 511;
@@ -31,31 +33,43 @@ export interface ListenPlan {
   /** Empty: all interfaces. */
   readonly hosts: readonly string[];
   readonly port: number;
+  /** Instead of hosts and port. */
+  readonly fd: number | undefined;
   readonly backlog: number;
   readonly reusePort: boolean;
   readonly noDelay: boolean;
   readonly maxConnections: number;
   readonly start: boolean;
+  readonly tls: TlsPlan | null;
   readonly signal: AbortSignal | undefined;
 }
 
-export function checkListen(options: ListenOptions): ListenPlan {
+export function checkListen(loop: EventLoop, options: ListenOptions): ListenPlan {
   if (typeof options !== 'object' || options === null) {
     throw argTypeError('options', 'an object', options);
   }
-  refuseTls(options.tls, 'listen');
-  const { host = [], maxConnections } = options;
+  const { host = [], maxConnections, tls } = options;
   const hosts: readonly unknown[] = Array.isArray(host) ? host : [host];
   return {
     hosts: hosts.map((one) => checkHost('host', one)),
     port: checkPort('port', options.port ?? 0),
+    fd: checkFd(options),
     backlog: checkInteger('backlog', options.backlog ?? defaultBacklog, 1, maxBacklog),
     reusePort: options.reusePort ?? false,
     noDelay: options.noDelay ?? true,
     maxConnections: checkBytes('maxConnections', maxConnections ?? Infinity, 1),
     start: options.start ?? true,
+    tls: tls === undefined || tls === null ? null : planServer(loop, tls, options),
     signal: options.signal,
   };
+}
+
+function checkFd({ fd, host, port }: ListenOptions): number | undefined {
+  if (fd === undefined) return undefined;
+  if (host !== undefined || port !== undefined) {
+    throw argTypeError('fd', 'given without host and port', fd);
+  }
+  return checkInteger('fd', fd, 0, 2 ** 31 - 1);
 }
 
 function codeOf(error: unknown): string | undefined {
@@ -114,6 +128,7 @@ export async function listenTcp(
   owner: ListenerOwner,
 ): Promise<Listener[]> {
   const wait: WaitOptions = { signal: plan.signal };
+  if (plan.fd !== undefined) return [await listenFd(loop, plan.fd, plan, owner, wait)];
   if (plan.hosts.length === 0) return [await listenEverywhere(loop, plan, owner, wait)];
   const places = await findPlaces(loop, plan, wait);
   for (let tries = 1; ; tries++) {
@@ -127,6 +142,24 @@ export async function listenTcp(
       if (!unlucky || tries === portTries) throw error;
     }
   }
+}
+
+function listenFd(
+  loop: EventLoop,
+  fd: number,
+  plan: ListenPlan,
+  owner: ListenerOwner,
+  wait: WaitOptions,
+): Promise<Listener> {
+  const backend = loop.backendHandle;
+  const { backlog, noDelay } = plan;
+  const make = (sink: ListenerSink): ListenerHandle => {
+    if (backend.listenFd !== undefined) {
+      return backend.listenFd({ fd, backlog, noDelay, paused: true }, sink);
+    }
+    throw notSupportedError('listen', `the ${backend.name} backend has no descriptors`);
+  };
+  return new Listener(owner).open(make, wait);
 }
 
 async function listenEverywhere(
@@ -189,6 +222,7 @@ export async function listenUnix(
   owner: ListenerOwner,
   path: string,
 ): Promise<Listener[]> {
+  if (plan.fd !== undefined) throw argTypeError('path', 'given without fd', path);
   const wait: WaitOptions = { signal: plan.signal };
   const options = { path: checkPath(path, 'listen'), backlog: plan.backlog, paused: true };
   const make = loop.backendHandle.listenUnix.bind(loop.backendHandle, options);

@@ -6,12 +6,15 @@
 import { EventLoop } from '../loop/event-loop.ts';
 import { captureContext } from './callback-context.ts';
 import { connectTcp, connectUnix, type StreamMaker } from './connect.ts';
+import { openTransport as openDatagramTransport } from './datagram-transport.ts';
 import { defaultLimits, makeLimits } from './limits.ts';
 import { checkListen } from './listen.ts';
 import type {
   ConnectOptions,
   ListenOptions,
   Server,
+  StartTlsOptions,
+  UdpOptions,
   UnixConnectOptions,
   UnixListenOptions,
 } from './net-types.ts';
@@ -21,8 +24,14 @@ import {
   type ProtocolFactory,
   ProtocolServer,
 } from './protocol-server.ts';
-import type { StreamProtocol, Transport } from './protocols.ts';
+import type {
+  DatagramProtocol,
+  DatagramTransport,
+  StreamProtocol,
+  Transport,
+} from './protocols.ts';
 import { serveTcp, serveUnix } from './start-server.ts';
+import { startTls } from './tls/start-tls.ts';
 
 declare module '../loop/event-loop.ts' {
   interface EventLoop {
@@ -47,6 +56,28 @@ declare module '../loop/event-loop.ts' {
       path: string,
       options?: UnixListenOptions,
     ): Promise<Server>;
+    /**
+     * Opens a datagram socket, then makes the protocol and calls its `connectionMade`. Callbacks
+     * run without a current task, in the caller's context variables; one that throws is reported,
+     * and the socket goes on. Errors and cancellation as `openUdpSocket`.
+     * (asyncio: loop.create_datagram_endpoint)
+     */
+    createDatagramEndpoint<P extends DatagramProtocol>(
+      factory: () => P,
+      options: UdpOptions,
+    ): Promise<[DatagramTransport, P]>;
+    /**
+     * Turns the connection of `transport` into a TLS one, with a transport of its own; the old one
+     * must not be used any more. `protocol` may be the one it has: its `connectionMade` is not
+     * called again, and its `connectionLost` is, also when the handshake fails. As a client it
+     * needs `servername`. Rejects as `openConnection` with `tls`; ClosedResourceError; cancelled,
+     * the connection is aborted. (asyncio: loop.start_tls)
+     */
+    startTls(
+      transport: Transport,
+      protocol: StreamProtocol,
+      options: StartTlsOptions,
+    ): Promise<Transport>;
   }
 }
 
@@ -83,7 +114,7 @@ EventLoop.prototype.createServer = async function (
   factory: () => StreamProtocol,
   options: ListenOptions = {},
 ): Promise<Server> {
-  const plan = checkListen(options);
+  const plan = checkListen(this, options);
   const limits = makeLimits(options);
   return serveTcp(new ProtocolServer(this, limits, plan.maxConnections, factory), plan);
 };
@@ -94,7 +125,25 @@ EventLoop.prototype.createUnixServer = async function (
   path: string,
   options: UnixListenOptions = {},
 ): Promise<Server> {
-  const plan = checkListen(options);
+  const plan = checkListen(this, options);
   const limits = makeLimits(options);
   return serveUnix(new ProtocolServer(this, limits, plan.maxConnections, factory), plan, path);
+};
+
+EventLoop.prototype.createDatagramEndpoint = async function <P extends DatagramProtocol>(
+  this: EventLoop,
+  factory: () => P,
+  options: UdpOptions,
+): Promise<[DatagramTransport, P]> {
+  checkFactory(factory);
+  return openDatagramTransport(this, factory, options);
+};
+
+EventLoop.prototype.startTls = async function (
+  this: EventLoop,
+  transport: Transport,
+  protocol: StreamProtocol,
+  options: StartTlsOptions,
+): Promise<Transport> {
+  return startTls(this, transport, protocol, options);
 };

@@ -55,8 +55,9 @@ export function openTransport<P extends StreamProtocol>(
   context: CallbackContext,
   factory: ProtocolFactory<P>,
   link?: (transport: StreamTransport) => void,
+  Transport: typeof StreamTransport = StreamTransport,
 ): [StreamTransport, P] {
-  const transport = new StreamTransport(loop, stream, limits, context);
+  const transport = new Transport(loop, stream, limits, context);
   stream.sink = transport;
   link?.(transport);
   transport.tellOpened();

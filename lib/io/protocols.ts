@@ -6,6 +6,7 @@
 import type { Buffer } from 'node:buffer';
 import type { Data } from '../base/errors.ts';
 import type { SocketAddress } from '../loop/backend.ts';
+import type { DatagramSettings, TlsInfo } from './net-types.ts';
 
 /** What all transports have. Protocols are plain objects. (asyncio.BaseTransport) */
 export interface BaseTransport {
@@ -17,8 +18,7 @@ export interface BaseTransport {
   readonly fd: number | null;
   readonly localAddress: SocketAddress | null;
   readonly remoteAddress: SocketAddress | null;
-  /** Null: this version has no TLS yet. */
-  readonly tls: null;
+  readonly tls: TlsInfo | null;
   /** Allowed at any time, also inside a protocol callback. */
   protocol: BaseProtocol;
 }
@@ -86,3 +86,25 @@ export interface BufferedProtocol extends BaseProtocol<Transport> {
 
 /** What stream transports talk to. */
 export type StreamProtocol = Protocol | BufferedProtocol;
+
+/** (asyncio.DatagramTransport) */
+export interface DatagramTransport extends BaseTransport, DatagramSettings {
+  /**
+   * Never waits. Without an address: to the connected peer. A name is looked up first. What fails
+   * later comes by `errorReceived`. After `close()` the data is dropped.
+   * @throws Error as `UdpSocket.send` rejects with: EMSGSIZE, EDESTADDRREQ, EISCONN …
+   */
+  sendTo(data: Data, address?: { host: string; port: number }): void;
+  /** Bytes of datagrams that the kernel has not taken. */
+  readonly writeBufferBytes: number;
+  /** When `pauseWriting` and `resumeWriting` are called. Default 16 KiB and 64 KiB. */
+  setWriteBufferLimits(limits: { lowBytes?: number; highBytes?: number }): void;
+}
+
+/** (asyncio.DatagramProtocol) */
+export interface DatagramProtocol extends BaseProtocol<DatagramTransport> {
+  /** `data` is the receiver's own; `address` is frozen. */
+  datagramReceived(data: Buffer, address: SocketAddress): void;
+  /** A send failed, or the connected peer does not listen. The socket goes on. */
+  errorReceived?(error: Error): void;
+}

@@ -195,10 +195,7 @@ export abstract class ReadingStream extends Stream implements ByteReader {
       this.state = stateLost;
       if (error === undefined) this.mark(flagEnded);
     }
-    let loss: BrokenResourceError | null = null;
-    if (error !== undefined) {
-      loss = new BrokenResourceError(`The connection was lost: ${error.message}`, { cause: error });
-    }
+    const loss = error === undefined ? null : this.lossOf(error);
     this.#loss = loss;
     if (this.#reader?.active) {
       if (this.has(flagEnded) || loss === null) this.tryReader(this.#reader);
@@ -206,6 +203,20 @@ export abstract class ReadingStream extends Stream implements ByteReader {
     }
     this.settle(loss);
     this.leaveOwner();
+  }
+
+  /** What readers are told of the error that ended the stream. */
+  protected lossOf(error: Error): BrokenResourceError {
+    return new BrokenResourceError(`The connection was lost: ${error.message}`, { cause: error });
+  }
+
+  /** Somebody reads, or bytes came that nobody has read yet. */
+  protected get hasReader(): boolean {
+    return this.#reader?.active ?? false;
+  }
+
+  protected get unreadBytes(): number {
+    return this.#buffer.bytes;
   }
 
   /** Why a connection that is gone cannot be used. */

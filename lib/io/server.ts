@@ -6,6 +6,7 @@
  */
 import { type CancelledError, ClosedResourceError, type WaitOptions } from '../base/errors.ts';
 import type { CallbackContext, SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
+import { tlsFailed } from '../loop/channels.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { Waiter } from '../task/waiter.ts';
 import { captureContext } from './callback-context.ts';
@@ -14,6 +15,8 @@ import type { StreamLimits } from './limits.ts';
 import type { Listener, ListenerOwner } from './listener.ts';
 import type { Server } from './net-types.ts';
 import { flagDismissed, inertSink, type Stream, type StreamOwner } from './stream.ts';
+import type { TlsPlan } from './tls/plan.ts';
+import { type HandshakeOwner, TlsStream } from './tls/stream.ts';
 
 /** Accepted above `maxConnections`, in the batch of the last one: waits unread for its turn. */
 class HeldStream implements StreamSink {
@@ -62,15 +65,18 @@ class DisposeWaiter extends Waiter<void> {
   }
 }
 
-export abstract class StreamServer implements Server, StreamOwner, ListenerOwner {
+export abstract class StreamServer implements Server, StreamOwner, ListenerOwner, HandshakeOwner {
   readonly loop: EventLoop;
   /** @internal */
   readonly limits: StreamLimits;
   /** @internal That of whoever made the server. */
   readonly context: CallbackContext;
+  /** @internal Set before it listens. */
+  tls: TlsPlan | null = null;
   /** @internal Open streams, linked through the streams themselves. */
   first: Stream | null = null;
   #connections = 0;
+  readonly #handshakes: Set<TlsStream> = new Set();
   readonly #maxConnections: number;
   #held: HeldStream[] = [];
   #listeners: readonly Listener[] = [];
@@ -113,7 +119,7 @@ export abstract class StreamServer implements Server, StreamOwner, ListenerOwner
   }
 
   get connections(): number {
-    return this.#connections;
+    return this.#connections + this.#handshakes.size;
   }
 
   async start(): Promise<void> {
@@ -147,6 +153,7 @@ export abstract class StreamServer implements Server, StreamOwner, ListenerOwner
   }
 
   closeClients(): void {
+    this.#abortHandshakes();
     this.#forEach((stream) => {
       stream.mark(flagDismissed);
       stream.finish();
@@ -154,6 +161,7 @@ export abstract class StreamServer implements Server, StreamOwner, ListenerOwner
   }
 
   abortClients(): void {
+    this.#abortHandshakes();
     this.#forEach((stream) => {
       stream.mark(flagDismissed);
       stream.abort();
@@ -170,6 +178,7 @@ export abstract class StreamServer implements Server, StreamOwner, ListenerOwner
   [Symbol.asyncDispose](): Promise<void> {
     const waiter = new DisposeWaiter(this);
     this.close();
+    this.#abortHandshakes();
     this.endClients();
     let promise: Promise<void>;
     if (cancellationPending()) {
@@ -194,12 +203,55 @@ export abstract class StreamServer implements Server, StreamOwner, ListenerOwner
       stream.abort();
       return;
     }
-    if (this.#connections < this.#maxConnections) this.open(stream);
+    if (this.connections < this.#maxConnections) this.#begin(stream);
     else this.#held.push(new HeldStream(this, stream));
-    if (this.#connections >= this.#maxConnections && !this.#acceptPaused) {
+    if (this.connections >= this.#maxConnections && !this.#acceptPaused) {
       this.#acceptPaused = true;
       for (const listener of this.#listeners) listener.pause();
     }
+  }
+
+  #begin(stream: StreamHandle): void {
+    if (this.tls === null) {
+      this.open(stream);
+      return;
+    }
+    let handshake: TlsStream | null = null;
+    try {
+      handshake = new TlsStream(this.loop, stream, this.tls, this);
+      this.#handshakes.add(handshake);
+      handshake.begin();
+    } catch (error) {
+      stream.sink ??= inertSink;
+      if (handshake === null) stream.abort();
+      else handshake.abort();
+      this.loop.callExceptionHandler({ message: 'A TLS handshake cannot begin', error });
+    }
+  }
+
+  /** @internal */
+  secured(handshake: TlsStream): void {
+    this.#handshakes.delete(handshake);
+    this.open(handshake);
+  }
+
+  /**
+   * A peer that cannot talk is nobody's mistake here, and any stranger could fill a log with it: so
+   * it is told to who asked for it. (asyncio tells it in debug mode) @internal
+   */
+  failed(handshake: TlsStream, error: Error): void {
+    if (!tlsFailed.hasSubscribers) return;
+    const localAddress = handshake.localAddress();
+    tlsFailed.publish({ error, localAddress, remoteAddress: handshake.remoteAddress() });
+  }
+
+  /** @internal */
+  gone(handshake: TlsStream): void {
+    if (this.#handshakes.delete(handshake)) this.#oneLess();
+  }
+
+  #abortHandshakes(): void {
+    for (const handshake of this.#handshakes) handshake.abort();
   }
 
   /** @internal */
@@ -237,19 +289,37 @@ export abstract class StreamServer implements Server, StreamOwner, ListenerOwner
     stream.previous = null;
     stream.next = null;
     this.#connections--;
+    this.#oneLess();
+  }
+
+  /** @internal */
+  streamReplaced(stream: Stream, fresh: Stream): void {
+    const { previous, next } = stream;
+    fresh.owner = this;
+    fresh.previous = previous;
+    fresh.next = next;
+    if (previous === null) this.first = fresh;
+    else previous.next = fresh;
+    if (next !== null) next.previous = fresh;
+    stream.owner = null;
+    stream.previous = null;
+    stream.next = null;
+  }
+
+  #oneLess(): void {
     if (this.#acceptPaused) this.#acceptMore();
-    if (this.#connections === 0) this.#checkDone();
+    if (this.connections === 0) this.#checkDone();
   }
 
   #acceptMore(): void {
     if (this.#closed) return;
-    while (this.#connections < this.#maxConnections) {
+    while (this.connections < this.#maxConnections) {
       const held = this.#held.shift();
       if (held === undefined) break;
-      this.open(held.stream);
+      this.#begin(held.stream);
       held.stream.resume();
     }
-    if (this.#connections >= this.#maxConnections) return;
+    if (this.connections >= this.#maxConnections) return;
     this.#acceptPaused = false;
     if (!this.#started) return;
     for (const listener of this.#listeners) listener.resume();
@@ -271,7 +341,7 @@ export abstract class StreamServer implements Server, StreamOwner, ListenerOwner
   }
 
   #checkDone(): void {
-    if (!this.#closed || this.#openListeners > 0 || this.#connections > 0) return;
+    if (!this.#closed || this.#openListeners > 0 || this.connections > 0) return;
     const waiters = this.#closeWaiters;
     this.#closeWaiters = [];
     for (const waiter of waiters) waiter.wake();

@@ -15,6 +15,7 @@ import type { StreamServer } from './server.ts';
 
 /** Binds all addresses before the first connection is accepted. */
 export async function serveTcp(server: StreamServer, plan: ListenPlan): Promise<Server> {
+  server.tls = plan.tls;
   const listeners = await listenTcp(server.loop, plan, server);
   const addresses = listeners.map((listener) => listener.address);
   server.attach(listeners, addresses);
@@ -27,6 +28,7 @@ export async function serveUnix(
   plan: ListenPlan,
   path: string,
 ): Promise<Server> {
+  server.tls = plan.tls;
   const listeners = await listenUnix(server.loop, plan, server, path);
   server.attach(listeners, [unixAddress(path)]);
   if (plan.start) await server.start();
@@ -44,8 +46,8 @@ export async function startServer(
   handler: ConnectionHandler,
   options: ListenOptions = {},
 ): Promise<Server> {
-  const plan = checkListen(options);
   const loop = currentLoop();
+  const plan = checkListen(loop, options);
   const server = new HandlerServer(loop, makeLimits(options), plan.maxConnections, handler);
   return serveTcp(server, plan);
 }
@@ -60,8 +62,8 @@ export async function startUnixServer(
   path: string,
   options: UnixListenOptions = {},
 ): Promise<Server> {
-  const plan = checkListen(options);
   const loop = currentLoop();
+  const plan = checkListen(loop, options);
   const server = new HandlerServer(loop, makeLimits(options), plan.maxConnections, handler);
   return serveUnix(server, plan, path);
 }

@@ -9,11 +9,15 @@ import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts
 import { connectionClosed, connectionOpened } from '../loop/channels.ts';
 import { dataBytes } from './data.ts';
 import type { StreamLimits } from './limits.ts';
+import type { TlsInfo } from './net-types.ts';
+import { TlsStream } from './tls/stream.ts';
 
 /** A server; told when one of its streams is gone. */
 export interface StreamOwner {
   /** @internal */
   streamGone(stream: Stream): void;
+  /** @internal `startTls` made another one of it. */
+  streamReplaced(stream: Stream, fresh: Stream): void;
 }
 
 /** `close()` was not called and the peer is there. */
@@ -47,13 +51,18 @@ export const flagServed = 256;
 export const flagDismissed = 512;
 /** The protocol reads into its own memory. Decided when it is set, not per record. */
 export const flagBuffered = 1024;
+/** `startTls()` goes on: nothing may be read or written. */
+export const flagUpgrading = 2048;
+/** A file is being sent: writes are refused. */
+export const flagSending = 4096;
 
 /**
  * Fields are plain, not private: backends touch them per record. Methods of streams are `private`
  * rather than `#`: a class with private methods adds a field to each of its objects.
  */
 export abstract class Stream {
-  readonly handle: StreamHandle;
+  /** Another one from `startTls` on. */
+  handle: StreamHandle;
   readonly limits: StreamLimits;
   /** @internal */
   owner: StreamOwner | null;
@@ -106,9 +115,8 @@ export abstract class Stream {
     return this.has(flagGone) ? null : this.handle.fd;
   }
 
-  /** Always null: this version has no TLS yet. */
-  get tls(): null {
-    return null;
+  get tls(): TlsInfo | null {
+    return this.handle instanceof TlsStream ? this.handle.info : null;
   }
 
   get writeBufferBytes(): number {

@@ -5,7 +5,7 @@
  * closure or any other allocation on the way of received data.
  */
 import { Buffer } from 'node:buffer';
-import { argTypeError, ClosedResourceError, type Data } from '../base/errors.ts';
+import { argTypeError, BusyResourceError, ClosedResourceError, type Data } from '../base/errors.ts';
 import type { CallbackContext, SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { checkData, joinData } from './data.ts';
@@ -16,6 +16,7 @@ import {
   flagGone,
   flagOverHighWater,
   flagReadingPaused,
+  flagSending,
   flagWriteEnded,
   Stream,
   stateAborted,
@@ -26,6 +27,17 @@ import {
 
 /** Lent to the backend when a protocol's `getBuffer` failed: its stream is aborted anyway. */
 const scratch: Buffer = Buffer.alloc(1);
+
+/** A file under way; told what its transport hears. See sendfile.ts. */
+export interface SendingFile {
+  /** @internal */
+  onDrain(): void;
+  /** @internal */
+  onClosed(error: Error | undefined): void;
+}
+
+/** Few transports ever have one: no field of each. */
+const sendingFiles: WeakMap<StreamTransport, SendingFile> = new WeakMap();
 
 /** (asyncio.Transport) */
 export class StreamTransport extends Stream implements Transport, StreamSink {
@@ -110,7 +122,10 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
 
   write(data: Data): boolean {
     const bytes = checkData(data);
-    if (this.has(flagWriteEnded)) throw new ClosedResourceError('write after writeEof()');
+    if (this.has(flagWriteEnded | flagSending)) {
+      if (this.has(flagSending)) throw new BusyResourceError('A file is being sent');
+      throw new ClosedResourceError('write after writeEof()');
+    }
     if (this.state !== stateOpen) return !this.has(flagOverHighWater);
     const bufferedBytes = this.handle.write(bytes);
     if (bufferedBytes <= this.#highWaterBytes) return true;
@@ -123,9 +138,26 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   }
 
   writeEof(): void {
+    if (this.has(flagSending)) throw new BusyResourceError('A file is being sent');
     if (this.has(flagWriteEnded) || this.state !== stateOpen) return;
     this.mark(flagWriteEnded);
     this.handle.shutdown();
+  }
+
+  /** @internal */
+  get sending(): SendingFile | null {
+    return this.has(flagSending) ? (sendingFiles.get(this) ?? null) : null;
+  }
+
+  /** @internal */
+  set sending(file: SendingFile | null) {
+    if (file === null) {
+      this.unmark(flagSending);
+      sendingFiles.delete(this);
+    } else {
+      this.mark(flagSending);
+      sendingFiles.set(this, file);
+    }
   }
 
   get canWriteEof(): boolean {
@@ -156,6 +188,29 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     if (this.state === stateAborted || this.has(flagGone)) return;
     this.state = stateAborted;
     this.handle.abort();
+  }
+
+  /**
+   * Another transport goes on with this connection, over `handle`. From now on this one is as good
+   * as closed; its protocol hears nothing of it. @internal
+   */
+  replaceBy(handle: StreamHandle, protocol: StreamProtocol): StreamTransport {
+    const fresh = new StreamTransport(this.loop, handle, this.limits, this.context);
+    fresh.#lowWaterBytes = this.#lowWaterBytes;
+    fresh.#highWaterBytes = this.#highWaterBytes;
+    handle.sink = fresh;
+    fresh.protocol = protocol;
+    if (this.has(flagBuffered)) this.handle.setReadInto(false);
+    if (this.has(flagReadingPaused)) this.handle.resume();
+    if (this.has(flagOverHighWater)) {
+      fresh.mark(flagOverHighWater);
+      handle.notifyDrain(this.#lowWaterBytes);
+    }
+    this.owner?.streamReplaced(this, fresh);
+    this.state = stateLost;
+    this.mark(flagGone);
+    this.#protocol = noProtocol;
+    return fresh;
   }
 
   /** @internal */
@@ -217,6 +272,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
 
   /** @internal */
   onDrain(): void {
+    if (this.has(flagSending)) this.sending?.onDrain();
     if (!this.has(flagOverHighWater)) return;
     this.unmark(flagOverHighWater);
     try {
@@ -232,6 +288,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     this.mark(flagGone);
     this.tellClosed(error);
     this.leaveOwner();
+    if (this.has(flagSending)) this.sending?.onClosed(error);
     const protocol = this.#protocol;
     try {
       protocol.connectionLost?.(this.#fault ?? error);
@@ -287,7 +344,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
 const noProtocol: Protocol = { dataReceived: () => {} };
 
 /** True for a BufferedProtocol, false for a Protocol. @throws TypeError for neither. */
-function checkProtocol(protocol: StreamProtocol): boolean {
+export function checkProtocol(protocol: StreamProtocol): boolean {
   if (typeof (protocol as BufferedProtocol | null)?.getBuffer === 'function') return true;
   if (typeof (protocol as Protocol | null)?.dataReceived === 'function') return false;
   throw argTypeError('protocol', 'an object with dataReceived() or getBuffer()', protocol);

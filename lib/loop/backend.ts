@@ -18,6 +18,7 @@
  *     thrown.
  */
 import type { Buffer } from 'node:buffer';
+import type { TlsEngine, TlsSink, TlsStart } from './tls.ts';
 
 /**
  * An async context that callbacks are run in. Shared by all streams of one server or connect, so
@@ -97,6 +98,13 @@ export interface StreamHandle {
   ref(): void;
   unref(): void;
   /** Null once closed and not asked for before. */
+  /**
+   * At most `maxBytes` of a regular file, by the kernel: bytes sent, 0 at the file's end, or a
+   * negative errno; EAGAIN: `notifyWritable` tells when to try again. Left out: it has no such way.
+   */
+  sendFile?(fd: number, offsetBytes: number, maxBytes: number): number;
+  /** Calls back once, when nothing is buffered and there is room; never when it closes first. */
+  notifyWritable?(callback: () => void): void;
   localAddress(): SocketAddress | null;
   remoteAddress(): SocketAddress | null;
 }
@@ -143,6 +151,18 @@ export interface ListenUnix {
   readonly paused: boolean;
 }
 
+/** A socket that listens already. */
+export interface ListenFd {
+  readonly fd: number;
+  readonly backlog: number;
+  readonly noDelay: boolean;
+  readonly paused: boolean;
+}
+
+/** Bits of `watchFd`. */
+export const watchRead = 1;
+export const watchWrite = 2;
+
 export interface ConnectTcp {
   /** An IP address (already looked up). */
   readonly host: string;
@@ -150,6 +170,71 @@ export interface ConnectTcp {
   readonly localHost: string | undefined;
   readonly localPort: number | undefined;
   readonly noDelay: boolean;
+}
+
+/** What a datagram socket reports. */
+export interface DatagramSink {
+  /** Null: callbacks run in whatever context the backend has. */
+  readonly context: CallbackContext | null;
+  /** First call. Or `onOpenError`, then nothing. It receives from then on. */
+  onOpen(): void;
+  onOpenError(error: Error): void;
+  /** `from` may be shared by many datagrams: it is frozen. An empty datagram has no bytes. */
+  onDatagram(data: Buffer, from: SocketAddress): void;
+  /** A send failed, or the peer said that it does not listen. The socket goes on. */
+  onError(error: Error): void;
+  /** Asked for with `notifyDrain`: at most that many bytes are buffered now. */
+  onDrain(): void;
+  /** The end, after `close()` or `abort()`. */
+  onClosed(): void;
+}
+
+export interface OpenUdp {
+  /** IP addresses (already looked up), both of one family. */
+  readonly localHost: string;
+  readonly localPort: number;
+  /** Undefined: not connected. */
+  readonly remoteHost: string | undefined;
+  readonly remotePort: number;
+  readonly reusePort: boolean;
+}
+
+/** Node's words; `ttl` and `multicastTtl` are hops, the interface is that of `addMembership`. */
+export type UdpSetting =
+  | { readonly set: 'broadcast' | 'multicastLoopback'; readonly enable: boolean }
+  | { readonly set: 'ttl' | 'multicastTtl'; readonly hops: number }
+  | { readonly set: 'multicastInterface'; readonly interface: string }
+  | {
+      readonly set: 'addMembership' | 'dropMembership';
+      readonly group: string;
+      readonly interface: string | undefined;
+    };
+
+/** A datagram socket that is bound, and may be connected. */
+export interface DatagramHandle {
+  readonly fd: number | null;
+  /** Bytes of datagrams that the kernel has not taken yet. */
+  readonly bufferedBytes: number;
+  /**
+   * One datagram, whole or not at all; what happened to it comes by `onError`. Returns how much is
+   * buffered now, at most. Dropped once closing.
+   * @param host an IP address of the socket's family; null: the connected peer
+   */
+  send(data: string | Uint8Array, host: string | null, port: number): number;
+  /** One `onDrain` when at most `lowBytes` are buffered; never from inside this call. */
+  notifyDrain(lowBytes: number): void;
+  /** The system's error, or null. */
+  set(setting: UdpSetting): Error | null;
+  /** Sends what is buffered, then closes. No `onDatagram` after it. Idempotent. */
+  close(): void;
+  /** Closes at once. Idempotent. */
+  abort(): void;
+  ref(): void;
+  unref(): void;
+  /** Null once closed and not asked for before. */
+  localAddress(): SocketAddress | null;
+  /** Null when not connected. */
+  remoteAddress(): SocketAddress | null;
 }
 
 /** Exactly one of the two calls, unless the request was cancelled. */
@@ -163,11 +248,22 @@ export interface ConnectRequest {
   cancel(): void;
 }
 
+export interface FoundAddress {
+  readonly address: string;
+  readonly family: 4 | 6;
+}
+
+export type LookupDone = (error: Error | null, addresses: readonly FoundAddress[]) => void;
+
+export type ServiceDone = (error: Error | null, hostname: string, service: string) => void;
+
 export interface BackendCounters {
   /** Open streams, closing ones included. */
   readonly streams: number;
   readonly listeners: number;
   readonly connecting: number;
+  /** Open datagram sockets, closing ones included. */
+  readonly datagrams: number;
   /** Bytes that wait to be written. */
   readonly writeBufferBytes: number;
 }
@@ -189,14 +285,31 @@ export interface Backend {
   setTimerRef(ref: boolean): void;
   listenTcp(options: ListenTcp, sink: ListenerSink): ListenerHandle;
   listenUnix(options: ListenUnix, sink: ListenerSink): ListenerHandle;
+  /**
+   * These take over what others have opened; left out: ENOTSUP. They throw the system's error, and
+   * then the descriptor stays the caller's. The caller sets `sink` at once.
+   */
+  adoptSocket?(socket: number | import('node:net').Socket): StreamHandle;
+  /** One end of a pipe, a tty or a socket, for one direction. */
+  adoptPipe?(fd: number, writes: boolean): StreamHandle;
+  listenFd?(options: ListenFd, sink: ListenerSink): ListenerHandle;
+  /**
+   * Calls `onReady` in each turn in which the descriptor is ready for what is of interest (bits; 0:
+   * no more). Throws the system's error. Left out: ENOTSUP.
+   */
+  watchFd?(fd: number, interest: number, onReady: (interest: number) => void): void;
   connectTcp(options: ConnectTcp, sink: ConnectSink): ConnectRequest;
   connectUnix(path: string, sink: ConnectSink): ConnectRequest;
+  openUdp(options: OpenUdp, sink: DatagramSink): DatagramHandle;
   /** The system's resolver; `family` 0 means both. Returns a cancel function. */
-  lookup(
-    hostname: string,
-    family: 0 | 4 | 6,
-    done: (error: Error | null, addresses: readonly { address: string; family: 4 | 6 }[]) => void,
-  ): () => void;
+  lookup(hostname: string, family: 0 | 4 | 6, done: LookupDone): () => void;
+  /** The names of an IP address and a port. Returns a cancel function. */
+  lookupService(address: string, port: number, done: ServiceDone): () => void;
+  /**
+   * A TLS engine of the backend's own (see tls.ts). Null when it cannot do what `start` asks for;
+   * null or left out: the generic one over node:tls is used.
+   */
+  tlsEngine?(start: TlsStart, sink: TlsSink): TlsEngine | null;
   counters(): BackendCounters;
   /** Aborts all streams, closes all listeners, disarms; `done` when nothing is left open. */
   close(done: () => void): void;

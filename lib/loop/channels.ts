@@ -19,6 +19,9 @@ export const connectionOpened: Channel = channel('uvio:connection.opened');
 /** `{ connection, error }`: it is gone; `error` when it was lost. */
 export const connectionClosed: Channel = channel('uvio:connection.closed');
 
+/** `{ error, localAddress, remoteAddress }`: a handshake failed on a TLS server. */
+export const tlsFailed: Channel = channel('uvio:tls.failed');
+
 export const channels: readonly string[] = [
   taskSpawned,
   taskExited,
@@ -26,4 +29,5 @@ export const channels: readonly string[] = [
   loopBlocked,
   connectionOpened,
   connectionClosed,
+  tlsFailed,
 ].map(({ name }) => String(name));

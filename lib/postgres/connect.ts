@@ -4,17 +4,14 @@
  * In: a plan. Out: a session that is ready. Never: a socket that stays open after a failure.
  */
 import { Buffer } from 'node:buffer';
-import { join } from 'node:path';
-import type { ConnectionOptions as TlsConnectionOptions } from 'node:tls';
-import { isCancelled, notSupportedError, TimeoutError } from '../base/errors.ts';
-import '../io/loop-methods.ts';
+import { isCancelled, TimeoutError } from '../base/errors.ts';
 import type { Protocol, Transport } from '../io/protocols.ts';
 import { frameStorage } from '../task/frame.ts';
 import { loopState } from '../task/loop-state.ts';
 import { timeout } from '../task/timeout.ts';
-import { Waiter } from '../task/waiter.ts';
 import type { Catalog } from './catalog.ts';
 import { connectedChannel } from './channels.ts';
+import { openWire } from './encrypt.ts';
 import { PostgresConnectionError, PostgresError } from './errors.ts';
 import type { Address, ConnectPlan } from './options.ts';
 import * as proto from './protocol.ts';
@@ -22,118 +19,6 @@ import { QueryRequest } from './queries.ts';
 import { Session } from './session.ts';
 import { Startup } from './startup.ts';
 import { type Loop, Wire } from './wire.ts';
-
-type StartTls = (
-  transport: Transport,
-  protocol: Protocol,
-  options: TlsConnectionOptions,
-) => Promise<Transport>;
-
-/** TLS is another part of uvio, which may not be there. */
-function startTlsOf(loop: Loop): StartTls | undefined {
-  return (loop as unknown as { startTls?: StartTls }).startTls?.bind(loop);
-}
-
-async function open(loop: Loop, address: Address, protocol: Protocol): Promise<Transport> {
-  const { host, port } = address;
-  const [transport] = host.startsWith('/')
-    ? await loop.createUnixConnection(() => protocol, join(host, `.s.PGSQL.${port}`))
-    : await loop.createConnection(() => protocol, { host, port });
-  return transport;
-}
-
-/** Asks for TLS and waits for one byte. */
-class TlsQuestion extends Waiter<number> implements Protocol {
-  transport: Transport | null = null;
-
-  constructor() {
-    super('connect');
-  }
-
-  ask(transport: Transport): Promise<number> {
-    const promise = this.start();
-    const message = Buffer.alloc(8);
-    message.writeInt32BE(8, 0);
-    message.writeInt32BE(proto.SSL_REQUEST, 4);
-    if (this.active) transport.write(message);
-    return promise;
-  }
-
-  dataReceived(data: Buffer): void {
-    const transport = this.transport as Transport;
-    transport.pauseReading();
-    if (data.length === 1) {
-      this.wake(data[0] as number);
-      return;
-    }
-    // CVE-2021-23222: what came before TLS must not be read as if it had come through it.
-    transport.abort();
-    this.fail(new PostgresConnectionError('The server sent more than its answer about TLS'));
-  }
-
-  connectionMade(transport: Transport): void {
-    this.transport = transport;
-  }
-
-  connectionLost(error?: Error): void {
-    const message = 'The server closed the connection when asked for TLS';
-    this.fail(new PostgresConnectionError(message, { cause: error }));
-  }
-}
-
-function tlsOptions(plan: ConnectPlan, host: string): TlsConnectionOptions {
-  const options: TlsConnectionOptions = { servername: host, ...plan.tlsOptions };
-  if (/^[\d.]+$|:/.test(host) && plan.tlsOptions.servername === undefined) {
-    // An address is no server name (RFC 6066); it is checked against the certificate all the same.
-    delete options.servername;
-    options.host = host;
-  }
-  if (plan.tls === 'prefer' || plan.tls === 'require') options.rejectUnauthorized = false;
-  if (plan.tls === 'verify-ca') options.checkServerIdentity = () => undefined;
-  return options;
-}
-
-const ANSWER_YES = 0x53;
-const ANSWER_NO = 0x4e;
-
-/** An open transport whose protocol is the wire. */
-async function openWire(
-  loop: Loop,
-  plan: ConnectPlan,
-  address: Address,
-  wire: Wire,
-): Promise<void> {
-  const wanted = plan.tls !== 'disable' && !address.host.startsWith('/');
-  const startTls = startTlsOf(loop);
-  if (!wanted || (startTls === undefined && plan.tls === 'prefer')) {
-    await open(loop, address, wire);
-    return;
-  }
-  if (startTls === undefined)
-    throw notSupportedError('startTls', 'this version of uvio has no TLS');
-  const question = new TlsQuestion();
-  let transport = await open(loop, address, question);
-  try {
-    const answer = plan.directTls ? ANSWER_YES : await question.ask(transport);
-    if (answer === ANSWER_YES) {
-      const options = tlsOptions(plan, address.host);
-      if (plan.directTls) options.ALPNProtocols = ['postgresql'];
-      transport = await startTls(transport, wire, options);
-      wire.transport ??= transport;
-    } else if (answer === ANSWER_NO && plan.tls === 'prefer') {
-      transport.protocol = wire;
-      wire.connectionMade(transport);
-      transport.resumeReading();
-    } else {
-      throw new PostgresConnectionError(
-        answer === ANSWER_NO ? 'The server has no TLS' : 'The server did not understand about TLS',
-      );
-    }
-  } catch (error) {
-    transport.abort();
-    throw error;
-  }
-}
 
 /** Starts work that no scope of the caller ends. It must not throw. */
 export function detached(loop: Loop, work: () => Promise<void>): void {
@@ -153,7 +38,7 @@ function sendCancel(session: Session, done: () => void): void {
   const sent = async (): Promise<void> => {
     try {
       const plain = { ...plan, tls: 'disable' as const };
-      await openCourier(loop, session.wire.transport?.tls ? plan : plain, address, courier);
+      await openWire(loop, session.wire.transport?.tls ? plan : plain, address, courier);
       courier.transport?.write(message);
     } catch {
       courier.finish();
@@ -161,15 +46,6 @@ function sendCancel(session: Session, done: () => void): void {
   };
   // Not in the scope of whoever was cancelled.
   detached(loop, sent);
-}
-
-async function openCourier(
-  loop: Loop,
-  plan: ConnectPlan,
-  address: Address,
-  courier: Courier,
-): Promise<void> {
-  await openWire(loop, plan, address, courier as unknown as Wire);
 }
 
 /** The connection of a cancellation: the server closes it when it has passed it on. */

@@ -1,12 +1,14 @@
 /**
- * libpq's files: passwords and services.
+ * libpq's files: passwords, services, certificates.
  *
- * In: paths. Out: a password, or the settings of a service. Never: a password file that others may
- * read; an error for a password file that is not there.
+ * In: paths. Out: a password, the settings of a service, options of TLS. Never: a password file
+ * that others may read; an error for one that is not there.
  */
+import type { Buffer } from 'node:buffer';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import type { TlsClientOptions } from '../io/net-types.ts';
 import { InterfaceError } from './errors.ts';
 import type { Address } from './options.ts';
 
@@ -84,4 +86,40 @@ function section(text: string, name: string): Map<string, string> | undefined {
     }
   }
   return found;
+}
+
+function readTlsFile(name: string, path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new InterfaceError(`${name}: ${path} cannot be read`, { cause });
+  }
+}
+
+/**
+ * Certificates by libpq's settings, else those in ~/.postgresql. `sslrootcert=system`, and none,
+ * mean the authorities that Node trusts. @throws InterfaceError for a file that cannot be read
+ */
+export function readTlsFiles(settings: ReadonlyMap<string, string>): TlsClientOptions {
+  const home = join(homedir(), '.postgresql');
+  const pathOf = (setting: string, usual: string): string | undefined => {
+    const path = settings.get(setting);
+    if (path !== undefined && path !== '') return path;
+    const usualPath = join(home, usual);
+    return existsSync(usualPath) ? usualPath : undefined;
+  };
+  const options: TlsClientOptions = {};
+  const root = settings.get('sslrootcert') ?? '';
+  if (root !== '' && root !== 'system') options.ca = readTlsFile('sslrootcert', root);
+  const cert = pathOf('sslcert', 'postgresql.crt');
+  if (cert !== undefined) {
+    options.cert = readTlsFile('sslcert', cert);
+    const key = pathOf('sslkey', 'postgresql.key');
+    if (key === undefined)
+      throw new InterfaceError('There is a certificate (sslcert), and no sslkey');
+    options.key = readTlsFile('sslkey', key);
+    const passphrase = settings.get('sslpassword');
+    if (passphrase !== undefined) options.passphrase = passphrase;
+  }
+  return options;
 }

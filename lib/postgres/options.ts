@@ -6,11 +6,11 @@
  */
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import type { ConnectionOptions as TlsConnectionOptions } from 'node:tls';
 import { type Awaitable, argTypeError } from '../base/errors.ts';
 import { checkInteger, checkMs } from '../base/units.ts';
+import type { TlsClientOptions } from '../io/net-types.ts';
 import { InterfaceError } from './errors.ts';
-import { readPassword, readService } from './files.ts';
+import { readPassword, readService, readTlsFiles } from './files.ts';
 import type { ConnectOptions } from './types.ts';
 
 export interface Address {
@@ -27,8 +27,10 @@ export interface ConnectPlan {
   readonly database: string;
   readonly password: (address: Address) => Awaitable<string | undefined>;
   readonly tls: TlsMode;
-  readonly tlsOptions: TlsConnectionOptions;
+  readonly tlsOptions: TlsClientOptions;
   readonly directTls: boolean;
+  /** Whether SCRAM is bound to TLS. */
+  readonly channelBinding: 'disable' | 'prefer' | 'require';
   readonly timeoutMs: number;
   readonly commandTimeoutMs: number;
   readonly statementCacheSize: number;
@@ -54,7 +56,9 @@ const environment: Readonly<Record<string, string>> = {
   sslrootcert: 'PGSSLROOTCERT',
   sslcert: 'PGSSLCERT',
   sslkey: 'PGSSLKEY',
+  sslpassword: 'PGSSLPASSWORD',
   sslnegotiation: 'PGSSLNEGOTIATION',
+  channel_binding: 'PGCHANNELBINDING',
   target_session_attrs: 'PGTARGETSESSIONATTRS',
   application_name: 'PGAPPNAME',
   options: 'PGOPTIONS',
@@ -125,14 +129,7 @@ export function parseDsn(dsn: string): Map<string, string> {
 }
 
 /** What is no option of the client is a setting of the session. */
-const clientSettings = new Set([
-  ...Object.keys(environment),
-  'service',
-  'connect_timeout',
-  'channel_binding',
-  'gssencmode',
-  'sslnegotiation',
-]);
+const clientSettings = new Set([...Object.keys(environment), 'service', 'gssencmode']);
 clientSettings.delete('application_name');
 clientSettings.delete('options');
 
@@ -167,13 +164,21 @@ const tlsModes: readonly string[] = ['disable', 'prefer', 'require', 'verify-ca'
 function tlsOf(
   options: ConnectOptions,
   settings: Settings,
-): { mode: TlsMode; options: TlsConnectionOptions } {
-  const given = options.tls ?? settings.get('sslmode') ?? 'prefer';
+): { mode: TlsMode; options: TlsClientOptions } {
+  const direct = options.directTls ?? settings.get('sslnegotiation') === 'direct';
+  const given = options.tls ?? settings.get('sslmode') ?? (direct ? 'require' : 'prefer');
   if (typeof given === 'object') return { mode: 'verify-full', options: given };
   // libpq's 'allow' tries without first, which helps nobody.
   const mode = given === 'allow' ? 'prefer' : given;
   if (!tlsModes.includes(mode)) throw new InterfaceError(`Unknown tls mode '${mode}'`);
-  return { mode: mode as TlsMode, options: {} };
+  if (direct && (mode === 'disable' || mode === 'prefer')) {
+    throw new InterfaceError(`directTls needs tls 'require' or more, not '${mode}'`);
+  }
+  if (mode === 'disable') return { mode, options: {} };
+  const files = readTlsFiles(settings);
+  // As libpq: with a list of authorities to trust, 'require' checks the certificate, too.
+  const checked = mode === 'require' && files.ca !== undefined ? 'verify-ca' : mode;
+  return { mode: checked as TlsMode, options: files };
 }
 
 const targets = ['any', 'primary', 'standby', 'read-write', 'read-only', 'prefer-standby'];
@@ -237,6 +242,11 @@ export function makePlan(given: string | ConnectOptions = {}): ConnectPlan {
     tls: tls.mode,
     tlsOptions: tls.options,
     directTls: options.directTls ?? settings.get('sslnegotiation') === 'direct',
+    channelBinding: choice('channel_binding', settings.get('channel_binding') ?? 'prefer', [
+      'disable',
+      'prefer',
+      'require',
+    ]),
     timeoutMs: checkMs(
       'timeoutMs',
       options.timeoutMs ?? (seconds === undefined ? 60_000 : Number(seconds) * 1000 || Infinity),

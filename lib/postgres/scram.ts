@@ -1,5 +1,5 @@
 /**
- * SCRAM-SHA-256 (RFC 5802, 7677) and PostgreSQL's md5.
+ * SCRAM-SHA-256, with and without channel binding (RFC 5802, 7677) and PostgreSQL's md5.
  *
  * In: the password and the server's messages. Out: the answers. Never: trust in a server that has
  * not proven that it knows the password; a computation on this thread that the server may choose
@@ -41,20 +41,35 @@ function prepare(password: string): string {
   return password.normalize('NFKC');
 }
 
+/** What ties the proof to the TLS connection (RFC 5929). */
+export interface ChannelBinding {
+  /** `p=…`: bound; `y`: this client could have bound; `n`: it could not. */
+  readonly flag: string;
+  readonly data: Uint8Array;
+}
+
+export const unbound: ChannelBinding = { flag: 'n', data: new Uint8Array() };
+
 /** One exchange. */
 export class Scram {
   readonly #password: string;
   readonly #nonce: string;
+  readonly #binding: ChannelBinding;
   #serverSignature: Buffer | null = null;
 
-  constructor(password: string, nonce: string = randomBytes(18).toString('base64')) {
+  constructor(
+    password: string,
+    binding: ChannelBinding = unbound,
+    nonce: string = randomBytes(18).toString('base64'),
+  ) {
     this.#password = password;
+    this.#binding = binding;
     this.#nonce = nonce;
   }
 
   /** PostgreSQL takes the user from the start-up message. */
   get first(): string {
-    return `n,,n=,r=${this.#nonce}`;
+    return `${this.#binding.flag},,n=,r=${this.#nonce}`;
   }
 
   /** The answer to the server's first message, computed on another thread. */
@@ -72,7 +87,9 @@ export class Scram {
     const password = prepare(this.#password);
     pbkdf2(password, salt, iterations, 32, 'sha256', (error, salted) => {
       if (error) return done(error, '');
-      const withoutProof = `c=biws,r=${nonce}`;
+      const { flag, data } = this.#binding;
+      const bound = Buffer.concat([Buffer.from(`${flag},,`), data]).toString('base64');
+      const withoutProof = `c=${bound},r=${nonce}`;
       const all = `n=,r=${this.#nonce},${serverFirst},${withoutProof}`;
       const clientKey = hmac(salted, 'Client Key');
       const signature = hmac(sha256(clientKey), all);

@@ -7,12 +7,15 @@
  */
 import { Buffer } from 'node:buffer';
 import { Waiter } from '../task/waiter.ts';
+import { endPointOf } from './encrypt.ts';
 import { PostgresConnectionError, PostgresError, ProtocolError, readFields } from './errors.ts';
 import * as proto from './protocol.ts';
-import { md5Answer, Scram } from './scram.ts';
+import { type ChannelBinding, md5Answer, Scram, unbound } from './scram.ts';
 import type { Session } from './session.ts';
 import type { StartupHandler, Wire } from './wire.ts';
 import type { Writer } from './writer.ts';
+
+const scramPlus = 'SCRAM-SHA-256-PLUS';
 
 const OK = 0;
 const CLEARTEXT = 3;
@@ -151,6 +154,9 @@ export class Startup extends Waiter<void> implements StartupHandler {
         if (this.#scram !== null && !this.#proven) {
           fail('the server did not prove that it knows the password');
         }
+        if (this.#scram === null && this.#session.plan.channelBinding === 'require') {
+          fail('channel binding is required, and the server asked for no proof');
+        }
         this.#authenticated = true;
         return;
       case CLEARTEXT:
@@ -197,16 +203,31 @@ export class Startup extends Waiter<void> implements StartupHandler {
   }
 
   #beginScram(list: string): void {
-    const mechanisms = list.split('\0');
-    if (!mechanisms.includes('SCRAM-SHA-256')) {
-      fail(`the server has none of our mechanisms, but ${mechanisms.filter(Boolean).join(', ')}`);
+    const offered = list.split('\0').filter(Boolean);
+    const binding = this.#binding(offered);
+    const mechanism = binding.data.length > 0 ? scramPlus : 'SCRAM-SHA-256';
+    if (!offered.includes(mechanism)) {
+      fail(`the server has none of our mechanisms, but ${offered.join(', ')}`);
     }
-    const scram = new Scram(this.#secret('a password'));
+    const scram = new Scram(this.#secret('a password'), binding);
     this.#scram = scram;
     const first = Buffer.from(scram.first);
     const length = Buffer.alloc(4);
     length.writeInt32BE(first.length);
-    this.#send(Buffer.concat([Buffer.from('SCRAM-SHA-256\0'), length, first]));
+    this.#send(Buffer.concat([Buffer.from(`${mechanism}\0`), length, first]));
+  }
+
+  /** Bound to the server's certificate when both sides can (libpq: channel_binding). */
+  #binding(offered: readonly string[]): ChannelBinding {
+    const { transport } = this.#wire;
+    const { channelBinding } = this.#session.plan;
+    const data = channelBinding === 'disable' || transport === null ? null : endPointOf(transport);
+    if (data !== null && offered.includes(scramPlus)) {
+      return { flag: 'p=tls-server-end-point', data };
+    }
+    if (channelBinding === 'require') fail('channel binding is required, and there is none');
+    // The server that could have bound sees that somebody took its offer away.
+    return data === null ? unbound : { ...unbound, flag: 'y' };
   }
 
   #continueScram(serverFirst: string): void {

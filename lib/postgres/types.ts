@@ -5,8 +5,8 @@
  */
 import type { Buffer } from 'node:buffer';
 import type { ReadableStream, WritableStream } from 'node:stream/web';
-import type { ConnectionOptions as TlsConnectionOptions } from 'node:tls';
 import type { Awaitable, Data, WaitOptions } from '../base/errors.ts';
+import type { TlsClientOptions } from '../io/net-types.ts';
 import type { PostgresError } from './errors.ts';
 
 /** A value of any type of the database: what it is only the query knows. */
@@ -24,8 +24,12 @@ export interface ConnectOptions extends WaitOptions {
   password?: string | (() => Awaitable<string>);
   passfile?: string;
   database?: string;
-  /** Default 'prefer'. */
-  tls?: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full' | TlsConnectionOptions;
+  /**
+   * As libpq's sslmode: 'prefer' (default) and 'require' encrypt and check nothing ('require' with
+   * `sslrootcert` is 'verify-ca'), 'verify-full' checks the certificate and its name. Options of
+   * node:tls mean 'verify-full'. Not used over UNIX sockets.
+   */
+  tls?: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full' | TlsClientOptions;
   /** For connecting. Default 60_000. */
   timeoutMs?: number;
   /** For every query. Default: none. */
@@ -36,7 +40,7 @@ export interface ConnectOptions extends WaitOptions {
   statementCacheLifetimeMs?: number;
   /** Longer statements are not kept. Default 15 KiB. */
   maxCacheableStatementBytes?: number;
-  /** TLS without the server's question first (PostgreSQL 17). */
+  /** TLS without asking the server first (PostgreSQL 17); needs 'require' or more, the default. */
   directTls?: boolean;
   /** A section of pg_service.conf. */
   service?: string;

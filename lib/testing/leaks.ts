@@ -25,12 +25,14 @@ interface Counts {
   readonly connections: number;
   readonly listeners: number;
   readonly connecting: number;
+  readonly datagrams: number;
 }
 
 function count(loop: EventLoop): Counts {
-  const { streams, listeners, connecting } = loop.backendHandle.counters();
+  const { streams, listeners, connecting, datagrams } = loop.backendHandle.counters();
   const tasks = new Set(openTasks(loop));
-  return { tasks, timers: loop.timers.size, connections: streams, listeners, connecting };
+  const timers = loop.timers.size;
+  return { tasks, timers, connections: streams, listeners, connecting, datagrams };
 }
 
 /** One line for each kind of thing that is more than before. */
@@ -38,7 +40,8 @@ function leftSince(before: Counts, loop: EventLoop): string[] {
   const now = count(loop);
   const left: string[] = [];
   for (const task of now.tasks) if (!before.tasks.has(task)) left.push(describeTask(task));
-  for (const kind of ['timers', 'connections', 'listeners', 'connecting'] as const) {
+  const kinds = ['timers', 'connections', 'listeners', 'connecting', 'datagrams'] as const;
+  for (const kind of kinds) {
     const more = now[kind] - before[kind];
     if (more > 0) left.push(`${kind}: ${more}`);
   }

@@ -22,7 +22,8 @@ export interface SimulationOptions {
   autoJump?: boolean;
   /**
    * One-way time of everything on the network, in virtual ms; from a range it is drawn anew for
-   * each delivery. What one connection carries stays in order. Default 0.
+   * each delivery. What one connection carries stays in order, datagrams may overtake one another.
+   * Default 0.
    */
   latencyMs?: number | readonly [min: number, max: number];
   /**
@@ -30,6 +31,10 @@ export interface SimulationOptions {
    * eight deliveries. Default 0.
    */
   breakRate?: number;
+  /** Share of datagrams that are lost, 0 … 1. Default 0. */
+  lossRate?: number;
+  /** Share of datagrams that arrive twice, 0 … 1. Default 0. */
+  duplicateRate?: number;
   /**
    * Names that can be looked up besides 'localhost', each with its addresses. The simulated
    * machine has all of these addresses, so that servers can listen on them.
@@ -60,10 +65,10 @@ function checkLatency(latencyMs: unknown): readonly [number, number] {
   return [min, max];
 }
 
-function checkBreakRate(breakRate: unknown): number {
-  if (typeof breakRate !== 'number') throw argTypeError('breakRate', 'a number', breakRate);
-  if (!(breakRate >= 0 && breakRate <= 1)) throw rangeError('breakRate', '0 … 1', breakRate);
-  return breakRate;
+function checkRate(name: string, rate: unknown): number {
+  if (typeof rate !== 'number') throw argTypeError(name, 'a number', rate);
+  if (!(rate >= 0 && rate <= 1)) throw rangeError(name, '0 … 1', rate);
+  return rate;
 }
 
 function checkHosts(hosts: unknown): ReadonlyMap<string, readonly string[]> {
@@ -91,14 +96,19 @@ class Simulation implements SimulatedPolicy {
   #loop: EventLoop | null = null;
 
   constructor(options: SimulationOptions) {
-    const { seed = 0, autoJump = true, latencyMs = 0, breakRate = 0, hosts = {} } = options;
+    const { seed = 0, autoJump = true, latencyMs = 0, hosts = {} } = options;
+    const { breakRate = 0, lossRate = 0, duplicateRate = 0 } = options;
     this.seed = checkInteger('seed', seed, 0, maxSeed);
     if (typeof autoJump !== 'boolean') throw argTypeError('autoJump', 'a boolean', autoJump);
     this.clock = new PolicyClock(autoJump);
     this.#options = {
       seed,
       latencyMs: checkLatency(latencyMs),
-      breakRate: checkBreakRate(breakRate),
+      faults: {
+        breakRate: checkRate('breakRate', breakRate),
+        lossRate: checkRate('lossRate', lossRate),
+        duplicateRate: checkRate('duplicateRate', duplicateRate),
+      },
       hosts: checkHosts(hosts),
     };
   }
@@ -143,9 +153,9 @@ class Simulation implements SimulatedPolicy {
  * What a seed other than 0 shuffles: latencies within their range; the order of events of
  * different connections that fall on the same time, and how many of them are handled in one turn;
  * where a stream of bytes is cut into chunks; which of several listeners on one port accepts;
- * which connections break, and when. What no seed touches, as it is promised: the order of
- * callbacks (`callSoon`), of task starts, of timers, of the waiters of a lock or a queue, and of
- * the bytes of a connection.
+ * which connections break, and when; which datagrams are lost or doubled, and their order. What no
+ * seed touches, as it is promised: the order of callbacks (`callSoon`), of task starts, of timers,
+ * of the waiters of a lock or a queue, and of the bytes of a connection.
  *
  * TypeError and RangeError for wrong options. (trio.testing.MockClock, autojump_clock)
  */

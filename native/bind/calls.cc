@@ -108,6 +108,56 @@ napi_value ConnectUnix(napi_env env, napi_callback_info info) {
   return args.ReturnInt(args.hub()->ConnectUnix(args.Text(0)));
 }
 
+// openUdp(host, port, reusePort), connectUdp(id, host, port): connected after it.
+napi_value OpenUdp(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->OpenUdp(args.Text(0), args.Int(1), args.Bool(2)));
+}
+
+napi_value ConnectUdp(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->ConnectUdp(args.Id(0), args.Text(1), args.Int(2)));
+}
+
+// setUdp(id, option, value, group, interface); lib/loop/native/layout.ts names the options.
+napi_value SetUdp(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  const int option = args.Int(1);
+  if (option < 0 || option > static_cast<int>(UdpOption::kDropMembership)) {
+    return args.ReturnInt(UV_EINVAL);
+  }
+  return args.ReturnInt(args.hub()->SetUdpOption(args.Id(0), static_cast<UdpOption>(option),
+                                                 args.Int(2), args.Text(3), args.Text(4)));
+}
+
+// parseIp(text, head): writes a DatagramHead without a port.
+napi_value ParseHead(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  uint8_t* data = nullptr;
+  size_t length = 0;
+  if (!args.Bytes(1, &data, &length) || length < sizeof(DatagramHead)) {
+    return args.ReturnInt(UV_EINVAL);
+  }
+  Address address;
+  if (const int error = ParseIp(args.Text(0), 0, &address)) return args.ReturnInt(error);
+  const DatagramHead head = ToHead(address.addr, address.len);
+  memcpy(data, &head, sizeof(head));
+  return args.ReturnInt(0);
+}
+
+// ipText(head): the address in a DatagramHead.
+napi_value TextOfHead(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  uint8_t* data = nullptr;
+  size_t length = 0;
+  DatagramHead head{};
+  if (args.Bytes(0, &data, &length) && length >= sizeof(head)) memcpy(&head, data, sizeof(head));
+  const std::string text = HeadText(head);
+  napi_value out = nullptr;
+  napi_create_string_utf8(env, text.data(), text.size(), &out);
+  return out;
+}
+
 napi_value Write(napi_env env, napi_callback_info info) {
   const Args args(env, info);
   uint8_t* data = nullptr;
@@ -186,11 +236,14 @@ napi_value Descriptor(napi_env env, napi_callback_info info) {
   return args.ReturnInt(args.hub()->Descriptor(args.Id(0)));
 }
 
-// address(id, peer): the text, or a negative errno; port and family in the control words.
+// address(id, which): the text, or a negative errno; port and family in the control words.
+// 0: the local one, 1: the peer's, 2: that of the last datagram that could not be sent.
 napi_value AddressOf(napi_env env, napi_callback_info info) {
   const Args args(env, info);
   std::string text;
-  const int error = args.hub()->AddressOf(args.Id(0), args.Bool(1), &text);
+  const int which = args.Int(1);
+  const int error = which == 2 ? args.hub()->FailedAddress(args.Id(0), &text)
+                               : args.hub()->AddressOf(args.Id(0), which == 1, &text);
   if (error != 0) return args.ReturnInt(error);
   napi_value out = nullptr;
   napi_create_string_utf8(env, text.data(), text.size(), &out);
@@ -207,6 +260,43 @@ napi_value SetSpin(napi_env env, napi_callback_info info) {
   const Args args(env, info);
   args.hub()->SetSpin(static_cast<uint64_t>(args.Int(0)));
   return nullptr;
+}
+
+napi_value AdoptSocket(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->AdoptSocket(args.Int(0), args.Bool(1)));
+}
+
+napi_value AdoptPipe(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->AdoptPipe(args.Int(0), args.Bool(1)));
+}
+
+napi_value ListenFd(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->ListenFd(args.Int(0), Options(0, args.Int(1))));
+}
+
+// sendFile(id, fd, offset, count): bytes, 0 at the file's end, negative errno.
+napi_value SendFile(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  int64_t offset = 0;
+  int64_t count = 0;
+  napi_get_value_int64(env, args.value[2], &offset);
+  napi_get_value_int64(env, args.value[3], &count);
+  if (offset < 0 || count < 0) return args.ReturnInt(UV_EINVAL);
+  const auto bytes = static_cast<size_t>(count);
+  return args.Return(args.hub()->SendFile(args.Id(0), args.Int(1), offset, bytes));
+}
+
+napi_value NotifyWritable(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->NotifyWritable(args.Id(0)));
+}
+
+napi_value Watch(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->Watch(args.Int(0), static_cast<uint8_t>(args.Int(1))));
 }
 
 // uvHrtime(): milliseconds on the clock of the deadline timer.
@@ -236,7 +326,10 @@ constexpr Call kCalls[] = {
     {"replay", Replay},         {"setNoDelay", SetNoDelay},     {"setKeepAlive", SetKeepAlive},
     {"reference", Reference},   {"descriptor", Descriptor},     {"address", AddressOf},
     {"timerRef", TimerRef},     {"setSpin", SetSpin},           {"now", Now},
-    {"uvVersion", UvVersion},
+    {"uvVersion", UvVersion},   {"openUdp", OpenUdp},           {"connectUdp", ConnectUdp},
+    {"setUdp", SetUdp},         {"parseIp", ParseHead},         {"ipText", TextOfHead},
+    {"adoptSocket", AdoptSocket}, {"adoptPipe", AdoptPipe},     {"listenFd", ListenFd},
+    {"sendFile", SendFile},     {"notifyWritable", NotifyWritable}, {"watch", Watch},
 };
 
 // Sizes and offsets of the shared memory, in the order that lib/loop/native/layout.ts reads.

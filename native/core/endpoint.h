@@ -5,12 +5,13 @@
 #pragma once
 
 #include "core/address.h"
+#include "core/datagram.h"
 #include "core/engine.h"
 #include "core/write_queue.h"
 
 namespace uvio {
 
-enum class Kind : uint8_t { kStream, kListener };
+enum class Kind : uint8_t { kStream, kListener, kDatagram };
 enum class State : uint8_t { kInit, kConnecting, kOpen, kFlushing, kClosing };
 
 enum Flag : uint16_t {
@@ -22,10 +23,13 @@ enum Flag : uint16_t {
   kFlagWantDrain = 1 << 5,
   kFlagReady = 1 << 6,      // in the ready list
   kFlagNoDelay = 1 << 7,    // listener: for accepted sockets
+  kFlagPlain = 1 << 8,      // no socket: read(2) and write(2)
   kFlagStarved = 1 << 9,    // listener: out of descriptors, waits
   kFlagUnix = 1 << 10,
   kFlagReported = 1 << 11,  // CLOSED was handed over
   kFlagReleased = 1 << 12,  // the engine is done with it
+  kFlagWantWritable = 1 << 13,
+  kFlagWriteOnly = 1 << 14, // read events only tell that the reader is gone
 };
 
 struct Endpoint {
@@ -35,6 +39,7 @@ struct Endpoint {
   Endpoint* next_event;
   Endpoint* next_flush;
   WriteQueue queue;
+  DatagramState* datagrams;  // of a datagram socket only; freed when it is closed
   uint64_t reported_ns;  // listener: when an accept error was last reported
   uint32_t id;
   int32_t fd;
@@ -50,6 +55,7 @@ struct Endpoint {
   Peer peer;
 
   bool Has(uint16_t flag) const { return (flags & flag) != 0; }
+  bool sent() const { return queue.empty() && (datagrams == nullptr || datagrams->empty()); }
 };
 
 }  // namespace uvio

@@ -16,6 +16,7 @@ namespace uvio {
 // completion engine (io_uring) may answer from memory that the kernel has filled before. Nothing
 // above this header knows which.
 
+struct DatagramSlot;
 struct Endpoint;
 
 enum Interest : uint8_t { kInterestNone = 0, kInterestIn = 1, kInterestOut = 2 };
@@ -69,10 +70,16 @@ class Engine {
   virtual bool Pending() { return false; }
   // A system call of the hub's own (accept) has found nothing more.
   virtual void Drained(Endpoint*) {}
+  // The same for one that writes (sendfile): there is no room.
+  virtual void Full(Endpoint*) {}
   // Bytes, 0 at the end of the stream, or a negative errno (-EAGAIN: nothing there).
   virtual int64_t Receive(Endpoint* endpoint, void* into, size_t capacity) = 0;
   // Bytes taken, or a negative errno (-EAGAIN: full; ask for kInterestOut).
   virtual int64_t Send(Endpoint* endpoint, const iovec* parts, int count) = 0;
+  // How many datagrams were received, or a negative errno. Fewer than `count`: no more are there.
+  virtual int ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int count) = 0;
+  // How many were taken, or a negative errno for the first one (-EAGAIN as above).
+  virtual int SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) = 0;
 };
 
 }  // namespace uvio

@@ -169,8 +169,12 @@ bool EpollEngine::Pending() {
 
 void EpollEngine::Drained(Endpoint* endpoint) { endpoint->engine.edge &= ~kInterestIn; }
 
+void EpollEngine::Full(Endpoint* endpoint) { endpoint->engine.edge &= ~kInterestOut; }
+
 int64_t EpollEngine::Receive(Endpoint* endpoint, void* into, size_t capacity) {
-  const int64_t got = SystemReceive(endpoint->fd, into, capacity);
+  const bool plain = endpoint->Has(kFlagPlain);
+  const int64_t got = plain ? SystemRead(endpoint->fd, into, capacity)
+                            : SystemReceive(endpoint->fd, into, capacity);
   EngineSlot& slot = endpoint->engine;
   const bool more = got > 0 && (static_cast<size_t>(got) == capacity || (slot.edge & kEdgeEnd));
   if (!more) slot.edge &= ~kInterestIn;
@@ -178,7 +182,21 @@ int64_t EpollEngine::Receive(Endpoint* endpoint, void* into, size_t capacity) {
 }
 
 int64_t EpollEngine::Send(Endpoint* endpoint, const iovec* parts, int count) {
-  const int64_t sent = SystemSend(endpoint->fd, parts, count);
+  const int64_t sent = endpoint->Has(kFlagPlain) ? SystemWrite(endpoint->fd, parts, count)
+                                                 : SystemSend(endpoint->fd, parts, count);
+  if (sent == -EAGAIN) endpoint->engine.edge &= ~kInterestOut;
+  return sent;
+}
+
+int EpollEngine::ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int count) {
+  const int got = SystemReceiveDatagrams(endpoint->fd, slots, count);
+  // After an error (that of an earlier send) there may still be data.
+  if (got == -EAGAIN || (got >= 0 && got < count)) endpoint->engine.edge &= ~kInterestIn;
+  return got;
+}
+
+int EpollEngine::SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) {
+  const int sent = SystemSendDatagrams(endpoint->fd, slots, count);
   if (sent == -EAGAIN) endpoint->engine.edge &= ~kInterestOut;
   return sent;
 }

@@ -26,8 +26,11 @@ class EpollEngine : public Engine {
   int Poll() override;
   bool Pending() override;
   void Drained(Endpoint* endpoint) override;
+  void Full(Endpoint* endpoint) override;
   int64_t Receive(Endpoint* endpoint, void* into, size_t capacity) override;
   int64_t Send(Endpoint* endpoint, const iovec* parts, int count) override;
+  int ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int count) override;
+  int SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) override;
 
  private:
   static void OnPoll(uv_poll_t* poll, int status, int events);

@@ -10,11 +10,24 @@
 
 namespace uvio {
 
+namespace {
+
+Ctl CounterOf(Kind kind) {
+  switch (kind) {
+    case Kind::kListener: return kCtlListeners;
+    case Kind::kDatagram: return kCtlDatagrams;
+    default: return kCtlStreams;
+  }
+}
+
+}  // namespace
+
 Hub::Hub(uv_loop_t* loop, HubHost* host, Engine* engine)
     : loop_(loop),
       host_(host),
       default_engine_(loop),
-      engine_(engine != nullptr ? engine : &default_engine_) {}
+      engine_(engine != nullptr ? engine : &default_engine_),
+      watches_(loop) {}
 
 Hub::~Hub() {
   for (Endpoint* page : pages_) delete[] page;
@@ -62,6 +75,7 @@ void Hub::Dispose() {
   uv_idle_stop(&wake_);
   engine_->Close();
   timer_.Close();
+  if (watches_.Close(OnTimerClosed, this)) open_handles_++;
   for (uv_handle_t* handle :
        {reinterpret_cast<uv_handle_t*>(&prepare_), reinterpret_cast<uv_handle_t*>(&check_),
         reinterpret_cast<uv_handle_t*>(&wake_), reinterpret_cast<uv_handle_t*>(&spin_),
@@ -89,6 +103,14 @@ Endpoint* Hub::Find(uint32_t id) {
 Endpoint* Hub::Stream(uint32_t id) {
   Endpoint* endpoint = Find(id);
   return endpoint != nullptr && endpoint->kind == Kind::kStream &&
+                 endpoint->state != State::kClosing
+             ? endpoint
+             : nullptr;
+}
+
+Endpoint* Hub::Udp(uint32_t id) {
+  Endpoint* endpoint = Find(id);
+  return endpoint != nullptr && endpoint->kind == Kind::kDatagram &&
                  endpoint->state != State::kClosing
              ? endpoint
              : nullptr;
@@ -127,7 +149,7 @@ Endpoint* Hub::New(Kind kind, int fd) {
     return nullptr;
   }
   live_endpoints_++;
-  ctl_[kind == Kind::kListener ? kCtlListeners : kCtlStreams]++;
+  ctl_[CounterOf(kind)]++;
   return endpoint;
 }
 
@@ -153,7 +175,7 @@ void Hub::OnReleased(Endpoint* endpoint) {
     if (open_handles_ == 0 && live_endpoints_ == 0) host_->OnDisposed();
     return;
   }
-  ctl_[endpoint->kind == Kind::kListener ? kCtlListeners : kCtlStreams]--;
+  ctl_[CounterOf(endpoint->kind)]--;
   if (endpoint->Has(kFlagReported)) Recycle(endpoint);
 }
 
@@ -169,6 +191,7 @@ void Hub::CloseNow(Endpoint* endpoint) {
   if (endpoint->Has(kFlagStarved)) starved_--;
   endpoint->state = State::kClosing;
   endpoint->queue.Clear();
+  if (endpoint->datagrams != nullptr) DropDatagrams(endpoint);
   SetQueued(endpoint, 0);
   engine_->Remove(endpoint);
   CloseSocket(endpoint->fd);
@@ -216,7 +239,9 @@ void Hub::UpdateInterest(Endpoint* endpoint) {
     const bool reads = endpoint->state == State::kOpen && endpoint->Has(kFlagReading) &&
                        !endpoint->Has(kFlagEof);
     interest = static_cast<uint8_t>((reads ? kInterestIn : 0) |
-                                    (endpoint->queue.empty() ? 0 : kInterestOut));
+                                    (endpoint->sent() && !endpoint->Has(kFlagWantWritable)
+                                         ? 0
+                                         : kInterestOut));
   } else {
     return;
   }
@@ -228,7 +253,8 @@ int Hub::Close(uint32_t id) {
   Flush();
   Endpoint* endpoint = Find(id);
   if (endpoint == nullptr || endpoint->state == State::kClosing) return -EBADF;
-  if (endpoint->queue.empty() || endpoint->kind == Kind::kListener) {
+  if (inbox_.owner == id) inbox_.next = inbox_.count = 0;
+  if (endpoint->sent() || endpoint->kind == Kind::kListener) {
     CloseNow(endpoint);
     return 0;
   }
@@ -279,8 +305,8 @@ int Hub::SetInto(uint32_t id, bool into) {
 
 int Hub::NotifyDrain(uint32_t id, int low_water) {
   Flush();
-  Endpoint* endpoint = Stream(id);
-  if (endpoint == nullptr) return -EBADF;
+  Endpoint* endpoint = Find(id);
+  if (endpoint == nullptr || endpoint->state == State::kClosing) return -EBADF;
   endpoint->flags |= kFlagWantDrain;
   endpoint->low_water = low_water;
   AfterDrain(endpoint);
@@ -324,7 +350,7 @@ int Hub::AddressOf(uint32_t id, bool peer, std::string* text) {
   if (endpoint == nullptr) return -EBADF;
   Address address;
   Peer ip = endpoint->peer;
-  if (!peer || ip.family == 0 || ip.family == 1) {
+  if (!peer || ip.family == 0 || ip.family == 1 || endpoint->kind == Kind::kDatagram) {
     // The descriptor's number may belong to somebody else once it was closed.
     if (endpoint->state == State::kClosing) return -EBADF;
     const int error =
@@ -335,6 +361,16 @@ int Hub::AddressOf(uint32_t id, bool peer, std::string* text) {
   ctl_[kCtlAddrPort] = ip.port;
   ctl_[kCtlAddrFamily] = ip.family;
   *text = ip.family == 1 ? PathText(address) : IpText(ip);
+  return 0;
+}
+
+int Hub::FailedAddress(uint32_t id, std::string* text) {
+  Endpoint* endpoint = Udp(id);
+  if (endpoint == nullptr) return -EBADF;
+  const DatagramHead& head = endpoint->datagrams->failed;
+  ctl_[kCtlAddrPort] = head.port();
+  ctl_[kCtlAddrFamily] = static_cast<int32_t>(head.family());
+  *text = HeadText(head);
   return 0;
 }
 

@@ -11,6 +11,7 @@
 #include "core/endpoint.h"
 #include "core/layout.h"
 #include "core/timer.h"
+#include "core/watch.h"
 
 #ifdef __linux__
 #include "core/epoll_engine.h"
@@ -51,6 +52,16 @@ struct ListenOptions {
   bool paused = false;
 };
 
+enum class UdpOption : int {
+  kBroadcast,
+  kTtl,
+  kMulticastTtl,
+  kMulticastLoopback,
+  kMulticastInterface,
+  kAddMembership,
+  kDropMembership,
+};
+
 // One loop turn is: poll (libuv marks endpoints ready) -> Turn in the check phase (accept, read,
 // emit records, enter JavaScript once, flush what it wrote).
 class Hub final : public EngineHost {
@@ -69,6 +80,21 @@ class Hub final : public EngineHost {
                  bool no_delay);
   int ConnectUnix(std::string_view path);
 
+  int OpenUdp(std::string_view host, int port, bool reuse_port);
+  int ConnectUdp(uint32_t id, std::string_view host, int port);
+  int SetUdpOption(uint32_t id, UdpOption option, int value, std::string_view group,
+                   std::string_view interface);
+  // hub_files.cc. The descriptor is the hub's when the result is an id, else the caller's.
+  int AdoptSocket(int fd, bool duplicate);
+  int AdoptPipe(int fd, bool writes);
+  int ListenFd(int fd, const ListenOptions& options);
+  // Bytes, at most kMaxSendFile; 0 at the file's end; -EAGAIN: wait with NotifyWritable.
+  int64_t SendFile(uint32_t id, int file, int64_t offset, size_t count);
+  // Emits a kRecWritable when nothing is queued and there is room.
+  int NotifyWritable(uint32_t id);
+  // See WatchSet::Set.
+  int Watch(int fd, uint8_t interest);
+
   // Bytes queued after it, or a negative errno (-EBADF: stale id or closing).
   int64_t Write(uint32_t id, const uint8_t* data, size_t len);
   int64_t Receive(uint32_t id, void* into, size_t capacity);
@@ -86,6 +112,8 @@ class Hub final : public EngineHost {
   int Descriptor(uint32_t id);
   // Port and family go to the control words.
   int AddressOf(uint32_t id, bool peer, std::string* text);
+  // Where the last datagram that could not be sent was going; empty: to the connected peer.
+  int FailedAddress(uint32_t id, std::string* text);
 
   // Sends what JavaScript has put into the out slab: one vectored write for each stream.
   void Flush();
@@ -112,6 +140,7 @@ class Hub final : public EngineHost {
   // hub.cc: slots and closing
   Endpoint* Find(uint32_t id);
   Endpoint* Stream(uint32_t id);
+  Endpoint* Udp(uint32_t id);
   Endpoint* New(Kind kind, int fd);
   void Recycle(Endpoint* endpoint);
   void Fail(Endpoint* endpoint, int error, Syscall syscall);
@@ -125,10 +154,16 @@ class Hub final : public EngineHost {
   // hub_open.cc
   int Listen(int fd, const Address& address, const ListenOptions& options);
   int Connect(int fd, const Address& address);
+  void StartListener(Endpoint* endpoint, const Address& address, const ListenOptions& options);
   void RetryStarved();
   void Accept(Endpoint* listener);
   bool AcceptOne(Endpoint* listener);
   void AcceptFailed(Endpoint* listener, int error);
+
+  // hub_files.cc
+  int Adopt(int fd, uint16_t flags);
+  void CheckReader(Endpoint* endpoint);
+  void EmitWatches();
 
   // hub_flush.cc
   int64_t Send(Endpoint* endpoint, iovec* parts, int count);
@@ -138,6 +173,16 @@ class Hub final : public EngineHost {
   void AfterDrain(Endpoint* endpoint);
   void SetQueued(Endpoint* endpoint, int64_t bytes);
 
+  // hub_datagram.cc
+  bool ReadDatagrams(Endpoint* endpoint);
+  bool DeliverDatagram(Endpoint* endpoint, const DatagramSlot& slot);
+  void FlushDatagrams(Endpoint* endpoint);
+  int SendAll(Endpoint* endpoint, const DatagramSlot* slots, int count);
+  bool EnqueueDatagram(Endpoint* endpoint, const DatagramSlot& slot);
+  void DatagramFailed(Endpoint* endpoint, const DatagramSlot& slot, int error);
+  void DrainDatagrams(Endpoint* endpoint);
+  void DropDatagrams(Endpoint* endpoint);
+
   // hub_turn.cc
   void Turn();
   void ReadAll();
@@ -146,6 +191,7 @@ class Hub final : public EngineHost {
   const Chunk& CurrentChunk(bool bulk);
   void EmitEvents();
   bool Emit(Endpoint* endpoint, Record record);
+  void RecycleTold();
   void Put(uint32_t id, Record record, int32_t a, int32_t b);
   void PushReady(Endpoint* endpoint);
   void SyncTimer();
@@ -178,11 +224,13 @@ class Hub final : public EngineHost {
   List ready_;
   Endpoint* events_ = nullptr;
   Endpoint* events_tail_ = nullptr;
+  Endpoint* told_ = nullptr;  // their end is in the batch at work
   int next_out_[kMaxOutRecords];
   int64_t total_queued_ = 0;
   int in_count_ = 0;
   int starved_ = 0;
   size_t bulk_bytes_ = 0;  // read in this round
+  DatagramInbox inbox_;
   Chunk chunk_[2];
   bool chunk_known_[2] = {false, false};
 
@@ -192,6 +240,7 @@ class Hub final : public EngineHost {
   uv_idle_t spin_;   // busy-poll
   uv_timer_t retry_; // accepting again after EMFILE
   DeadlineTimer timer_;
+  WatchSet watches_;
   double armed_ = 0;
   uint64_t spin_ns_ = 0;
   uint64_t spin_until_ = 0;

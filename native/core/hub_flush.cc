@@ -19,8 +19,8 @@ void Hub::Flush() {
   Endpoint* first = nullptr;
   Endpoint* last = nullptr;
   for (int i = 0; i < count; i++) {
-    Endpoint* endpoint = Stream(static_cast<uint32_t>(out_[i * 3]));
-    if (endpoint == nullptr) continue;
+    Endpoint* endpoint = Find(static_cast<uint32_t>(out_[i * 3]));
+    if (endpoint == nullptr || endpoint->state == State::kClosing) continue;
     next_out_[i] = -1;
     if (endpoint->first_out >= 0) {
       next_out_[endpoint->last_out] = i;
@@ -33,7 +33,11 @@ void Hub::Flush() {
     endpoint->last_out = i;
   }
   for (Endpoint* endpoint = first; endpoint != nullptr; endpoint = endpoint->next_flush) {
-    FlushOne(endpoint);
+    if (endpoint->kind == Kind::kDatagram) {
+      FlushDatagrams(endpoint);
+    } else {
+      FlushOne(endpoint);
+    }
   }
   ctl_[kCtlOutCount] = 0;
   ctl_[kCtlOutPos] = 0;
@@ -124,7 +128,7 @@ void Hub::AfterDrain(Endpoint* endpoint) {
     endpoint->flags &= static_cast<uint16_t>(~kFlagWantDrain);
     Raise(endpoint, kRecDrain);
   }
-  if (!endpoint->queue.empty()) return;
+  if (!endpoint->sent()) return;
   if (endpoint->state == State::kFlushing) {
     CloseNow(endpoint);
   } else if (endpoint->Has(kFlagShutdown)) {

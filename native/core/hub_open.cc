@@ -47,12 +47,16 @@ int Hub::Listen(int fd, const Address& address, const ListenOptions& options) {
     CloseSocket(fd);
     return error != 0 ? error : -ENOMEM;
   }
+  StartListener(endpoint, address, options);
+  return static_cast<int>(endpoint->id);
+}
+
+void Hub::StartListener(Endpoint* endpoint, const Address& address, const ListenOptions& options) {
   endpoint->state = State::kOpen;
   if (options.no_delay) endpoint->flags |= kFlagNoDelay;
   if (address.addr.any.sa_family == AF_UNIX) endpoint->flags |= kFlagUnix;
   if (!options.paused) endpoint->flags |= kFlagReading;
   UpdateInterest(endpoint);
-  return static_cast<int>(endpoint->id);
 }
 
 int Hub::ConnectTcp(std::string_view host, int port, std::string_view local_host, int local_port,

@@ -27,8 +27,20 @@ void Hub::OnReady(Endpoint* endpoint, uint8_t interest, bool failed) {
     Raise(endpoint, kRecConnect);
     return;
   }
-  if ((interest & kInterestOut) && !endpoint->queue.empty()) DrainQueue(endpoint);
+  if ((interest & kInterestOut) && !endpoint->sent()) {
+    if (endpoint->kind == Kind::kDatagram) {
+      DrainDatagrams(endpoint);
+    } else {
+      DrainQueue(endpoint);
+    }
+  }
   if (endpoint->state != State::kOpen) return;
+  if ((interest & kInterestOut) && endpoint->Has(kFlagWantWritable) && endpoint->queue.empty()) {
+    endpoint->flags &= static_cast<uint16_t>(~kFlagWantWritable);
+    Raise(endpoint, kRecWritable);
+    UpdateInterest(endpoint);
+    if (endpoint->state != State::kOpen) return;
+  }
   const bool reads = endpoint->Has(kFlagReading) && !endpoint->Has(kFlagEof);
   if (reads && (interest & kInterestIn)) {
     PushReady(endpoint);
@@ -86,7 +98,8 @@ void Hub::SyncTimer() {
 void Hub::Turn() {
   if (in_turn_) return;
   if (ready_.head == nullptr && engine_->Pending()) engine_->Poll();
-  const bool active = ready_.head != nullptr || events_ != nullptr || timer_due_;
+  const bool active = ready_.head != nullptr || events_ != nullptr || timer_due_ ||
+                      watches_.ready();
   if (active) {
     in_turn_ = true;
     const uint64_t start_ns = uv_hrtime();
@@ -95,6 +108,7 @@ void Hub::Turn() {
         timer_due_ = false;
         Put(0, kRecTimer, 0, 0);
       }
+      if (watches_.ready()) EmitWatches();
       ReadAll();
       EmitEvents();
       const int count = in_count_;
@@ -102,6 +116,7 @@ void Hub::Turn() {
       in_count_ = 0;
       host_->Enter(count);
       if (disposing_) return;
+      RecycleTold();
       Flush();
       if (ready_.head != nullptr || events_ != nullptr) continue;
       if (uv_hrtime() - start_ns > kMaxTurnNs || engine_->Poll() == 0) break;
@@ -145,7 +160,7 @@ void Hub::ReadAll() {
       PushReady(endpoint);
     } else if (endpoint->kind == Kind::kListener) {
       Accept(endpoint);
-    } else if (!ReadOne(endpoint)) {
+    } else if (endpoint->kind == Kind::kDatagram ? !ReadDatagrams(endpoint) : !ReadOne(endpoint)) {
       PushReady(endpoint);
     }
   }
@@ -165,6 +180,10 @@ bool Hub::ReadOne(Endpoint* endpoint) {
   if (endpoint->interest == kInterestNone) {  // after an error event
     UpdateInterest(endpoint);
     if (endpoint->state == State::kClosing) return true;
+  }
+  if (endpoint->Has(kFlagWriteOnly)) {
+    CheckReader(endpoint);
+    return true;
   }
   if (endpoint->Has(kFlagInto)) {
     Put(endpoint->id, kRecReadable, 0, 0);
@@ -234,9 +253,21 @@ void Hub::EmitEvents() {
     const uint16_t raised = endpoint->raised;
     endpoint->raised = 0;
     for (const Record record :
-         {kRecConnect, kRecAcceptError, kRecReplay, kRecEof, kRecDrain, kRecClosed}) {
+          {kRecConnect, kRecAcceptError, kRecError, kRecReplay, kRecEof, kRecDrain, kRecWritable,
+           kRecClosed}) {
       if ((raised & (1u << record)) && !Emit(endpoint, record)) break;
     }
+  }
+}
+
+// JavaScript has seen the batch. Not before: what it opens while it is at it must not get the slot
+// of an endpoint whose end it has yet to hear of.
+void Hub::RecycleTold() {
+  while (told_ != nullptr) {
+    Endpoint* endpoint = told_;
+    told_ = endpoint->next_event;
+    endpoint->flags |= kFlagReported;
+    if (endpoint->Has(kFlagReleased)) Recycle(endpoint);
   }
 }
 
@@ -257,10 +288,16 @@ bool Hub::Emit(Endpoint* endpoint, Record record) {
     case kRecAcceptError:
       if (!closing) Put(endpoint->id, record, endpoint->error, 0);
       return true;
+    case kRecError:
+      if (closing) return true;
+      Put(endpoint->id, record, endpoint->error, endpoint->error_syscall);
+      endpoint->error = 0;
+      endpoint->error_syscall = 0;
+      return true;
     case kRecClosed:
       Put(endpoint->id, record, endpoint->error, endpoint->error_syscall);
-      endpoint->flags |= kFlagReported;
-      if (endpoint->Has(kFlagReleased)) Recycle(endpoint);
+      endpoint->next_event = told_;
+      told_ = endpoint;
       return false;
     default:
       if (!closing) Put(endpoint->id, record, 0, 0);

@@ -24,6 +24,7 @@ enum Ctl : int {
   kCtlAddrFamily = 10, // 4, 6 or 1 for UNIX
   kCtlTimerRef = 11,   // wish of JavaScript: 1 = the armed timer keeps the process alive
   kCtlQueued = 12,     // bytes queued in all, in units of 1 KiB, rounded up
+  kCtlDatagrams = 13,  // open datagram sockets, closing ones included
   kCtlWords = 64,
 };
 
@@ -39,6 +40,11 @@ enum Record : int32_t {
   kRecAcceptError = 8,  // listener, kind, errno
   kRecReplay = 9,    // asked for with Hub::Replay
   kRecTimer = 10,    // no id: the armed deadline has come
+  kRecDatagram = 11,      // id, kind, offset of a DatagramHead in the small chunk, bytes after it
+  kRecDatagramBulk = 12,  // the same in the bulk chunk
+  kRecError = 13,    // datagram socket: errno, Syscall; it goes on
+  kRecWritable = 14,  // asked for with Hub::NotifyWritable
+  kRecWatch = 20,    // no id: descriptor, kind, generation, Interest
 };
 
 enum Syscall : int32_t {
@@ -46,6 +52,8 @@ enum Syscall : int32_t {
   kSysRead = 1,
   kSysWrite = 2,
   kSysConnect = 3,
+  kSysSend = 4,      // of a datagram
+  kSysReceive = 5,
 };
 
 constexpr int kSlotBits = 18;
@@ -73,6 +81,14 @@ constexpr size_t kBulkEnterBytes = 16 << 10;  // a read of that much turns bulk 
 
 // After that many bytes JavaScript gets them, so that what it writes comes from a warm cache.
 constexpr size_t kMaxBulkBytesPerRound = 128 << 10;
+
+// Datagrams. The largest one is 65,527 bytes long (IPv6); one with its head fits a bulk chunk.
+constexpr int kDatagramBatch = 32;               // datagrams in one system call
+constexpr size_t kMaxDatagramBytes = 65535;
+constexpr size_t kSmallDatagramBytes = 4 << 10;  // longer ones go to the bulk chunk
+constexpr int64_t kMaxDatagramQueueBytes = 16 << 20;  // per socket; what is above is not sent
+// One sendfile: what is not in the page cache keeps the thread waiting meanwhile.
+constexpr size_t kMaxSendFile = 256 << 10;
 
 constexpr int kMaxAcceptsPerTurn = 64;
 constexpr int kMaxRoundsPerTurn = 16;

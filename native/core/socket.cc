@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <unistd.h>
 
 namespace uvio {
@@ -11,6 +12,11 @@ namespace {
 
 int SetFlag(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
+}
+
+int GetFlag(int fd, int name, int* value) {
+  socklen_t length = sizeof(*value);
+  return getsockopt(fd, SOL_SOCKET, name, value, &length) == 0 ? 0 : -errno;
 }
 
 #ifndef __linux__
@@ -30,12 +36,12 @@ int Prepare(int fd) {
 
 }  // namespace
 
-int OpenSocket(int family) {
+int OpenSocket(int family, int type) {
 #ifdef __linux__
-  const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   return fd >= 0 ? fd : -errno;
 #else
-  const int fd = socket(family, SOCK_STREAM, 0);
+  const int fd = socket(family, type, 0);
   return fd >= 0 ? Prepare(fd) : -errno;
 #endif
 }
@@ -111,6 +117,36 @@ int SetKeepAlive(int fd, bool enable, int idle_ms) {
 #else
   return 0;
 #endif
+}
+
+int SetNonBlocking(int fd) {
+  const int flags = fcntl(fd, F_GETFL);
+  if (flags < 0) return -errno;
+  if ((flags & O_NONBLOCK) == 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
+  return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
+}
+
+int CheckListening(int fd) {
+  int value = 0;
+  if (const int error = GetFlag(fd, SO_TYPE, &value)) return error;
+  if (value != SOCK_STREAM) return -EPROTOTYPE;
+  if (const int error = GetFlag(fd, SO_ACCEPTCONN, &value)) return error;
+  return value != 0 ? 0 : -EINVAL;
+}
+
+int CheckConnected(int fd) {
+  int value = 0;
+  if (const int error = GetFlag(fd, SO_TYPE, &value)) return error;
+  if (value != SOCK_STREAM) return -EPROTOTYPE;
+  if (const int error = GetFlag(fd, SO_ACCEPTCONN, &value)) return error;
+  if (value != 0) return -EINVAL;
+  Address peer;
+  return PeerAddress(fd, &peer);
+}
+
+int PollNow(int fd, int events) {
+  pollfd one{fd, static_cast<short>(events), 0};
+  return poll(&one, 1, 0) > 0 ? one.revents : 0;
 }
 
 int LocalAddress(int fd, Address* out) {

@@ -9,7 +9,7 @@
 namespace uvio {
 
 // All descriptors are non-blocking and close-on-exec.
-int OpenSocket(int family);
+int OpenSocket(int family, int type = SOCK_STREAM);
 int AcceptSocket(int listener, Address* peer);
 int BindSocket(int fd, const Address& address);
 int ListenSocket(int fd, int backlog);
@@ -25,6 +25,14 @@ int SetIpv6Only(int fd, bool enable);
 int SetNoDelay(int fd, bool enable);
 // idle_ms 0 leaves the system's value.
 int SetKeepAlive(int fd, bool enable, int idle_ms);
+
+// What another part of the program, or another process, has opened.
+int SetNonBlocking(int fd);
+// 0 for a stream socket that listens, or is connected; -ENOTSOCK, -EPROTOTYPE, -EINVAL, -ENOTCONN.
+int CheckListening(int fd);
+int CheckConnected(int fd);
+// Bits of poll(2) that are set now, without waiting.
+int PollNow(int fd, int events);
 
 int LocalAddress(int fd, Address* out);
 int PeerAddress(int fd, Address* out);

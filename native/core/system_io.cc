@@ -2,10 +2,13 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#ifdef __linux__
-#include <sys/syscall.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/sendfile.h>
+#include <sys/syscall.h>
 #endif
+
+#include <algorithm>
 
 namespace uvio {
 
@@ -37,6 +40,93 @@ inline ssize_t SendOne(int fd, const void* data, size_t len) {
 
 }  // namespace
 
+namespace {
+
+// A header for each datagram, pointing into its slot.
+struct Headers {
+#ifdef __linux__
+  mmsghdr list[kDatagramBatch];
+  msghdr* at(int i) { return &list[i].msg_hdr; }
+#else
+  msghdr list[kDatagramBatch];
+  msghdr* at(int i) { return &list[i]; }
+#endif
+  iovec parts[kDatagramBatch];
+
+  // With an address for what is received, or for a datagram that has one.
+  void Fill(const DatagramSlot* slots, int count, bool receive) {
+    for (int i = 0; i < count; i++) {
+      const DatagramSlot& slot = slots[i];
+      msghdr* header = at(i);
+      *header = msghdr{};
+      parts[i] = {slot.data, slot.len};
+      header->msg_iov = &parts[i];
+      header->msg_iovlen = 1;
+      if (receive || slot.address_len > 0) {
+        header->msg_name = const_cast<SockAddr*>(&slot.address);
+        header->msg_namelen = receive ? sizeof(slot.address) : slot.address_len;
+      }
+    }
+  }
+};
+
+int Failed() { return errno == EWOULDBLOCK ? -EAGAIN : -errno; }
+
+}  // namespace
+
+int SystemReceiveDatagrams(int fd, DatagramSlot* slots, int count) {
+  Headers headers;
+  count = std::min(count, kDatagramBatch);
+  headers.Fill(slots, count, true);
+  int got = 0;
+#ifdef __linux__
+  do {
+    got = recvmmsg(fd, headers.list, static_cast<unsigned>(count), MSG_DONTWAIT, nullptr);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) return Failed();
+#else
+  while (got < count) {
+    const ssize_t bytes = recvmsg(fd, headers.at(got), MSG_DONTWAIT);
+    if (bytes >= 0) {
+      slots[got++].len = static_cast<size_t>(bytes);
+    } else if (errno != EINTR) {
+      if (got == 0) return Failed();
+      break;
+    }
+  }
+#endif
+  for (int i = 0; i < got; i++) {
+#ifdef __linux__
+    slots[i].len = headers.list[i].msg_len;
+#endif
+    slots[i].address_len = headers.at(i)->msg_namelen;
+  }
+  return got;
+}
+
+int SystemSendDatagrams(int fd, const DatagramSlot* slots, int count) {
+  Headers headers;
+  count = std::min(count, kDatagramBatch);
+  headers.Fill(slots, count, false);
+  int sent = 0;
+#ifdef __linux__
+  do {
+    sent = sendmmsg(fd, headers.list, static_cast<unsigned>(count), kSendFlags);
+  } while (sent < 0 && errno == EINTR);
+  if (sent < 0) return Failed();
+#else
+  while (sent < count) {
+    if (sendmsg(fd, headers.at(sent), kSendFlags) >= 0) {
+      sent++;
+    } else if (errno != EINTR) {
+      if (sent == 0) return Failed();
+      break;
+    }
+  }
+#endif
+  return sent;
+}
+
 int64_t SystemReceive(int fd, void* into, size_t capacity) {
   for (;;) {
     const ssize_t got = Recv(fd, into, capacity);
@@ -60,6 +150,36 @@ int64_t SystemSend(int fd, const iovec* parts, int count) {
     // ENOBUFS is what BSD answers for a full interface queue; a later try may do.
     if (errno != EINTR) return errno == EWOULDBLOCK || errno == ENOBUFS ? -EAGAIN : -errno;
   }
+}
+
+int64_t SystemRead(int fd, void* into, size_t capacity) {
+  for (;;) {
+    const ssize_t got = read(fd, into, capacity);
+    if (got >= 0) return got;
+    if (errno != EINTR) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+  }
+}
+
+int64_t SystemWrite(int fd, const iovec* parts, int count) {
+  for (;;) {
+    const ssize_t sent = writev(fd, parts, count);
+    if (sent >= 0) return sent;
+    if (errno != EINTR) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+  }
+}
+
+int64_t SystemSendFile(int fd, int file, int64_t offset, size_t count) {
+#ifdef __linux__
+  for (;;) {
+    off_t at = offset;
+    const ssize_t sent = sendfile(fd, file, &at, count);
+    if (sent >= 0) return sent;
+    if (errno != EINTR) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+  }
+#else
+  (void)fd, (void)file, (void)offset, (void)count;
+  return -ENOTSUP;
+#endif
 }
 
 }  // namespace uvio

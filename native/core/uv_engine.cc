@@ -36,11 +36,21 @@ void UvEngine::Reference(Endpoint* endpoint, bool ref) {
 }
 
 int64_t UvEngine::Receive(Endpoint* endpoint, void* into, size_t capacity) {
-  return SystemReceive(endpoint->fd, into, capacity);
+  return endpoint->Has(kFlagPlain) ? SystemRead(endpoint->fd, into, capacity)
+                                   : SystemReceive(endpoint->fd, into, capacity);
 }
 
 int64_t UvEngine::Send(Endpoint* endpoint, const iovec* parts, int count) {
-  return SystemSend(endpoint->fd, parts, count);
+  return endpoint->Has(kFlagPlain) ? SystemWrite(endpoint->fd, parts, count)
+                                   : SystemSend(endpoint->fd, parts, count);
+}
+
+int UvEngine::ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int count) {
+  return SystemReceiveDatagrams(endpoint->fd, slots, count);
+}
+
+int UvEngine::SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) {
+  return SystemSendDatagrams(endpoint->fd, slots, count);
 }
 
 void UvEngine::OnPoll(uv_poll_t* poll, int status, int events) {

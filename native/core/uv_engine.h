@@ -21,6 +21,8 @@ class UvEngine : public Engine {
   void Reference(Endpoint* endpoint, bool ref) override;
   int64_t Receive(Endpoint* endpoint, void* into, size_t capacity) override;
   int64_t Send(Endpoint* endpoint, const iovec* parts, int count) override;
+  int ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int count) override;
+  int SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) override;
 
  private:
   static void OnPoll(uv_poll_t* poll, int status, int events);

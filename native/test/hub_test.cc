@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -57,6 +58,7 @@ struct Host final : HubHost {
   std::vector<uint8_t> shared, small, bulk;
   std::vector<Event> events;  // without data records
   std::vector<std::pair<uint32_t, std::string>> data;
+  std::function<void(const Event&)> on_event;
   bool echo = true;
   bool disposed = false;
 
@@ -96,6 +98,7 @@ struct Host final : HubHost {
       const auto id = static_cast<uint32_t>(in[0]);
       if (in[1] != kRecData && in[1] != kRecBulk) {
         events.push_back({id, in[1], in[2], in[3]});
+        if (on_event) on_event(events.back());
         continue;
       }
       const auto& chunk = in[1] == kRecData ? small : bulk;
@@ -316,6 +319,20 @@ TEST(connecting_to_nobody_tells_the_error_and_frees_the_slot) {
   CHECK_EQ(host.events[0].a, ECONNREFUSED);
   CHECK(host.RunUntil([&] { return host.ctl()[kCtlStreams] == 0; }));
   CHECK_EQ(host.ctl()[kCtlConnecting], 0);
+}
+
+TEST(a_slot_is_free_only_when_the_end_was_heard_of) {
+  Host host;
+  const int first = host.hub->ConnectTcp("127.0.0.1", 1, "", 0, true);
+  int second = -1;
+  // The failure and the end come in one batch; the next attempt is made between them.
+  host.on_event = [&](const Event& event) {
+    if (event.kind == kRecConnect && second < 0) {
+      second = host.hub->ConnectTcp("127.0.0.1", 1, "", 0, true);
+    }
+  };
+  CHECK(host.RunUntil([&] { return host.Count(kRecClosed) == 2; }));
+  CHECK((static_cast<uint32_t>(first) & kSlotMask) != (static_cast<uint32_t>(second) & kSlotMask));
 }
 
 TEST(disposing_with_everything_open) {

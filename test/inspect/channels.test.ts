@@ -31,6 +31,7 @@ describe('diagnostics channels', () => {
       'uvio:loop.blocked',
       'uvio:connection.opened',
       'uvio:connection.closed',
+      'uvio:tls.failed',
     ]);
   });
 

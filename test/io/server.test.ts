@@ -435,13 +435,6 @@ describe('bad input', () => {
     expect(await errorOf(startServer(echo, null as never))).toBeInstanceOf(TypeError);
     expect(await errorOf(currentLoop().createServer({} as never))).toBeInstanceOf(TypeError);
   });
-
-  test('tls is ENOTSUP for now', async () => {
-    const error = await errorOf(startServer(echo, { tls: {} }));
-    expect(error.code).toBe('ENOTSUP');
-    const other = await errorOf(openConnection({ port: 1, tls: true }));
-    expect(other.code).toBe('ENOTSUP');
-  });
 });
 
 test('a cancelled start leaves nothing open', async () => {

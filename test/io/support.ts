@@ -203,7 +203,7 @@ export interface Pair extends AsyncDisposable {
   readonly server: Server;
 }
 
-export async function tcpPair(options: ListenOptions = {}): Promise<Pair> {
+export async function tcpPair(options: Omit<ListenOptions, 'tls'> = {}): Promise<Pair> {
   const accepted = deferred<{ served: Connection }>();
   const over = deferred();
   const server = await startServer(

@@ -134,7 +134,7 @@ describe('the options of connect', () => {
 
 describe('parts', () => {
   test('SCRAM computes the example of RFC 7677', async () => {
-    const scram = new Scram('pencil', 'rOprNGfwEbeRWgbNEkqO');
+    const scram = new Scram('pencil', undefined, 'rOprNGfwEbeRWgbNEkqO');
     const salt = 'W22ZaJ0SNY7soEsUEjb6gQ==';
     const first = `r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=${salt},i=4096`;
     const answer = await new Promise<string>((resolve) => {

@@ -7,7 +7,7 @@ import { expect } from 'vitest';
 import type { Connection, Notification, PostgresError } from '../../lib/postgres/index.ts';
 import { sleep } from '../../lib/task/sleep.ts';
 import { failure } from '../task/support.ts';
-import { connectionTest, open, withServer } from './support.ts';
+import { connectionTest, open, residentBytes, withServer } from './support.ts';
 
 async function table(connection: Connection, rows: number): Promise<void> {
   await connection.execute(`CREATE TEMP TABLE t (a int, b text);
@@ -63,7 +63,7 @@ withServer('COPY out', () => {
 
   connectionTest('waits for a slow receiver', async (connection) => {
     let bytes = 0;
-    const before = process.memoryUsage().rss;
+    const before = residentBytes();
     await connection.copyFromQuery("SELECT repeat('x', 1000) FROM generate_series(1, 50000)", [], {
       output: async (chunk) => {
         if (bytes < 2_000_000) await sleep(1);
@@ -71,7 +71,7 @@ withServer('COPY out', () => {
       },
     });
     expect(bytes).toBe(50_000 * 1_001);
-    expect(process.memoryUsage().rss - before).toBeLessThan(120e6);
+    expect(residentBytes() - before).toBeLessThan(120e6);
   });
 
   connectionTest('of a query takes arguments, and no text as SQL', async (connection) => {

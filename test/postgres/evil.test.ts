@@ -14,15 +14,14 @@ import {
   errorMessage,
   int16,
   int32,
-  keyData,
   message,
   ready,
   type Script,
   scramServer,
   started,
-  version,
   withFake,
 } from './fake.ts';
+import { residentBytes } from './support.ts';
 
 const options: ConnectOptions = {
   host: '127.0.0.1',
@@ -351,10 +350,10 @@ describe('a server that, in a session,', () => {
       await client.send(message('2'), one, done, ready);
     }),
     async (port) => {
-      const before = process.memoryUsage().rss;
+      const before = residentBytes();
       const connection = await connect({ ...options, port });
       expect(await connection.fetchVal('SELECT x')).toBe(1);
-      expect(process.memoryUsage().rss - before).toBeLessThan(64 * 1024 * 1024);
+      expect(residentBytes() - before).toBeLessThan(64 * 1024 * 1024);
       connection.terminate();
     },
   );
@@ -363,10 +362,10 @@ describe('a server that, in a session,', () => {
     'announces a gigabyte and sends little takes no memory',
     executing(message('2'), 'D', int32(0x3fff_0000), Buffer.alloc(1_000)),
     async (port) => {
-      const before = process.memoryUsage().rss;
+      const before = residentBytes();
       const connection = await connect({ ...options, port, commandTimeoutMs: 50 });
       expect((await outcome(() => connection.fetch('SELECT x'))).name).toBe('TimeoutError');
-      expect(process.memoryUsage().rss - before).toBeLessThan(32 * 1024 * 1024);
+      expect(residentBytes() - before).toBeLessThan(32 * 1024 * 1024);
       connection.terminate();
     },
   );
@@ -408,21 +407,59 @@ describe('a server that, in a session,', () => {
 // --- TLS
 
 describe('a server asked for TLS', () => {
-  test('is not asked where this version has none, and that is an error when TLS is required', () =>
+  const answers = (answer: string | Uint8Array): Script => {
+    return async (client) => {
+      const { code } = await client.startup();
+      if (code === 80_877_103) {
+        await client.send(answer);
+        if (answer === 'N') {
+          await client.startup();
+          await client.send(started);
+        }
+      } else await client.send(started);
+      await client.ended();
+    };
+  };
+
+  evilTest("that has none is used in the clear with 'prefer'", answers('N'), async (port) => {
+    const connection = await connect({ ...options, port, tls: 'prefer' });
+    await connection.close();
+  });
+
+  const modes = ['require', 'verify-ca', 'verify-full'] as const;
+  test.each(modes)('that says it has none, or somebody on the way, is an error with %s', (tls) =>
     inRun(() =>
-      withFake(
-        async (client) => {
-          const { code } = await client.startup();
-          if (code === 80_877_103) await client.send('N');
-          else await client.send(authOk, version, keyData, ready);
-          await client.ended();
-        },
-        async (port) => {
-          const plain = await connect({ ...options, port, tls: 'prefer' });
-          await plain.close();
-          const error = await outcome(() => connect({ ...options, port, tls: 'require' }));
-          expect(error.message).toMatch(/no TLS/);
-        },
-      ),
-    ));
+      withFake(answers('N'), async (port) => {
+        const error = await outcome(() => connect({ ...options, port, tls }));
+        expect(error.message).toMatch(/has no TLS/);
+      }),
+    ),
+  );
+
+  const stripped: [string, string | Uint8Array, RegExp][] = [
+    ['answers with an error', errorMessage('FATAL', '08P01', 'what?'), /more than its answer/],
+    ['answers with another byte', 'X', /did not understand/],
+    ['sends more before TLS begins', `S${started.toString('latin1')}`, /more than its answer/],
+    ['sends no TLS after its answer', 'S', /./],
+  ];
+  for (const [title, answer, message] of stripped) {
+    evilTest(`that ${title} is refused`, answers(answer), async (port) => {
+      const error = await outcome(() =>
+        connect({ ...options, port, tls: 'prefer', timeoutMs: 300 }),
+      );
+      expect(error.message).toMatch(message);
+      expect(error.message).not.toMatch(/succeeded/);
+    });
+  }
+
+  evilTest(
+    'that closes is an error',
+    async (client) => {
+      await client.startup();
+    },
+    async (port) => {
+      const error = await outcome(() => connect({ ...options, port, tls: 'prefer' }));
+      expect(error.message).toMatch(/closed the connection when asked for TLS/);
+    },
+  );
 });

@@ -78,3 +78,8 @@ export function serverTest(title: string, body: () => unknown): void {
     await inRun(body as () => Promise<void>);
   });
 }
+
+/** Resident memory; always 0 under sanitizers, which keep what was freed. */
+export function residentBytes(): number {
+  return process.env['UVIO_SANITIZED'] === '1' ? 0 : process.memoryUsage().rss;
+}

@@ -11,16 +11,24 @@ export interface Leftovers {
   readonly streams: number;
   readonly listeners: number;
   readonly connecting: number;
+  readonly datagrams: number;
   readonly timers: number;
   readonly tasks: number;
 }
 
-export const nothing: Leftovers = { streams: 0, listeners: 0, connecting: 0, timers: 0, tasks: 0 };
+export const nothing: Leftovers = {
+  streams: 0,
+  listeners: 0,
+  connecting: 0,
+  datagrams: 0,
+  timers: 0,
+  tasks: 0,
+};
 
 export function leftovers(loop: EventLoop): Leftovers {
-  const { streams, listeners, connecting } = loop.backendHandle.counters();
+  const { streams, listeners, connecting, datagrams } = loop.backendHandle.counters();
   const { timers, tasks } = loop.metrics();
-  return { streams, listeners, connecting, timers, tasks };
+  return { streams, listeners, connecting, datagrams, timers, tasks };
 }
 
 /** Turns of Node's loop until nothing is left, or patience ends. */

@@ -19,6 +19,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isMainThread } from 'node:worker_threads';
+import { foreignEnv } from './foreign.ts';
 
 export interface PostgresServer {
   /** The folder of the UNIX socket. */
@@ -35,6 +36,8 @@ export const passwordUsers: readonly string[] = ['by_scram', 'by_md5', 'by_passw
 
 const hba = `
 local all all trust
+hostssl all by_cert 127.0.0.1/32 trust clientcert=verify-ca
+hostssl all by_tls 127.0.0.1/32 scram-sha-256
 host all by_scram 127.0.0.1/32 scram-sha-256
 host all by_md5 127.0.0.1/32 md5
 host all by_password 127.0.0.1/32 password
@@ -44,6 +47,10 @@ host all all 127.0.0.1/32 trust
 
 const settings = [
   'fsync=off',
+  'ssl=on',
+  'ssl_cert_file=server.pem',
+  'ssl_key_file=server-key.pem',
+  'ssl_ca_file=ca.pem',
   'listen_addresses=127.0.0.1',
   'max_connections=60',
   'shared_buffers=16MB',
@@ -75,8 +82,8 @@ export function missingPostgres(): string | null {
 function serverIds(): { uid?: number; gid?: number } {
   if (userInfo().uid !== 0) return {};
   for (const name of ['postgres', 'nobody']) {
-    const uid = spawnSync('id', ['-u', name], { encoding: 'utf8' });
-    const gid = spawnSync('id', ['-g', name], { encoding: 'utf8' });
+    const uid = spawnSync('id', ['-u', name], { encoding: 'utf8', env: foreignEnv() });
+    const gid = spawnSync('id', ['-g', name], { encoding: 'utf8', env: foreignEnv() });
     if (uid.status === 0) return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
   }
   throw new Error('Running as root, and there is no user to run PostgreSQL as');
@@ -98,17 +105,23 @@ function own(path: string, ids: { uid?: number; gid?: number }): void {
 }
 
 function initialize(folder: string, ids: { uid?: number; gid?: number }): void {
-  const options = { ...ids, cwd: folder, stdio: 'pipe' } as const;
+  const options = { ...ids, cwd: folder, stdio: 'pipe', env: foreignEnv() } as const;
   const args = ['-D', join(folder, 'template'), '-U', 'postgres', '-A', 'trust', '-E', 'UTF8'];
   args.push('--locale=C', '--no-sync', '--no-instructions');
   execFileSync(join(binaries as string, 'initdb'), args, options);
   writeFileSync(join(folder, 'template/pg_hba.conf'), hba);
-  const lines = passwordUsers.map((user) => {
+  for (const name of ['server.pem', 'server-key.pem', 'ca.pem']) {
+    const path = join(folder, 'template', name);
+    writeFileSync(path, readFileSync(new URL(`./tls/${name}`, import.meta.url)), { mode: 0o600 });
+    own(path, ids);
+  }
+  const lines = [...passwordUsers, 'by_tls'].map((user) => {
     const encryption = user === 'by_md5' ? 'md5' : 'scram-sha-256';
     const role = `CREATE ROLE ${user} LOGIN PASSWORD 'secret of ${user}'`;
     return `SET password_encryption = '${encryption}';\n${role};\n`;
   });
-  lines.push('CREATE ROLE by_reject LOGIN;\nCREATE EXTENSION hstore;\nCREATE EXTENSION citext;\n');
+  lines.push('CREATE ROLE by_reject LOGIN;\nCREATE ROLE by_cert LOGIN;\n');
+  lines.push('CREATE EXTENSION hstore;\nCREATE EXTENSION citext;\n');
   execFileSync(
     join(binaries as string, 'postgres'),
     ['--single', '-j', '-D', join(folder, 'template'), '-F', 'postgres'],
@@ -122,7 +135,13 @@ function watch(folder: string, data: string, run: number, ids: object): void {
 pid=$(head -n 1 '${data}/postmaster.pid' 2>/dev/null)
 [ -n "$pid" ] && kill -INT $pid && sleep 0.5
 rm -rf '${folder}'`;
-  spawn('sh', ['-c', script], { ...ids, detached: true, stdio: 'ignore', cwd: '/' }).unref();
+  spawn('sh', ['-c', script], {
+    ...ids,
+    detached: true,
+    stdio: 'ignore',
+    cwd: '/',
+    env: foreignEnv(),
+  }).unref();
 }
 
 function runningServer(socketDir: string, port: number): PostgresServer {
@@ -133,14 +152,15 @@ async function start(folder: string, data: string, port: number, run: number): P
   const ids = serverIds();
   const args = ['-D', data, '-p', String(port), '-k', folder];
   for (const setting of settings) args.push('-c', setting);
-  const options = { ...ids, cwd: folder, detached: true, stdio: 'ignore' } as const;
+  const env = foreignEnv();
+  const options = { ...ids, cwd: folder, detached: true, stdio: 'ignore', env } as const;
   const child = spawn(join(binaries as string, 'postgres'), args, options);
   child.unref();
   const pid = child.pid as number;
   watch(folder, data, run, ids);
   const ready = ['-q', '-h', folder, '-p', String(port)];
   for (let i = 0; i < 300; i++) {
-    if (spawnSync(join(binaries as string, 'pg_isready'), ready).status === 0) return pid;
+    if (spawnSync(join(binaries as string, 'pg_isready'), ready, { env }).status === 0) return pid;
     await pause(20);
   }
   throw new Error('PostgreSQL did not start');
@@ -172,7 +192,7 @@ async function openShared(): Promise<PostgresServer> {
   own(folder, ids);
   initialize(folder, ids);
   const port = await freePort();
-  execFileSync('cp', ['-a', join(folder, 'template'), join(folder, 'data')]);
+  execFileSync('cp', ['-a', join(folder, 'template'), join(folder, 'data')], { env: foreignEnv() });
   await start(folder, join(folder, 'data'), port, runId());
   const server = runningServer(folder, port);
   writeFileSync(`${note}.new`, JSON.stringify(server));
@@ -197,7 +217,7 @@ export class PrivatePostgres {
     const folder = mkdtempSync(join(tmpdir(), 'uvio-postgres-own-'));
     own(folder, serverIds());
     const data = join(folder, 'data');
-    execFileSync('cp', ['-a', join(socketDir, 'template'), data]);
+    execFileSync('cp', ['-a', join(socketDir, 'template'), data], { env: foreignEnv() });
     const port = await freePort();
     const pid = await start(folder, data, port, runId());
     return new PrivatePostgres(runningServer(folder, port), data, pid);

@@ -31,6 +31,12 @@ export const rooms: readonly Room[] = [
     may: below(BASE, LOOP, 'lib/loop/(pure|native|simulated)/backend\\.ts$'),
   },
   {
+    name: 'loop/system-names',
+    files: /^lib\/loop\/system-names\.ts$/,
+    may: below('lib/loop/backend\\.ts$'),
+    node: /^node:dns$/,
+  },
+  {
     name: 'loop',
     files: /^lib\/loop\/[^/]+\.ts$/,
     may: below(BASE, 'lib/loop/(?!policy)[^/]+\\.ts$'),
@@ -39,7 +45,7 @@ export const rooms: readonly Room[] = [
   {
     name: 'a backend',
     files: /^lib\/loop\/(pure|native|simulated)\//,
-    may: below(BASE, 'lib/loop/backend\\.ts$'),
+    may: below(BASE, 'lib/loop/(backend|system-names|tls)\\.ts$'),
   },
   { name: 'task', files: /^lib\/task\//, may: below(BASE, LOOP, TASK), node: NO_IO },
   { name: 'sync', files: /^lib\/sync\//, may: below(BASE, TASK, SYNC), node: NO_IO },
@@ -49,7 +55,12 @@ export const rooms: readonly Room[] = [
     files: /^lib\/(fs|process|threads)\//,
     may: below(BASE, LOOP, TASK, SYNC, IO, 'lib/(fs|process|threads)/'),
   },
-  { name: 'http', files: /^lib\/http\//, may: below(BASE, TASK, SYNC, IO, 'lib/http/') },
+  {
+    name: 'http',
+    files: /^lib\/http\//,
+    // Files of responses are read through fs.
+    may: below(BASE, TASK, SYNC, IO, 'lib/fs/', 'lib/http/'),
+  },
   {
     name: 'postgres',
     files: /^lib\/postgres\//,

@@ -4,7 +4,7 @@ import { openNursery, TaskGroup, taskGroup } from '../../lib/task/group.ts';
 import { CancelScope, moveOnAfter, timeout } from '../../lib/task/scope.ts';
 import { checkpoint, sleep, sleepForever } from '../../lib/task/sleep.ts';
 import { createTask, currentTask } from '../../lib/task/task.ts';
-import { failure, never, runTest } from './support.ts';
+import { failure, never, runTest, virtualTest } from './support.ts';
 
 async function fail(error: Error, afterMs = 0): Promise<never> {
   await sleep(afterMs);
@@ -412,7 +412,7 @@ describe('a supervising group', () => {
 });
 
 describe('a group inside time limits', () => {
-  runTest('ends as a whole at the deadline', async () => {
+  virtualTest('ends as a whole at the deadline', async () => {
     const ended: string[] = [];
     await moveOnAfter(5, () =>
       openNursery((nursery) => {

@@ -4,9 +4,9 @@
  * In: the calls of `Backend`. Out: calls of the addon. Never: anything at import; a sink called
  * from inside a call.
  */
-import { lookup } from 'node:dns';
 import { statSync, unlinkSync } from 'node:fs';
-import { systemError } from '../../base/errors.ts';
+import type { Socket } from 'node:net';
+import { systemError, systemErrorByCode } from '../../base/errors.ts';
 import type {
   Backend,
   BackendCounters,
@@ -15,12 +15,21 @@ import type {
   ConnectRequest,
   ConnectSink,
   ConnectTcp,
+  DatagramHandle,
+  DatagramSink,
   ListenerHandle,
   ListenerSink,
+  ListenFd,
   ListenTcp,
   ListenUnix,
+  LookupDone,
+  OpenUdp,
+  ServiceDone,
+  StreamHandle,
 } from '../backend.ts';
+import { systemLookup, systemLookupService } from '../system-names.ts';
 import { loadBinding, type NativeInfo } from './binding.ts';
+import { NativeDatagram } from './datagram.ts';
 import { type Endpoint, getHub, type NativeHub } from './hub.ts';
 import { LISTEN_IPV6_ONLY, LISTEN_NO_DELAY, LISTEN_PAUSED, LISTEN_REUSE_PORT } from './layout.ts';
 import { NativeConnect, NativeListener } from './listener.ts';
@@ -125,6 +134,54 @@ export class NativeBackend implements Backend {
     return listener;
   }
 
+  listenFd(options: ListenFd, sink: ListenerSink): ListenerHandle {
+    const { fd, paused } = options;
+    const flags = (options.noDelay ? LISTEN_NO_DELAY : 0) | (paused ? LISTEN_PAUSED : 0);
+    const id = this.hub.binding.listenFd(fd, flags);
+    return this.#listening(id, sink, paused, `fd ${fd}`, undefined);
+  }
+
+  adoptSocket(socket: number | Socket): StreamHandle {
+    if (typeof socket === 'number') {
+      return this.#adopted(this.hub.binding.adoptSocket(socket, 0), `fd ${socket}`);
+    }
+    // Node's own handle is closed; the connection goes on under a second descriptor.
+    const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null };
+    const stream = this.#adopted(this.hub.binding.adoptSocket(handle?.fd ?? -1, 1), 'net.Socket');
+    const chunk = socket.read() as Buffer | null;
+    socket.destroy();
+    if (chunk !== null) stream.unread(chunk);
+    return stream;
+  }
+
+  adoptPipe(fd: number, writes: boolean): StreamHandle {
+    return this.#adopted(this.hub.binding.adoptPipe(fd, writes ? 1 : 0), `fd ${fd}`);
+  }
+
+  #adopted(id: number, what: string): NativeStream {
+    if (id < 0) throw systemError(id, 'open', what);
+    const stream = new NativeStream(this, id);
+    this.added(stream);
+    return stream;
+  }
+
+  watchFd(fd: number, interest: number, onReady: (interest: number) => void): void {
+    const { binding, watches } = this.hub;
+    const watched = watches.get(fd);
+    if (interest === 0) {
+      if (watched?.backend !== this) return;
+      watches.delete(fd);
+      binding.watch(fd, 0);
+      return;
+    }
+    if (watched !== undefined && watched.backend !== this) {
+      throw systemErrorByCode('EEXIST', 'watch', `fd ${fd}`);
+    }
+    const generation = binding.watch(fd, interest);
+    if (generation < 0) throw systemError(generation, 'watch', `fd ${fd}`);
+    watches.set(fd, { backend: this, generation, onReady });
+  }
+
   #listening(
     id: number,
     sink: ListenerSink,
@@ -193,43 +250,62 @@ export class NativeBackend implements Backend {
     });
   }
 
-  lookup(
-    hostname: string,
-    family: 0 | 4 | 6,
-    done: (error: Error | null, addresses: readonly { address: string; family: 4 | 6 }[]) => void,
-  ): () => void {
-    let cancelled = false;
-    lookup(hostname, { all: true, family, order: 'verbatim' }, (error, addresses) => {
-      if (cancelled) return;
-      this.#later(() => done(error, (addresses ?? []) as { address: string; family: 4 | 6 }[]));
+  openUdp(options: OpenUdp, sink: DatagramSink): DatagramHandle {
+    const { localHost, localPort, remoteHost, remotePort, reusePort } = options;
+    const { binding } = this.hub;
+    const id = binding.openUdp(localHost, localPort, reusePort ? 1 : 0);
+    let error = id < 0 ? systemError(id, 'bind', localHost, localPort) : null;
+    const socket = new NativeDatagram(this, id, sink, remoteHost !== undefined);
+    if (error === null) {
+      this.added(socket);
+      const code = remoteHost === undefined ? 0 : binding.connectUdp(id, remoteHost, remotePort);
+      if (code < 0) error = systemError(code, 'connect', remoteHost, remotePort);
+    }
+    if (error !== null) socket.refuse();
+    this.#later(() => {
+      if (error !== null) sink.onOpenError(error);
+      else if (socket.sink !== null) sink.onOpen();
     });
-    return () => {
-      cancelled = true;
-    };
+    return socket;
+  }
+
+  lookup(hostname: string, family: 0 | 4 | 6, done: LookupDone): () => void {
+    return systemLookup(hostname, family, (call) => this.#later(call), done);
+  }
+
+  lookupService(address: string, port: number, done: ServiceDone): () => void {
+    return systemLookupService(address, port, (call) => this.#later(call), done);
   }
 
   counters(): BackendCounters {
     let streams = 0;
     let listeners = 0;
     let connecting = 0;
+    let datagrams = 0;
     let writeBufferBytes = 0;
     for (const endpoint of this.hub.endpoints) {
       if (endpoint?.backend !== this) continue;
       if (endpoint instanceof NativeStream) {
         streams += 1;
         writeBufferBytes += this.hub.queued[endpoint.id & this.hub.slotMask] as number;
+      } else if (endpoint instanceof NativeDatagram) {
+        datagrams += 1;
+        writeBufferBytes += this.hub.queued[endpoint.id & this.hub.slotMask] as number;
       } else if (endpoint instanceof NativeListener) listeners += 1;
       else if (endpoint.pending) connecting += 1;
     }
-    return { streams, listeners, connecting, writeBufferBytes };
+    return { streams, listeners, connecting, datagrams, writeBufferBytes };
   }
 
   close(done: () => void): void {
     for (const endpoint of this.hub.endpoints) {
       if (endpoint?.backend !== this) continue;
-      if (endpoint instanceof NativeStream) endpoint.abort();
+      if (endpoint instanceof NativeStream || endpoint instanceof NativeDatagram) endpoint.abort();
       else if (endpoint instanceof NativeListener) endpoint.close();
       else endpoint.cancel();
+    }
+    for (const [fd, watched] of [...this.hub.watches]) {
+      if (watched.backend === this) this.watchFd(fd, 0, watched.onReady);
     }
     this.deadlineMs = Number.POSITIVE_INFINITY;
     this.timerRef = false;

@@ -10,6 +10,7 @@ import { systemError } from '../../base/errors.ts';
 import type { BackendHost, CallbackContext, SocketAddress } from '../backend.ts';
 import type { NativeBackend } from './backend.ts';
 import { loadBinding } from './binding.ts';
+import { NativeDatagram } from './datagram.ts';
 import type { Binding, Shared } from './layout.ts';
 import {
   CTL_ADDR_FAMILY,
@@ -20,6 +21,7 @@ import {
   CTL_OUT_POS,
   CTL_SMALL_POS,
   CTL_TIMER_REF,
+  HEAD_BYTES,
   mapShared,
   REC_ACCEPT,
   REC_ACCEPT_ERROR,
@@ -27,14 +29,20 @@ import {
   REC_CLOSED,
   REC_CONNECT,
   REC_DATA,
+  REC_DATAGRAM,
+  REC_DATAGRAM_BULK,
   REC_DRAIN,
   REC_EOF,
+  REC_ERROR,
   REC_READABLE,
   REC_REPLAY,
   REC_TIMER,
+  REC_WATCH,
+  REC_WRITABLE,
   SYSCALLS,
 } from './layout.ts';
 import type { NativeConnect, NativeListener } from './listener.ts';
+import { PeerTable } from './peers.ts';
 import { NativeStream } from './stream.ts';
 
 const SMALL_CHUNK_BYTES = 64 * 1024;
@@ -42,7 +50,14 @@ const BULK_CHUNK_BYTES = 512 * 1024;
 /** Less than this in a bulk chunk is copied: it must not keep the chunk alive. */
 const COPY_BYTES = 4096;
 
-export type Endpoint = NativeStream | NativeListener | NativeConnect;
+export type Endpoint = NativeStream | NativeListener | NativeConnect | NativeDatagram;
+
+/** A watched descriptor: who is told, and which of the registrations of its number this is. */
+export interface Watched {
+  readonly backend: NativeBackend;
+  readonly generation: number;
+  readonly onReady: (interest: number) => void;
+}
 
 let theHub: NativeHub | undefined;
 
@@ -63,11 +78,17 @@ export class NativeHub {
   readonly slotMask: number;
   readonly endpoints: (Endpoint | undefined)[] = [];
   readonly backends: Set<NativeBackend> = new Set();
+  readonly watches: Map<number, Watched> = new Map();
   readonly #shared: Shared;
   readonly #out: Int32Array;
   readonly #slab: Buffer;
+  readonly #slabWords: Int32Array;
+  readonly #peers: PeerTable;
   #small: Buffer = Buffer.alloc(0);
   #bulk: Buffer = Buffer.alloc(0);
+  /** The same memory, for the addresses in it. */
+  #smallWords: Int32Array = new Int32Array(0);
+  #bulkWords: Int32Array = new Int32Array(0);
   /** The batch at work. */
   #count = 0;
   #next = 0;
@@ -82,6 +103,12 @@ export class NativeHub {
     this.slotMask = shared.slotMask;
     this.#out = shared.outRecords;
     this.#slab = shared.slab;
+    this.#slabWords = new Int32Array(
+      shared.slab.buffer,
+      shared.slab.byteOffset,
+      shared.slab.length / 4,
+    );
+    this.#peers = new PeerTable(binding);
     const code = binding.setup(shared.bytes, (n) => this.#dispatch(n), clockOffset(binding));
     if (code !== 0) throw systemError(code, 'setup');
     this.#renew(3);
@@ -109,6 +136,32 @@ export class NativeHub {
     const length = this.#slab.write(text, at, 'utf8');
     this.#record(id, at, length);
     return length;
+  }
+
+  /**
+   * Puts a datagram, which is a record of its own: head and bytes. Negative: the errno of an
+   * address that is none.
+   * @param host null: the connected peer
+   */
+  putDatagram(id: number, data: string | Uint8Array, host: string | null, port: number): number {
+    const text = typeof data === 'string';
+    const most = text ? data.length * 3 : data.length;
+    // The head begins at a whole word.
+    const at = (this.#reserve(most + HEAD_BYTES + 3) + 3) & ~3;
+    const code = this.#peers.write(host, port, this.#slabWords, at >> 2);
+    if (code !== 0) return code;
+    const body = at + HEAD_BYTES;
+    const length = text ? this.#slab.write(data, body, 'utf8') : data.length;
+    if (!text) this.#slab.set(data, body);
+    const { ctl } = this;
+    const out = this.#out;
+    const record = (ctl[CTL_OUT_COUNT] as number) * 3;
+    out[record] = id;
+    out[record + 1] = at;
+    out[record + 2] = HEAD_BYTES + length;
+    ctl[CTL_OUT_COUNT] = (ctl[CTL_OUT_COUNT] as number) + 1;
+    ctl[CTL_OUT_POS] = body + length;
+    return 0;
   }
 
   #reserve(bytes: number): number {
@@ -157,10 +210,11 @@ export class NativeHub {
 
   // --- Endpoints
 
-  address(id: number, peer: 0 | 1): SocketAddress | null {
-    const text = this.binding.address(id, peer);
+  address(id: number, which: 0 | 1 | 2): SocketAddress | null {
+    const text = this.binding.address(id, which);
     if (typeof text === 'number') return null;
     const family = this.ctl[CTL_ADDR_FAMILY];
+    if (family === 0) return null;
     if (family === 1) return { address: text, port: 0, family: 'unix' };
     const port = this.ctl[CTL_ADDR_PORT] as number;
     return { address: text, port, family: family === 6 ? 'IPv6' : 'IPv4' };
@@ -209,6 +263,11 @@ export class NativeHub {
         this.#timers();
         continue;
       }
+      if (kind === REC_WATCH) {
+        this.#next += 1;
+        this.#watched(id, records[at + 2] as number, records[at + 3] as number);
+        continue;
+      }
       if (endpoint === undefined || endpoint.id !== id) {
         this.#next += 1;
         if (kind === REC_ACCEPT) this.binding.abort(records[at + 2] as number);
@@ -237,6 +296,13 @@ export class NativeHub {
       (endpoint as NativeStream).deliver(this.#bulkChunk(a, b));
     } else if (kind === REC_READABLE) {
       (endpoint as NativeStream).readable();
+    } else if (kind === REC_DATAGRAM || kind === REC_DATAGRAM_BULK) {
+      this.#datagram(
+        endpoint as NativeDatagram,
+        kind === REC_DATAGRAM ? this.#small : this.#bulk,
+        a,
+        b,
+      );
     } else {
       this.#event(endpoint, kind, a, b);
     }
@@ -245,6 +311,13 @@ export class NativeHub {
   #bulkChunk(at: number, length: number): Buffer {
     const chunk = this.#bulk.subarray(at, at + length);
     return length <= COPY_BYTES ? Buffer.from(chunk) : chunk;
+  }
+
+  #datagram(socket: NativeDatagram, chunk: Buffer, at: number, length: number): void {
+    const words = chunk === this.#small ? this.#smallWords : this.#bulkWords;
+    const from = this.#peers.read(words, at >> 2);
+    const begin = at + HEAD_BYTES;
+    socket.deliver(chunk.subarray(begin, begin + length), from);
   }
 
   #event(endpoint: Endpoint, kind: number, a: number, b: number): void {
@@ -265,13 +338,34 @@ export class NativeHub {
         (endpoint as NativeStream).ended();
         break;
       case REC_DRAIN:
-        (endpoint as NativeStream).drained();
+        (endpoint as NativeStream | NativeDatagram).drained();
+        break;
+      case REC_ERROR:
+        (endpoint as NativeDatagram).failed(-a, SYSCALLS[b] ?? 'recvmsg');
+        break;
+      case REC_WRITABLE:
+        (endpoint as NativeStream).writable();
         break;
       case REC_CLOSED:
         this.endpoints[endpoint.id & this.slotMask] = undefined;
         endpoint.backend.removed();
         endpoint.lost(a === 0 ? undefined : systemError(-a, SYSCALLS[b] ?? 'read'));
         break;
+    }
+  }
+
+  /** One that was forgotten, or registered anew, in this batch hears nothing. */
+  #watched(fd: number, generation: number, interest: number): void {
+    const watched = this.watches.get(fd);
+    if (watched === undefined || watched.generation !== generation) return;
+    const { host } = watched.backend;
+    const before = host.enter();
+    try {
+      watched.onReady(interest);
+    } catch (error) {
+      host.onError('Exception in an I/O callback', error, undefined);
+    } finally {
+      host.leave(before);
     }
   }
 
@@ -287,11 +381,13 @@ export class NativeHub {
     const { ctl, binding } = this;
     if ((need & 1) !== 0) {
       this.#small = Buffer.allocUnsafeSlow(SMALL_CHUNK_BYTES);
+      this.#smallWords = new Int32Array(this.#small.buffer);
       ctl[CTL_SMALL_POS] = 0;
       binding.setChunk(0, this.#small);
     }
     if ((need & 2) !== 0) {
       this.#bulk = Buffer.allocUnsafeSlow(BULK_CHUNK_BYTES);
+      this.#bulkWords = new Int32Array(this.#bulk.buffer);
       ctl[CTL_BULK_POS] = 0;
       binding.setChunk(1, this.#bulk);
     }
@@ -300,7 +396,8 @@ export class NativeHub {
 }
 
 function contextOf(endpoint: Endpoint | undefined): CallbackContext | null {
-  return endpoint instanceof NativeStream && endpoint.sink !== null ? endpoint.sink.context : null;
+  const carries = endpoint instanceof NativeStream || endpoint instanceof NativeDatagram;
+  return carries && endpoint.sink !== null ? endpoint.sink.context : null;
 }
 
 /**

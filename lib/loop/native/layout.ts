@@ -29,15 +29,34 @@ export const REC_CLOSED = 7;
 export const REC_ACCEPT_ERROR = 8;
 export const REC_REPLAY = 9;
 export const REC_TIMER = 10;
+export const REC_DATAGRAM = 11;
+export const REC_DATAGRAM_BULK = 12;
+export const REC_ERROR = 13;
+
+/** Bytes of the address before the payload of each datagram. */
+export const HEAD_BYTES = 24;
+export const REC_WRITABLE = 14;
+export const REC_WATCH = 20;
 
 /** Names of the system calls in a closed record. */
-export const SYSCALLS = ['close', 'read', 'write', 'connect'] as const;
+export const SYSCALLS = ['close', 'read', 'write', 'connect', 'send', 'recvmsg'] as const;
 
 /** Bits of the listen flags. */
 export const LISTEN_REUSE_PORT = 1;
 export const LISTEN_IPV6_ONLY = 2;
 export const LISTEN_NO_DELAY = 4;
 export const LISTEN_PAUSED = 8;
+
+/** Options of `setUdp`. */
+export const UDP_OPTIONS = [
+  'broadcast',
+  'ttl',
+  'multicastTtl',
+  'multicastLoopback',
+  'multicastInterface',
+  'addMembership',
+  'dropMembership',
+] as const;
 
 /** Integers of the addon: a value >= 0 or a negative errno. */
 export interface Binding {
@@ -54,6 +73,12 @@ export interface Binding {
     noDelay: number,
   ): number;
   connectUnix(path: string): number;
+  openUdp(host: string, port: number, reusePort: number): number;
+  connectUdp(id: number, host: string, port: number): number;
+  setUdp(id: number, option: number, value: number, group: string, on: string): number;
+  /** Writes the address part of a datagram's head. */
+  parseIp(text: string, head: Uint8Array): number;
+  ipText(head: Uint8Array): string;
   write(id: number, data: Uint8Array): number;
   receive(id: number, into: Uint8Array): number;
   flush(): void;
@@ -68,11 +93,18 @@ export interface Binding {
   setKeepAlive(id: number, enable: number, idleMs: number): number;
   reference(id: number, ref: number): number;
   descriptor(id: number): number;
-  address(id: number, peer: number): string | number;
+  /** @param which 0: local, 1: the peer's, 2: where the last datagram that failed was going */
+  address(id: number, which: number): string | number;
   timerRef(ref: number): void;
   setSpin(micros: number): void;
   now(): number;
   uvVersion(): string;
+  adoptSocket(fd: number, duplicate: number): number;
+  adoptPipe(fd: number, writes: number): number;
+  listenFd(fd: number, flags: number): number;
+  sendFile(id: number, fd: number, offset: number, count: number): number;
+  notifyWritable(id: number): number;
+  watch(fd: number, interest: number): number;
 }
 
 export interface Shared {

@@ -25,6 +25,8 @@ interface Rare {
   held: Buffer[] | null;
   /** Local and remote, once asked for. */
   readonly addresses: [SocketAddress | null, SocketAddress | null];
+  /** Asked for with `notifyWritable`. */
+  onWritable: (() => void) | null;
 }
 
 export class NativeStream implements StreamHandle {
@@ -84,6 +86,15 @@ export class NativeStream implements StreamHandle {
     hub.binding.write(this.id, data);
     this.#pending = 0;
     return -1;
+  }
+
+  sendFile(fd: number, offsetBytes: number, maxBytes: number): number {
+    return this.backend.hub.binding.sendFile(this.id, fd, offsetBytes, maxBytes);
+  }
+
+  notifyWritable(callback: () => void): void {
+    this.rare.onWritable = callback;
+    this.backend.hub.binding.notifyWritable(this.id);
   }
 
   notifyDrain(lowBytes: number): void {
@@ -163,7 +174,7 @@ export class NativeStream implements StreamHandle {
   }
 
   private get rare(): Rare {
-    this.#rare ??= { held: null, addresses: [null, null] };
+    this.#rare ??= { held: null, addresses: [null, null], onWritable: null };
     return this.#rare;
   }
 
@@ -175,12 +186,19 @@ export class NativeStream implements StreamHandle {
     if (this.#rare !== null) this.#rare.held = null;
   }
 
+  /** Bytes that were read before it was ours: they come first. @internal */
+  unread(chunk: Buffer): void {
+    this.rare.held = [chunk];
+    this.backend.hub.binding.replay(this.id);
+  }
+
   // What follows is called by the dispatcher.
 
   /** @internal */
   deliver(chunk: Buffer): void {
     const state = this.#state;
-    if ((state & (PAUSED | CLOSING)) === 0) {
+    // What is held comes first: its replay may be in the same batch, behind this.
+    if ((state & (PAUSED | CLOSING)) === 0 && this.held === null) {
       // `setReadInto(true)` may have come after the read.
       if ((state & INTO) !== 0) this.fill(chunk);
       else this.sink?.onData(chunk);
@@ -209,6 +227,7 @@ export class NativeStream implements StreamHandle {
   /** @internal */
   readable(): void {
     if ((this.#state & (PAUSED | CLOSING)) !== 0 || this.sink === null) return;
+    if (this.held !== null) return;
     const bytes = this.backend.hub.binding.receive(this.id, this.sink.onAlloc(64 * 1024));
     if (bytes > 0) this.sink.onFilled(bytes);
   }
@@ -235,6 +254,13 @@ export class NativeStream implements StreamHandle {
   /** @internal */
   drained(): void {
     if ((this.#state & CLOSING) === 0) this.sink?.onDrain();
+  }
+
+  /** @internal */
+  writable(): void {
+    const callback = this.rare.onWritable;
+    this.rare.onWritable = null;
+    if ((this.#state & CLOSING) === 0) callback?.();
   }
 
   /** @internal */

@@ -1,9 +1,9 @@
 /**
  * The backend over Node's own modules: no compiler needed, and the reference for behaviour.
  *
- * In: the loop's calls. Out: node:net, node:dns, setImmediate, one setTimeout. Never: tasks.
+ * In: the loop's calls. Out: node:net, node:dgram, setImmediate, one setTimeout. Never: tasks.
  */
-import { lookup as dnsLookup } from 'node:dns';
+import type { ListenOptions, Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { InvalidStateError } from '../../base/errors.ts';
 import type {
@@ -14,16 +14,31 @@ import type {
   ConnectRequest,
   ConnectSink,
   ConnectTcp,
+  DatagramHandle,
+  DatagramSink,
   ListenerHandle,
   ListenerSink,
+  ListenFd,
   ListenTcp,
   ListenUnix,
+  LookupDone,
+  OpenUdp,
+  ServiceDone,
+  StreamHandle,
 } from '../backend.ts';
+import { systemLookup, systemLookupService } from '../system-names.ts';
+import { PureDatagram } from './datagram.ts';
+import { listeningRefused, openPipe, openSocket } from './descriptors.ts';
 import { PureConnect, PureListener, tcpListenOptions, unixListenOptions } from './listener.ts';
-import type { PureStream } from './stream.ts';
+import { PureStream } from './stream.ts';
 import { PureTimer } from './timer.ts';
 
 export const createPureBackend: BackendFactory = (host) => new PureBackend(host);
+
+/** node:net tells no paths of UNIX sockets, nor that it is one. */
+function unixPaths(socket: Socket): [] | [local: string, remote: string] {
+  return socket.remoteAddress === undefined ? ['', ''] : [];
+}
 
 export class PureBackend implements Backend {
   readonly name = 'pure' as const;
@@ -35,6 +50,8 @@ export class PureBackend implements Backend {
   readonly listeners: Set<ListenerHandle> = new Set();
   /** @internal */
   readonly connecting: Set<ConnectRequest> = new Set();
+  /** @internal */
+  readonly datagrams: Set<DatagramHandle> = new Set();
   /**
    * Held only to keep its memory in use. Node reads into 64 KiB of malloc's each, which a garbage
    * collection frees by the megabytes: with nothing in use at its end, glibc gives the heap back
@@ -83,6 +100,26 @@ export class PureBackend implements Backend {
     return new PureListener(this, sink, unixListenOptions(options), false, options.paused);
   }
 
+  listenFd(options: ListenFd, sink: ListenerSink): ListenerHandle {
+    const { fd, backlog, noDelay, paused } = options;
+    const refused = listeningRefused(fd);
+    // Node's types do not know `fd`, its documentation does.
+    const listen = { fd, backlog } as ListenOptions;
+    return new PureListener(this, sink, listen, noDelay, paused, refused);
+  }
+
+  adoptSocket(given: number | Socket): StreamHandle {
+    const socket = typeof given === 'number' ? openSocket(given) : given;
+    socket.allowHalfOpen = true;
+    const stream = new PureStream(this, socket, ...unixPaths(socket));
+    socket.resume();
+    return stream;
+  }
+
+  adoptPipe(fd: number, writes: boolean): StreamHandle {
+    return new PureStream(this, openPipe(fd, writes), '', '');
+  }
+
   connectTcp(options: ConnectTcp, sink: ConnectSink): ConnectRequest {
     return new PureConnect(this, sink, options);
   }
@@ -91,29 +128,27 @@ export class PureBackend implements Backend {
     return new PureConnect(this, sink, path);
   }
 
-  lookup(
-    hostname: string,
-    family: 0 | 4 | 6,
-    done: (error: Error | null, addresses: readonly { address: string; family: 4 | 6 }[]) => void,
-  ): () => void {
-    let cancelled = false;
-    dnsLookup(hostname, { all: true, family, verbatim: true }, (error, found) => {
-      if (cancelled) return;
-      const addresses = error === null ? (found as { address: string; family: 4 | 6 }[]) : [];
-      this.callOut(() => done(error, addresses));
-    });
-    return (): void => {
-      cancelled = true;
-    };
+  openUdp(options: OpenUdp, sink: DatagramSink): DatagramHandle {
+    return new PureDatagram(this, options, sink);
+  }
+
+  lookup(hostname: string, family: 0 | 4 | 6, done: LookupDone): () => void {
+    return systemLookup(hostname, family, (call) => this.callOut(call), done);
+  }
+
+  lookupService(address: string, port: number, done: ServiceDone): () => void {
+    return systemLookupService(address, port, (call) => this.callOut(call), done);
   }
 
   counters(): BackendCounters {
     let writeBufferBytes = 0;
     for (const stream of this.streams) writeBufferBytes += stream.bufferedBytes;
+    for (const socket of this.datagrams) writeBufferBytes += socket.bufferedBytes;
     return {
       streams: this.streams.size,
       listeners: this.listeners.size,
       connecting: this.connecting.size,
+      datagrams: this.datagrams.size,
       writeBufferBytes,
     };
   }
@@ -127,6 +162,7 @@ export class PureBackend implements Backend {
     for (const request of [...this.connecting]) request.cancel();
     for (const listener of [...this.listeners]) listener.close();
     for (const stream of [...this.streams]) stream.abort();
+    for (const socket of [...this.datagrams]) socket.abort();
     this.#closed = done;
     this.streamGone();
   }
@@ -134,7 +170,8 @@ export class PureBackend implements Backend {
   /** Something ended: was it the last? @internal */
   streamGone(): void {
     if (this.#closed === undefined) return;
-    if (this.streams.size + this.listeners.size + this.connecting.size > 0) return;
+    if (this.streams.size + this.listeners.size > 0) return;
+    if (this.connecting.size + this.datagrams.size > 0) return;
     setImmediate(this.#closed);
     this.#closed = undefined;
   }

@@ -21,6 +21,7 @@ import type {
   SocketAddress,
 } from '../backend.ts';
 import type { PureBackend } from './backend.ts';
+import { listeningPath } from './descriptors.ts';
 import { PureStream } from './stream.ts';
 
 /** What fits `sockaddr_un.sun_path` with its final zero. */
@@ -36,7 +37,7 @@ function checkUnixPath(path: string, syscall: string): Error | null {
 }
 
 /** `reusePort` came with Node 22.12 and 23.1. */
-function reusePortSupported(): boolean {
+export function reusePortSupported(): boolean {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
 }
@@ -45,7 +46,7 @@ export class PureListener implements ListenerHandle {
   readonly #backend: PureBackend;
   readonly #sink: ListenerSink;
   readonly #server: net.Server;
-  readonly #unixPath: string | undefined;
+  #unixPath: string | undefined;
   #held: PureStream[] = [];
   #paused: boolean;
   #listening = false;
@@ -57,6 +58,7 @@ export class PureListener implements ListenerHandle {
     options: net.ListenOptions,
     noDelay: boolean,
     paused: boolean,
+    refused: Error | null = listenRefused(options),
   ) {
     this.#backend = backend;
     this.#sink = sink;
@@ -67,7 +69,6 @@ export class PureListener implements ListenerHandle {
     this.#server.on('connection', (socket) => this.#accepted(socket));
     this.#server.on('error', (error) => this.#failed(error));
     this.#server.on('listening', () => this.#bound());
-    const refused = listenRefused(options);
     if (refused === null) this.#server.listen(options);
     else process.nextTick(() => this.#failed(refused));
   }
@@ -125,6 +126,8 @@ export class PureListener implements ListenerHandle {
   #bound(): void {
     if (this.#closed) return;
     this.#listening = true;
+    // An inherited one may be either: Node knows the addresses of TCP only.
+    if (this.#server.address() === null) this.#unixPath = listeningPath(this.fd ?? -1);
     const address = serverAddress(this.#server, this.#unixPath);
     this.#backend.callOut(() => this.#sink.onListening(address));
   }

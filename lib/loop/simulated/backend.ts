@@ -13,7 +13,7 @@
  * At one virtual time the network comes before timers. A seed other than 0 shuffles only what no
  * rule promises: see `simulated()` in lib/testing.
  */
-import { InvalidStateError } from '../../base/errors.ts';
+import { InvalidStateError, notFoundError } from '../../base/errors.ts';
 import type {
   Backend,
   BackendCounters,
@@ -21,14 +21,19 @@ import type {
   ConnectRequest,
   ConnectSink,
   ConnectTcp,
+  DatagramHandle,
+  DatagramSink,
   ListenerHandle,
   ListenerSink,
   ListenTcp,
   ListenUnix,
+  LookupDone,
+  OpenUdp,
+  ServiceDone,
 } from '../backend.ts';
 import { Agenda } from './agenda.ts';
 import { ForeignWork } from './foreign.ts';
-import { type FoundAddress, Network, type NetworkOwner } from './network.ts';
+import { type FaultRates, Network, type NetworkOwner } from './network.ts';
 import { Random } from './random.ts';
 import type { SimulatedStream } from './stream.ts';
 
@@ -45,8 +50,7 @@ export interface SimulatedBackendOptions {
   readonly seed: number;
   readonly autoJump: boolean;
   readonly latencyMs: readonly [min: number, max: number];
-  /** 0 … 1. */
-  readonly breakRate: number;
+  readonly faults: FaultRates;
   /** Names, and the addresses that this machine has besides loopback. */
   readonly hosts: ReadonlyMap<string, readonly string[]>;
 }
@@ -106,7 +110,7 @@ export class SimulatedBackend implements Backend, NetworkOwner {
     this.#monitor = monitor;
     this.#latencyMs = options.latencyMs;
     this.#autoJump = options.autoJump;
-    this.network = new Network(this, options.hosts, options.breakRate);
+    this.network = new Network(this, options.hosts, options.faults);
     this.#pump = (): void => this.#runPump();
   }
 
@@ -147,15 +151,26 @@ export class SimulatedBackend implements Backend, NetworkOwner {
     return this.network.connectUnix(path, sink);
   }
 
-  lookup(
-    hostname: string,
-    family: 0 | 4 | 6,
-    done: (error: Error | null, addresses: readonly FoundAddress[]) => void,
-  ): () => void {
+  openUdp(options: OpenUdp, sink: DatagramSink): DatagramHandle {
+    return this.network.openUdp(options, sink);
+  }
+
+  lookup(hostname: string, family: 0 | 4 | 6, done: LookupDone): () => void {
     const found = this.network.lookup(hostname, family);
-    const error = found === null ? notFound(hostname) : null;
+    const error = found === null ? notFoundError('getaddrinfo', hostname) : null;
+    return this.#answer(() => done(error, found ?? []));
+  }
+
+  lookupService(address: string, port: number, done: ServiceDone): () => void {
+    const name = this.network.nameOf(address);
+    const error = name === null ? notFoundError('getnameinfo', address) : null;
+    return this.#answer(() => done(error, name ?? '', String(port)));
+  }
+
+  /** What a resolver says, after its time. Returns how to call it off. */
+  #answer(tell: () => void): () => void {
     const happening = this.#agenda.add(this.#nowMs + this.latency(), this.#rank(), () => {
-      this.callOut(() => done(error, found ?? []));
+      this.callOut(tell);
     });
     this.#wake();
     return (): void => {
@@ -164,13 +179,14 @@ export class SimulatedBackend implements Backend, NetworkOwner {
   }
 
   counters(): BackendCounters {
-    const { streams, listeners, connecting } = this.network;
+    const { streams, listeners, connecting, datagrams } = this.network;
     let writeBufferBytes = 0;
     for (const stream of streams) writeBufferBytes += stream.bufferedBytes;
     return {
       streams: streams.size,
       listeners: listeners.size,
       connecting: connecting.size,
+      datagrams: datagrams.size,
       writeBufferBytes,
     };
   }
@@ -183,6 +199,7 @@ export class SimulatedBackend implements Backend, NetworkOwner {
     for (const request of [...this.network.connecting]) request.cancel();
     for (const listener of [...this.network.listeners]) listener.close();
     for (const stream of [...this.network.streams]) stream.abort();
+    for (const socket of [...this.network.datagrams]) socket.close();
     this.#closed = done;
     this.ended();
   }
@@ -403,15 +420,4 @@ export class SimulatedBackend implements Backend, NetworkOwner {
     this.#refreshing = false;
     return this.#armedMs;
   }
-}
-
-/** As getaddrinfo's, in Node's shape. */
-function notFound(hostname: string): Error {
-  const error = new Error(`getaddrinfo ENOTFOUND ${hostname}`);
-  return Object.assign(error, {
-    code: 'ENOTFOUND',
-    errno: -3008,
-    syscall: 'getaddrinfo',
-    hostname,
-  });
 }

@@ -13,20 +13,28 @@ import { systemErrorByCode } from '../../base/errors.ts';
 import type {
   ConnectSink,
   ConnectTcp,
+  DatagramSink,
+  FoundAddress,
   ListenerSink,
   ListenTcp,
   ListenUnix,
+  OpenUdp,
   SocketAddress,
 } from '../backend.ts';
 import { Lane, type LaneOwner } from './agenda.ts';
 import { SimulatedConnect } from './connect.ts';
+import { isMulticast, SimulatedDatagram } from './datagram.ts';
 import { SimulatedListener } from './listener.ts';
 import type { Random } from './random.ts';
 import { type Carrier, type Fault, SimulatedStream } from './stream.ts';
 
-export interface FoundAddress {
-  readonly address: string;
-  readonly family: 4 | 6;
+/** Shares of what goes wrong, 0 … 1. */
+export interface FaultRates {
+  /** Of connections that break. */
+  readonly breakRate: number;
+  /** Of datagrams that are lost, and of those that arrive twice. */
+  readonly lossRate: number;
+  readonly duplicateRate: number;
 }
 
 /** What a network needs of its backend. */
@@ -52,21 +60,22 @@ export class Network {
   readonly streams: Set<SimulatedStream> = new Set();
   readonly listeners: Set<SimulatedListener> = new Set();
   readonly connecting: Set<SimulatedConnect> = new Set();
+  readonly datagrams: Set<SimulatedDatagram> = new Set();
   readonly #hosts: ReadonlyMap<string, readonly string[]>;
   readonly #local: ReadonlySet<string>;
-  readonly #breakRate: number;
+  readonly #rates: FaultRates;
   #lastPort = firstFreePort - 1;
   #lastStream = 0;
 
   constructor(
     owner: NetworkOwner,
     hosts: ReadonlyMap<string, readonly string[]>,
-    breakRate: number,
+    rates: FaultRates,
   ) {
     this.owner = owner;
     this.#hosts = hosts;
     this.#local = new Set([...hosts.values()].flat());
-    this.#breakRate = breakRate;
+    this.#rates = rates;
   }
 
   listenTcp(options: ListenTcp, sink: ListenerSink): SimulatedListener {
@@ -94,7 +103,7 @@ export class Network {
     const { host, port, localHost, localPort } = options;
     const family = isIP(host) === 6 ? 'IPv6' : 'IPv4';
     // Connecting to "any address" is connecting to this machine.
-    const address = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+    const address = here(host);
     const from = localHost ?? (family === 'IPv6' ? '::1' : '127.0.0.1');
     const request = new SimulatedConnect(
       this,
@@ -115,6 +124,43 @@ export class Network {
     return request;
   }
 
+  openUdp(options: OpenUdp, sink: DatagramSink): SimulatedDatagram {
+    return new SimulatedDatagram(this, options, sink);
+  }
+
+  /** A datagram on its way: lost, once or twice, and each with a time of its own. */
+  carry(from: SimulatedDatagram, to: SocketAddress, data: Buffer): void {
+    const { owner } = this;
+    const { lossRate, duplicateRate } = this.#rates;
+    if (lossRate > 0 && owner.dice.chance(lossRate)) {
+      owner.note(`lose datagram to ${to.port} ${data.length}`);
+      return;
+    }
+    const copies = duplicateRate > 0 && owner.dice.chance(duplicateRate) ? 2 : 1;
+    const target = unmapped({ ...to, address: here(to.address) });
+    for (let copy = 0; copy < copies; copy++) {
+      const own = copy === 0 ? data : Buffer.from(data);
+      owner.schedule(owner.now() + owner.latency(), () => this.#arrive(from, target, own));
+    }
+  }
+
+  #arrive(from: SimulatedDatagram, to: SocketAddress, data: Buffer): void {
+    const fitting = [...this.datagrams].filter((socket) => socket.takes(from, to));
+    if (isMulticast(to.address) || to.address === '255.255.255.255') {
+      for (const socket of fitting) socket.arrive(Buffer.from(data), from);
+      return;
+    }
+    // As with listeners; a peer that always comes to the same one keeps what it says together.
+    const exact = fitting.filter((socket) => socket.address.address === to.address);
+    const choice = exact.length > 0 ? exact : fitting;
+    const chosen = choice[from.address.port % Math.max(choice.length, 1)];
+    if (chosen !== undefined) {
+      chosen.arrive(data, from);
+    } else if (this.isLocal(to.address)) {
+      this.owner.schedule(this.owner.now() + this.owner.latency(), () => from.refused());
+    }
+  }
+
   /** Null: there is no such name. */
   lookup(hostname: string, family: 0 | 4 | 6): FoundAddress[] | null {
     const literal = isIP(hostname) !== 0;
@@ -124,6 +170,12 @@ export class Network {
     });
     const wanted = found.filter((one) => family === 0 || one.family === family);
     return wanted.length === 0 ? null : wanted;
+  }
+
+  /** The first name with that address; null: none has it. */
+  nameOf(address: string): string | null {
+    for (const [name, addresses] of this.#hosts) if (addresses.includes(address)) return name;
+    return address === '::1' || /^127\./.test(address) ? 'localhost' : null;
   }
 
   /** An address of the simulated machine. */
@@ -166,19 +218,35 @@ export class Network {
     for (;;) {
       this.#lastPort = this.#lastPort >= lastPort ? firstFreePort : this.#lastPort + 1;
       const port = this.#lastPort;
-      if (![...this.listeners].some((listener) => listener.address.port === port)) return port;
+      const used = [...this.listeners, ...this.datagrams];
+      if (!used.some((socket) => socket.address.port === port)) return port;
     }
   }
 
   get idle(): boolean {
-    return this.streams.size + this.listeners.size + this.connecting.size === 0;
+    const { streams, listeners, connecting, datagrams } = this;
+    return streams.size + listeners.size + connecting.size + datagrams.size === 0;
   }
 
   #drawFault(): Fault {
     const { dice } = this.owner;
     // Not drawn when nothing is to break, so that the other numbers of a seed stay as they are.
-    const breaks = this.#breakRate > 0 && dice.chance(this.#breakRate);
+    const { breakRate } = this.#rates;
+    const breaks = breakRate > 0 && dice.chance(breakRate);
     return { deliveriesLeft: breaks ? dice.upTo(mostDeliveries) : Infinity };
+  }
+
+  /** Null, or why a datagram socket cannot have its address. */
+  refuseBind(socket: SimulatedDatagram): Error | null {
+    const { address, port } = socket.address;
+    if (!this.isLocal(address)) return systemErrorByCode('EADDRNOTAVAIL', 'bind', address, port);
+    for (const other of this.datagrams) {
+      if (other.address.port !== port || (other.reusePort && socket.reusePort)) continue;
+      const all = [address, other.address.address].some((one) => one === '0.0.0.0' || one === '::');
+      if (!all && other.address.address !== address) continue;
+      return systemErrorByCode('EADDRINUSE', 'bind', address, port);
+    }
+    return null;
   }
 
   #refuseListen(listener: SimulatedListener): Error | null {
@@ -194,8 +262,18 @@ export class Network {
   }
 }
 
+function here(host: string): string {
+  return host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+}
+
 function mapped({ address, port }: SocketAddress): SocketAddress {
   return { address: `::ffff:${address}`, port, family: 'IPv6' };
+}
+
+/** Where an address such as ::ffff:127.0.0.1 leads. */
+function unmapped(to: SocketAddress): SocketAddress {
+  const address = /^::ffff:([\d.]+)$/i.exec(to.address)?.[1];
+  return address === undefined ? to : { address, port: to.port, family: 'IPv4' };
 }
 
 /** Null, or the error of a path that the system would cut off or refuse. */

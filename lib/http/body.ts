@@ -1,0 +1,137 @@
+/**
+ * Bodies of responses, whatever they were made from.
+ *
+ * In: a Body. Out: its type, its bytes, a Web stream, or chunks. Never: sending.
+ */
+import { Buffer } from 'node:buffer';
+import { ReadableStream } from 'node:stream/web';
+import { argTypeError, type Data, type WaitOptions } from '../base/errors.ts';
+import { checkData, joinData, toBytes } from '../io/data.ts';
+import type { ByteWriter } from '../io/net-types.ts';
+import type { Body } from './response.ts';
+
+const textType = 'text/plain;charset=UTF-8';
+
+/** The content type that a body has by itself; forms are turned into what is sent. */
+export function bodyType(body: Body): { body: Body; type: string | null } {
+  if (typeof body === 'string') return { body, type: textType };
+  if (body instanceof Uint8Array || typeof body === 'function') return { body, type: null };
+  if (body instanceof URLSearchParams) {
+    const type = 'application/x-www-form-urlencoded;charset=UTF-8';
+    return { body: body.toString(), type };
+  }
+  if (body instanceof Blob) return { body, type: body.type === '' ? null : body.type };
+  if (body instanceof FormData) {
+    // The Web's Response knows how a form is written.
+    const web = new globalThis.Response(body);
+    return { body: web.body as ReadableStream<Uint8Array>, type: web.headers.get('content-type') };
+  }
+  if (isIterable(body)) return { body, type: null };
+  throw argTypeError('body', 'a string, bytes, a form, an iterable, a stream or a function', body);
+}
+
+function isIterable(body: unknown): body is AsyncIterable<Data> | Iterable<Data> {
+  if (typeof body !== 'object' || body === null) return false;
+  const some = body as Partial<AsyncIterable<Data> & Iterable<Data>>;
+  return (
+    typeof some[Symbol.asyncIterator] === 'function' || typeof some[Symbol.iterator] === 'function'
+  );
+}
+
+/** Collects what a writer function writes. */
+class Collector implements ByteWriter {
+  readonly parts: Uint8Array[] = [];
+  readonly writeBufferBytes = 0;
+
+  write(data: Data, _options?: WaitOptions): Promise<void> {
+    this.parts.push(Buffer.from(toBytes(checkData(data))));
+    return Promise.resolve();
+  }
+
+  writeLines(parts: Iterable<Data>, options?: WaitOptions): Promise<void> {
+    return this.write(joinData(parts), options);
+  }
+
+  writeEof(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+export async function bodyBytes(body: Body): Promise<Buffer> {
+  if (typeof body === 'string') return Buffer.from(body);
+  if (body instanceof Uint8Array) return Buffer.from(body);
+  if (body instanceof Blob) return Buffer.from(await body.arrayBuffer());
+  const collector = new Collector();
+  if (typeof body === 'function') await body(collector);
+  else for await (const chunk of chunksOf(body)) await collector.write(chunk);
+  return Buffer.concat(collector.parts);
+}
+
+/** The chunks of a body that is neither bytes nor a function. */
+export function chunksOf(body: Body): AsyncIterable<Data> | Iterable<Data> {
+  if (body instanceof Blob) return body.stream() as unknown as AsyncIterable<Data>;
+  return body as AsyncIterable<Data> | Iterable<Data>;
+}
+
+/** Writes into a Web stream; waits while its reader does not read. */
+class StreamWriter implements ByteWriter {
+  readonly writeBufferBytes = 0;
+  readonly #controller: ReadableStreamDefaultController<Uint8Array>;
+  #wanted: (() => void) | null = null;
+  cancelled = false;
+
+  constructor(controller: ReadableStreamDefaultController<Uint8Array>) {
+    this.#controller = controller;
+  }
+
+  write(data: Data): Promise<void> {
+    if (this.cancelled) return Promise.reject(new TypeError('The stream was cancelled'));
+    this.#controller.enqueue(Uint8Array.from(toBytes(checkData(data))));
+    if ((this.#controller.desiredSize ?? 1) > 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#wanted = resolve;
+    });
+  }
+
+  writeLines(parts: Iterable<Data>): Promise<void> {
+    return this.write(joinData(parts));
+  }
+
+  writeEof(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  pulled(): void {
+    this.#wanted?.();
+    this.#wanted = null;
+  }
+}
+
+async function writeAll(body: Body, writer: ByteWriter): Promise<void> {
+  if (typeof body === 'string' || body instanceof Uint8Array) await writer.write(body);
+  else if (typeof body === 'function') await body(writer);
+  else for await (const chunk of chunksOf(body)) await writer.write(chunk);
+}
+
+export function bodyStream(body: Body): ReadableStream<Uint8Array> {
+  if (body instanceof ReadableStream) return body;
+  if (body instanceof Blob) return body.stream() as unknown as ReadableStream<Uint8Array>;
+  let writer: StreamWriter;
+  return new ReadableStream<Uint8Array>(
+    {
+      start(controller): void {
+        writer = new StreamWriter(controller as ReadableStreamDefaultController<Uint8Array>);
+        writeAll(body, writer).then(
+          () => controller.close(),
+          (error: unknown) => controller.error(error),
+        );
+      },
+      pull: (): void => writer.pulled(),
+      cancel(): void {
+        writer.cancelled = true;
+        writer.pulled();
+      },
+    },
+    { highWaterMark: 1 },
+  );
+}

@@ -1,0 +1,254 @@
+/**
+ * One request on its way through an application: its task, its body, its end.
+ *
+ * In: an exchange. Out: one response, or none when the client is gone. Never: a second response.
+ */
+import type { Buffer } from 'node:buffer';
+import { BrokenResourceError, isCancelled } from '../base/errors.ts';
+import type { EventLoop } from '../io/handles.ts';
+import { onAbort } from '../task/abort.ts';
+import { isThenable } from '../task/enter.ts';
+import { currentLoop } from '../task/frame.ts';
+import { FAILED, type Future } from '../task/future.ts';
+import { startHandlerTask } from '../task/spawn.ts';
+import type { Task, TaskOwner } from '../task/task.ts';
+import type { Application } from './application.ts';
+import { BodyReader } from './exchange-body.ts';
+import type { ExchangeWriter } from './exchange-writer.ts';
+import { HttpError } from './http-error.ts';
+import type { TrustTest } from './proxy.ts';
+import { ServerRequest } from './request.ts';
+import { Response, type ResponseLike } from './response.ts';
+import { sendResponse } from './send.ts';
+import type { Exchange, ExchangeSink } from './wire.ts';
+
+/** What calls of one server have in common. */
+export interface CallSettings {
+  readonly trust: TrustTest | null;
+  readonly handlerCancellation: boolean;
+  /** Give handlers of `{ fetch }` a real Web Request. */
+  readonly webRequest: boolean;
+  /** Somebody wants to know how many bytes were sent. */
+  readonly logged: boolean;
+  ended(call: Call): void;
+}
+
+/** What answers: a compiled application. */
+export interface Dispatcher {
+  dispatch(call: Call): ResponseLike | PromiseLike<ResponseLike>;
+  recover(call: Call, error: unknown): ResponseLike | PromiseLike<ResponseLike>;
+  hasRoute(method: string, path: string): boolean;
+}
+
+export class Call implements ExchangeSink, TaskOwner {
+  readonly exchange: Exchange;
+  readonly settings: CallSettings;
+  readonly dispatcher: Dispatcher;
+  readonly path: string;
+  readonly request: ServerRequest;
+  app: Application;
+  maxBodyBytes: number = Infinity;
+  task: Task | null = null;
+  /** Of the response; 0 before. */
+  status = 0;
+  /** Body bytes of the response. */
+  sentBytes = 0;
+  startedMs = 0;
+  /** Neighbours in the server's list of calls under way. */
+  listed = false;
+  writer: ExchangeWriter | null = null;
+  #reader: BodyReader | null = null;
+  #controller: AbortController | null = null;
+  #gone: Error | null = null;
+  #watching = false;
+
+  constructor(
+    exchange: Exchange,
+    settings: CallSettings,
+    dispatcher: Dispatcher,
+    app: Application,
+  ) {
+    this.exchange = exchange;
+    this.settings = settings;
+    this.dispatcher = dispatcher;
+    this.app = app;
+    this.path = pathOf(exchange.target);
+    this.request = new ServerRequest(this);
+  }
+
+  /** In a task of its own; what can be done at once is done when this returns. */
+  start(loop: EventLoop): void {
+    const task = startHandlerTask(loop, null, null, handle, this as Call, this);
+    if (task.done) return;
+    this.task = task;
+    this.watch();
+  }
+
+  /** The response was begun. */
+  get responded(): boolean {
+    return this.status !== 0;
+  }
+
+  get logged(): boolean {
+    return this.settings.logged;
+  }
+
+  /** The client is gone; why. */
+  get gone(): Error | null {
+    return this.#gone;
+  }
+
+  watch(): void {
+    if (this.#watching || !this.exchange.open) return;
+    this.#watching = true;
+    this.exchange.watch(this);
+  }
+
+  get reader(): BodyReader {
+    if (this.#reader === null) {
+      this.#reader = new BodyReader(this.exchange, this.maxBodyBytes, () => {
+        this.#watching = true;
+        this.exchange.readBody(this);
+      });
+    }
+    return this.#reader;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller !== null) return this.#controller.signal;
+    const controller = new AbortController();
+    this.#controller = controller;
+    const { task } = this;
+    if (this.#gone !== null) controller.abort(this.#gone);
+    else if (task !== null) this.#followTask(controller, task);
+    this.watch();
+    return controller.signal;
+  }
+
+  #followTask(controller: AbortController, task: Task): void {
+    const { signal } = task;
+    if (signal.aborted) controller.abort(signal.reason);
+    else onAbort(signal, () => controller.abort(signal.reason));
+  }
+
+  cancel(reason: string): void {
+    this.task?.cancel(reason);
+  }
+
+  // ---- ExchangeSink ----
+
+  onBodyData(chunk: Buffer): void {
+    this.#reader?.onData(chunk);
+  }
+
+  onBodyEnd(): void {
+    this.#reader?.onEof();
+  }
+
+  onBodyError(status: number, reason: string): void {
+    this.#reader?.fail(new HttpError(status, reason));
+  }
+
+  onDrain(): void {
+    this.writer?.drained();
+  }
+
+  onClientEnd(): void {
+    this.#leave(new BrokenResourceError('The client has ended the connection'));
+  }
+
+  onAborted(error: Error | undefined): void {
+    const cause = error === undefined ? undefined : { cause: error };
+    const gone = new BrokenResourceError('The client is gone', cause);
+    this.#gone = gone;
+    this.writer?.lost(error);
+    this.#reader?.fail(gone);
+    this.#leave(gone);
+  }
+
+  #leave(why: Error): void {
+    this.#controller?.abort(why);
+    if (this.settings.handlerCancellation) this.cancel(why.message);
+  }
+
+  // ---- of the task ----
+
+  /** Its last step. */
+  onFutureDone(future: Future<unknown>): void {
+    if (future.status === FAILED) this.report((future as Task).failure(), future as Task);
+    if (this.exchange.open && (!this.responded || this.writer?.ended === false)) {
+      this.exchange.abort();
+    }
+    this.settings.ended(this);
+  }
+
+  report(error: unknown, task: Task | null): void {
+    const message = `Exception in the handler of ${this.request.method} ${this.path}`;
+    currentLoop().callExceptionHandler({ message, error, ...(task === null ? {} : { task }) });
+  }
+}
+
+function pathOf(target: string): string {
+  let path = target;
+  if (target.charCodeAt(0) !== 47 && target !== '*') {
+    // Absolute form.
+    const start = target.indexOf('/', target.indexOf('://') + 3);
+    path = start < 0 ? '/' : target.slice(start);
+  }
+  const query = path.indexOf('?');
+  return query < 0 ? path : path.slice(0, query);
+}
+
+/** The body of a call's task. */
+function handle(call: Call): void | PromiseLike<void> {
+  let result: ResponseLike | PromiseLike<ResponseLike>;
+  try {
+    result = call.dispatcher.dispatch(call);
+  } catch (error) {
+    return recover(call, error);
+  }
+  if (isThenable(result)) return finishLater(call, result);
+  return finish(call, result);
+}
+
+async function finishLater(call: Call, result: PromiseLike<ResponseLike>): Promise<void> {
+  let response: ResponseLike;
+  try {
+    response = await result;
+  } catch (error) {
+    await recover(call, error);
+    return;
+  }
+  await finish(call, response);
+}
+
+function finish(call: Call, response: ResponseLike): void | PromiseLike<void> {
+  let sent: void | PromiseLike<void>;
+  try {
+    sent = sendResponse(call, response);
+  } catch (error) {
+    return recover(call, error);
+  }
+  if (!isThenable(sent)) return;
+  return Promise.resolve(sent).catch((error: unknown) => recover(call, error));
+}
+
+/** An error of the handler, or of sending what it returned. */
+async function recover(call: Call, error: unknown): Promise<void> {
+  if (call.gone !== null || !call.exchange.open) {
+    // There is nobody left to tell; a fault of the handler's own is told of.
+    if (!isCancelled(error) && !(error instanceof BrokenResourceError)) throw error;
+    return;
+  }
+  if (call.responded) {
+    call.exchange.abort();
+    throw error;
+  }
+  if (isCancelled(error)) {
+    call.exchange.keepAlive = false;
+    await sendResponse(call, new Response('The request was cancelled', { status: 503 }));
+    throw error;
+  }
+  const response = await call.dispatcher.recover(call, error);
+  await sendResponse(call, response);
+}

@@ -1,0 +1,118 @@
+/**
+ * The body of a response as a byte writer.
+ *
+ * In: data of a handler. Out: writes to the exchange; promises that wait for a slow client.
+ * Never: an unhandled rejection of a write that nobody awaits.
+ */
+import {
+  BrokenResourceError,
+  ClosedResourceError,
+  type Data,
+  type WaitOptions,
+} from '../base/errors.ts';
+import { checkData, dataBytes, joinData } from '../io/data.ts';
+import type { ByteWriter } from '../io/net-types.ts';
+import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
+import type { Exchange } from './wire.ts';
+
+const highWaterBytes = 65_536;
+const lowWaterBytes = 16_384;
+
+const resolved: Promise<void> = Promise.resolve();
+const ignore = (): void => {};
+
+function quietReject(error: unknown): Promise<never> {
+  const promise = Promise.reject(error);
+  promise.catch(ignore);
+  return promise;
+}
+
+export class ExchangeWriter implements ByteWriter {
+  readonly #exchange: Exchange;
+  /** Declared; null: unknown. */
+  readonly #declaredBytes: number | null;
+  #drains: Waiter<void>[] = [];
+  #loss: BrokenResourceError | null = null;
+  ended = false;
+  /** Written so far. */
+  bytes = 0;
+
+  constructor(exchange: Exchange, declaredBytes: number | null) {
+    this.#exchange = exchange;
+    this.#declaredBytes = declaredBytes;
+  }
+
+  get writeBufferBytes(): number {
+    return this.#loss === null ? this.#exchange.bufferedBytes : 0;
+  }
+
+  write(data: Data, options?: WaitOptions): Promise<void> {
+    let checked: Data;
+    try {
+      checked = checkData(data);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (this.#loss !== null) return quietReject(this.#loss);
+    if (this.ended) return quietReject(new ClosedResourceError('The response is complete'));
+    const cancelled = takeCancellation();
+    this.bytes += dataBytes(checked);
+    if (this.#declaredBytes !== null && this.bytes > this.#declaredBytes) {
+      return quietReject(new RangeError('The body is longer than its content-length'));
+    }
+    const bufferedBytes = this.#exchange.write(checked);
+    if (cancelled !== null) {
+      const promise = cancelledPromise(cancelled);
+      promise.catch(ignore);
+      return promise;
+    }
+    if (bufferedBytes <= highWaterBytes) return resolved;
+    return this.#wait(options);
+  }
+
+  writeLines(parts: Iterable<Data>, options?: WaitOptions): Promise<void> {
+    try {
+      return this.write(joinData(parts), options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /** Completes the response. May be called again. */
+  writeEof(_options?: WaitOptions): Promise<void> {
+    if (this.#loss !== null) return quietReject(this.#loss);
+    if (this.ended) return resolved;
+    if (this.#declaredBytes !== null && this.bytes < this.#declaredBytes) {
+      return quietReject(new RangeError('The body is shorter than its content-length'));
+    }
+    this.ended = true;
+    this.#exchange.endResponse();
+    return resolved;
+  }
+
+  drained(): void {
+    const drains = this.#drains;
+    this.#drains = [];
+    for (const waiter of drains) waiter.wake();
+  }
+
+  lost(error: Error | undefined): void {
+    const why = error === undefined ? '' : `: ${error.message}`;
+    const loss = new BrokenResourceError(`The client is gone${why}`, { cause: error });
+    this.#loss = loss;
+    const drains = this.#drains;
+    this.#drains = [];
+    for (const waiter of drains) waiter.fail(loss);
+  }
+
+  #wait(options: WaitOptions | undefined): Promise<void> {
+    const waiter = new Waiter<void>('write');
+    const promise = waiter.start(options);
+    promise.catch(ignore);
+    if (waiter.active) {
+      if (this.#drains.length === 0) this.#exchange.notifyDrain(lowWaterBytes);
+      this.#drains.push(waiter);
+    }
+    return promise;
+  }
+}

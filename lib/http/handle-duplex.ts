@@ -1,0 +1,291 @@
+/**
+ * A stream of the backend as a Duplex of Node, for node:http and node:tls.
+ *
+ * In: records of the backend (it is a StreamSink), calls of Node. Out: the same bytes on the other
+ * side, with back-pressure both ways. Never: a reset that overtakes the last bytes written.
+ */
+import { Buffer } from 'node:buffer';
+import { Duplex } from 'node:stream';
+import type { CallbackContext, EventLoop, StreamHandle, StreamSink } from '../io/handles.ts';
+import { lingerMs } from './wire.ts';
+
+const highWaterBytes = 65_536;
+const lowWaterBytes = 16_384;
+/** Dropped at most after a last response; more means that the peer does not listen. */
+const maxDroppedBytes = 4 * 1024 * 1024;
+
+type Done = (error?: Error | null) => void;
+
+/** Who owns the duplex: told when the stream is gone. */
+export interface DuplexOwner {
+  /** The peer sent FIN. */
+  duplexEnded(): void;
+  /** Last call. */
+  duplexClosed(error: Error | undefined): void;
+}
+
+export class HandleDuplex extends Duplex implements StreamSink {
+  readonly context: CallbackContext | null;
+  readonly #loop: EventLoop;
+  readonly #handle: StreamHandle;
+  readonly #owner: DuplexOwner;
+  /** Received so far. */
+  bytesRead = 0;
+  #paused = false;
+  /** Reading stops whatever Node wants: too many requests wait. */
+  #held = false;
+  #ended = false;
+  #gone = false;
+  #released = false;
+  #drainDone: Done | null = null;
+  #progress: (() => void)[] = [];
+  #destroyDone: Done | null = null;
+  #dropped = 0;
+  #lingerTimer = -1;
+
+  constructor(
+    handle: StreamHandle,
+    loop: EventLoop,
+    context: CallbackContext | null,
+    owner: DuplexOwner,
+  ) {
+    super({ decodeStrings: false, allowHalfOpen: true, emitClose: true });
+    this.#handle = handle;
+    this.#loop = loop;
+    this.context = context;
+    this.#owner = owner;
+    // Node's own listeners come and go; without one an error would end the process.
+    this.on('error', ignore);
+  }
+
+  // ---- what code of net.Socket's users looks at ----
+
+  get remoteAddress(): string | undefined {
+    return this.#handle.remoteAddress()?.address;
+  }
+
+  get remotePort(): number | undefined {
+    return this.#handle.remoteAddress()?.port;
+  }
+
+  get remoteFamily(): string | undefined {
+    return this.#handle.remoteAddress()?.family;
+  }
+
+  get localAddress(): string | undefined {
+    return this.#handle.localAddress()?.address;
+  }
+
+  get localPort(): number | undefined {
+    return this.#handle.localAddress()?.port;
+  }
+
+  setNoDelay(enable: boolean = true): this {
+    this.#handle.setNoDelay(enable);
+    return this;
+  }
+
+  setKeepAlive(enable: boolean = false, idleMs: number = 0): this {
+    this.#handle.setKeepAlive(enable, idleMs);
+    return this;
+  }
+
+  /** Time limits are the server's. */
+  setTimeout(): this {
+    return this;
+  }
+
+  ref(): this {
+    this.#handle.ref();
+    return this;
+  }
+
+  unref(): this {
+    this.#handle.unref();
+    return this;
+  }
+
+  /** Called by node:http after a last response: what was written goes out first. */
+  destroySoon(): void {
+    if (this.writableFinished) this.destroy();
+    else this.end(() => this.destroy());
+  }
+
+  /** Bytes written that the kernel has not taken yet. */
+  get waitingBytes(): number {
+    if (this.#gone || this.#released) return 0;
+    return this.writableLength + this.#handle.bufferedBytes;
+  }
+
+  /** Calls back once, later, when the stream has drained to its low-water mark. */
+  onProgress(call: () => void): void {
+    this.#progress.push(call);
+    if (this.#drainDone === null && !this.#gone) this.#handle.notifyDrain(lowWaterBytes);
+  }
+
+  /** Stops reading (true), or lets Node read on. */
+  hold(hold: boolean): void {
+    this.#held = hold;
+    this.#apply();
+  }
+
+  /** Gives the stream back; this duplex is dead then. */
+  release(): StreamHandle {
+    this.#released = true;
+    if (this.#paused) this.#handle.resume();
+    return this.#handle;
+  }
+
+  // ---- of Duplex ----
+
+  override _read(): void {
+    this.#paused = false;
+    this.#apply();
+  }
+
+  override _write(chunk: string | Buffer, encoding: BufferEncoding, done: Done): void {
+    this.#put(toData(chunk, encoding), done);
+  }
+
+  override _writev(
+    chunks: readonly { chunk: string | Buffer; encoding: BufferEncoding }[],
+    done: Done,
+  ): void {
+    let text = '';
+    for (const { chunk, encoding } of chunks) {
+      const data = toData(chunk, encoding);
+      if (typeof data !== 'string') {
+        const parts = chunks.map((one) => toBuffer(one.chunk, one.encoding));
+        this.#put(Buffer.concat(parts), done);
+        return;
+      }
+      text += data;
+    }
+    this.#put(text, done);
+  }
+
+  override _final(done: Done): void {
+    if (!this.#released) this.#handle.shutdown();
+    done();
+  }
+
+  override _destroy(error: Error | null, done: Done): void {
+    this.#drainDone?.(error);
+    this.#drainDone = null;
+    if (this.#gone || this.#released) {
+      done(error);
+      return;
+    }
+    this.#destroyDone = done;
+    if (error !== null || !this.writableFinished) this.#handle.abort();
+    else if (this.#ended) this.#handle.close();
+    else this.#linger();
+  }
+
+  // ---- of StreamSink ----
+
+  onData(chunk: Buffer): void {
+    this.bytesRead += chunk.length;
+    if (this.destroyed) {
+      this.#dropped += chunk.length;
+      if (this.#dropped > maxDroppedBytes) this.#handle.close();
+      return;
+    }
+    if (!this.push(chunk)) {
+      this.#paused = true;
+      this.#apply();
+    }
+  }
+
+  onAlloc(): Uint8Array {
+    throw new Error('uvio bug: onAlloc of a duplex');
+  }
+
+  onFilled(): void {}
+
+  onEof(): void {
+    this.#ended = true;
+    if (this.destroyed) {
+      this.#handle.close();
+      return;
+    }
+    this.push(null);
+    this.#owner.duplexEnded();
+  }
+
+  onDrain(): void {
+    const done = this.#drainDone;
+    this.#drainDone = null;
+    done?.();
+    const calls = this.#progress;
+    this.#progress = [];
+    for (const call of calls) process.nextTick(call);
+  }
+
+  onClosed(error: Error | undefined): void {
+    this.#gone = true;
+    this.#stopTimer();
+    const done = this.#destroyDone;
+    this.#destroyDone = null;
+    if (done !== null) done(null);
+    else this.destroy(error);
+    this.#owner.duplexClosed(error);
+  }
+
+  /** The time to linger is over. */
+  onTimer(): void {
+    this.#lingerTimer = -1;
+    this.#handle.close();
+  }
+
+  #put(data: string | Buffer, done: Done): void {
+    if (this.#gone || this.#released) {
+      done();
+      return;
+    }
+    if (this.#handle.write(data) <= highWaterBytes) {
+      done();
+      return;
+    }
+    this.#drainDone = done;
+    this.#handle.notifyDrain(lowWaterBytes);
+  }
+
+  /** Reads and drops what still comes, so that the kernel has no reason for a reset. */
+  #linger(): void {
+    this.#held = false;
+    this.#paused = false;
+    this.#handle.shutdown();
+    this.#handle.resume();
+    const loop = this.#loop;
+    if (!loop.closed) this.#lingerTimer = loop.armTimer(loop.time() + lingerMs, this);
+  }
+
+  #stopTimer(): void {
+    if (this.#lingerTimer !== -1) this.#loop.cancelTimer(this.#lingerTimer);
+    this.#lingerTimer = -1;
+  }
+
+  #apply(): void {
+    if (this.#gone || this.#released || this.destroyed) return;
+    if (this.#paused || this.#held) this.#handle.pause();
+    else this.#handle.resume();
+  }
+}
+
+function ignore(): void {}
+
+/** Backends write strings as UTF-8; others are encoded here. */
+function toData(chunk: string | Buffer, encoding: BufferEncoding): string | Buffer {
+  if (typeof chunk !== 'string' || encoding === 'utf8' || encoding === 'utf-8') return chunk;
+  return isAscii(chunk) ? chunk : Buffer.from(chunk, encoding);
+}
+
+function toBuffer(chunk: string | Buffer, encoding: BufferEncoding): Buffer {
+  return typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk;
+}
+
+function isAscii(text: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII has them.
+  return /^[\x00-\x7f]*$/.test(text);
+}

@@ -1,0 +1,54 @@
+/**
+ * `uvio/http`: HTTP servers. Requests and responses have the read surface of the Web platform's,
+ * plus what a server needs. Durations are in milliseconds, sizes in bytes.
+ *
+ * In: the files of this room. Out: their public names. Never: anything else.
+ */
+
+export type { TlsInfo } from '../io/net-types.ts';
+export {
+  Application,
+  type ApplicationOptions,
+  type CleanupContext,
+  type FetchHandler,
+  type Handler,
+  type Hook,
+  type Middleware,
+  type QueryInit,
+  type RouteOptions,
+} from './application.ts';
+export {
+  ClientConnectionError,
+  ClientError,
+  ClientPayloadError,
+  ClientResponseError,
+  ClientTimeoutError,
+  InvalidUrlError,
+  ServerDisconnectedError,
+  TooManyRedirectsError,
+  WebSocketHandshakeError,
+} from './client-errors.ts';
+export type { CookieOptions } from './cookies.ts';
+export {
+  type EventSink,
+  type EventStreamInit,
+  eventStream,
+  type ServerSentEvent,
+} from './events.ts';
+export { type FileResponseInit, fileResponse } from './file-response.ts';
+export type { HeadersInit } from './headers.ts';
+export { HttpError, type HttpErrorOptions } from './http-error.ts';
+export type { BodyPart } from './multipart.ts';
+export { type NormalizePathOptions, normalizePath } from './normalize-path.ts';
+export type { PathParams } from './path-params.ts';
+export type { HttpRequest } from './request.ts';
+export { type Body, Response, type ResponseInit, type ResponseLike } from './response.ts';
+export { type RunAppOptions, runApp } from './run-app.ts';
+export type { AccessRecord, FetchServeOptions, ServeOptions } from './serve-options.ts';
+export { type HttpServer, serve } from './server.ts';
+export { Key, type State } from './state.ts';
+export type { StaticOptions } from './static.ts';
+export { type OpenWebSocketOptions, openWebSocket } from './websocket/connect.ts';
+export type { WebSocketOptions } from './websocket/options.ts';
+export type { WebSocketConnection } from './websocket/types.ts';
+export { upgradeWebSocket } from './websocket/upgrade.ts';

@@ -1,0 +1,353 @@
+/**
+ * One request of node:http (or of node:http2's compatible half) as an Exchange.
+ *
+ * In: an IncomingMessage and a ServerResponse. Out: calls of the sink. Never: a decision about
+ * other requests of the connection: that is its owner's.
+ */
+import { Buffer } from 'node:buffer';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Data } from '../base/errors.ts';
+import type { CallbackContext } from '../io/handles.ts';
+import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
+import type { StreamProtocol } from '../io/protocols.ts';
+import { type Exchange, type ExchangeSink, type HeaderList, maxDiscardBytes } from './wire.ts';
+
+/** Whose exchange it is: a connection of the wire, or a server of Node's own. */
+export interface ExchangeOwner {
+  readonly context: CallbackContext;
+  readonly secure: boolean;
+  readonly tls: TlsInfo | null;
+  readonly closing: boolean;
+  readonly remoteAddress: SocketAddress;
+  readonly localAddress: SocketAddress;
+  readonly waitingBytes: number;
+  /** Calls back once, later, when some of the bytes that wait have gone. */
+  onProgress(call: () => void): void;
+  /** The head of the response says that the connection is closed after it. */
+  lastResponse(): void;
+  /** The body of the request is asked for, or complete: time limits. */
+  bodyWanted(exchange: NodeExchange): void;
+  bodyDone(exchange: NodeExchange): void;
+  abort(): void;
+  upgrade(headers: HeaderList, protocol: StreamProtocol): void;
+  /** Trailers and the head together above a limit. */
+  tooManyTrailers(exchange: NodeExchange): boolean;
+}
+
+function run(job: { readonly exchange: NodeExchange; readonly call: () => void }): void {
+  job.call();
+}
+
+export class NodeExchange implements Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly owner: ExchangeOwner;
+  readonly expectsContinue: boolean;
+  readonly upgradeable: boolean;
+  readonly bodyBytes: number;
+  keepAlive = true;
+  /** Bytes of the body that came. */
+  receivedBytes = 0;
+  bodyComplete: boolean;
+  /** The response is complete, or cannot be. */
+  over = false;
+  #sink: ExchangeSink | null = null;
+  #reading = false;
+  #continued = false;
+  #failure: { status: number; reason: string } | null = null;
+  #draining = false;
+
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    owner: ExchangeOwner,
+    upgradeable: boolean,
+    expectsContinue: boolean,
+  ) {
+    this.request = request;
+    this.response = response;
+    this.owner = owner;
+    this.upgradeable = upgradeable;
+    this.bodyBytes = upgradeable ? 0 : bodyBytesOf(request);
+    this.bodyComplete = this.bodyBytes === 0;
+    this.expectsContinue = expectsContinue && !this.bodyComplete;
+  }
+
+  get method(): string {
+    return this.request.method as string;
+  }
+
+  get target(): string {
+    return this.request.url as string;
+  }
+
+  get httpVersion(): '1.0' | '1.1' | '2' {
+    const { httpVersion } = this.request;
+    return httpVersion === '2.0' ? '2' : (httpVersion as '1.0' | '1.1');
+  }
+
+  get secure(): boolean {
+    return this.owner.secure;
+  }
+
+  get tls(): TlsInfo | null {
+    return this.owner.tls;
+  }
+
+  get remoteAddress(): SocketAddress {
+    return this.owner.remoteAddress;
+  }
+
+  get localAddress(): SocketAddress {
+    return this.owner.localAddress;
+  }
+
+  get open(): boolean {
+    return !this.over && !this.response.destroyed;
+  }
+
+  get headerCount(): number {
+    return this.request.rawHeaders.length / 2;
+  }
+
+  header(name: string): string | null {
+    const lines = this.request.rawHeaders;
+    let found: string | null = null;
+    for (let i = 0; i < lines.length; i += 2) {
+      const line = lines[i] as string;
+      if (line.length !== name.length || line.toLowerCase() !== name) continue;
+      const value = lines[i + 1] as string;
+      if (found === null) found = value;
+      else found += (name === 'cookie' ? '; ' : ', ') + value;
+    }
+    return found;
+  }
+
+  headerList(): HeaderList {
+    return this.request.rawHeaders;
+  }
+
+  // ---- body ----
+
+  watch(sink: ExchangeSink): void {
+    this.#sink = sink;
+  }
+
+  readBody(sink: ExchangeSink): void {
+    this.#sink = sink;
+    if (this.#reading) return;
+    this.#reading = true;
+    if (this.bodyComplete) {
+      this.#call(() => this.#sink?.onBodyEnd(), true);
+      return;
+    }
+    if (this.#failure !== null) {
+      const { status, reason } = this.#failure;
+      this.#call(() => this.#sink?.onBodyError(status, reason), true);
+      return;
+    }
+    if (this.expectsContinue && !this.#continued) {
+      this.#continued = true;
+      this.response.writeContinue();
+    }
+    this.owner.bodyWanted(this);
+    this.request.on('data', (chunk: Buffer) => {
+      this.receivedBytes += chunk.length;
+      this.#call(() => this.#sink?.onBodyData(chunk), false);
+    });
+    this.request.on('end', () => this.#bodyEnded());
+    this.request.on('error', ignore);
+    this.request.resume();
+  }
+
+  pauseBody(): void {
+    if (!this.over) this.request.pause();
+  }
+
+  resumeBody(): void {
+    if (!this.over) this.request.resume();
+  }
+
+  /** The rest of the body will not come, or is wrong. */
+  failBody(status: number, reason: string): void {
+    if (this.bodyComplete || this.#failure !== null) return;
+    this.#failure = { status, reason };
+    this.keepAlive = false;
+    if (this.#reading) this.#call(() => this.#sink?.onBodyError(status, reason), false);
+  }
+
+  #bodyEnded(): void {
+    if (this.bodyComplete || this.#failure !== null) return;
+    if (this.owner.tooManyTrailers(this)) {
+      this.failBody(431, 'Header fields too large');
+      return;
+    }
+    this.bodyComplete = true;
+    this.owner.bodyDone(this);
+    if (!this.over) this.#call(() => this.#sink?.onBodyEnd(), false);
+  }
+
+  // ---- response ----
+
+  respond(
+    status: number,
+    statusText: string,
+    headers: HeaderList,
+    body: string | Uint8Array | null,
+  ): void {
+    if (this.over) return;
+    const bytes = body === null ? 0 : Buffer.byteLength(body);
+    this.writeHead(status, statusText, headers, bytes);
+    this.over = true;
+    this.#sink = null;
+    this.sendEnd(body);
+    this.#dropRest();
+  }
+
+  startResponse(
+    status: number,
+    statusText: string,
+    headers: HeaderList,
+    bodyBytes: number | null,
+  ): void {
+    if (this.over) return;
+    this.writeHead(status, statusText, headers, bodyBytes);
+    // With the first bytes of the body, if they come at once.
+    process.nextTick(() => {
+      if (!this.over) this.response.flushHeaders();
+    });
+  }
+
+  write(data: Data): number {
+    if (this.over || data.length === 0) return this.bufferedBytes;
+    if (this.bodyless) return 0;
+    // Node keeps what it cannot write at once; the caller may change it.
+    this.response.write(typeof data === 'string' ? data : Buffer.from(data));
+    return this.bufferedBytes;
+  }
+
+  get bufferedBytes(): number {
+    return this.response.writableLength + this.owner.waitingBytes;
+  }
+
+  notifyDrain(lowBytes: number): void {
+    if (this.over || this.#draining) return;
+    this.#draining = true;
+    const check = (): void => {
+      if (this.over) return;
+      if (this.bufferedBytes > lowBytes) {
+        this.owner.onProgress(check);
+        return;
+      }
+      this.#draining = false;
+      this.#call(() => this.#sink?.onDrain(), false);
+    };
+    process.nextTick(check);
+  }
+
+  endResponse(): void {
+    if (this.over) return;
+    this.over = true;
+    this.#sink = null;
+    this.sendEnd(null);
+    this.#dropRest();
+  }
+
+  abort(): void {
+    this.over = true;
+    this.#sink = null;
+    this.owner.abort();
+  }
+
+  upgrade(headers: HeaderList, protocol: StreamProtocol): void {
+    if (this.over || !this.upgradeable) return;
+    this.over = true;
+    this.#sink = null;
+    this.owner.upgrade(headers, protocol);
+  }
+
+  /** The client, or the connection, is gone. */
+  lost(error: Error | undefined): void {
+    if (this.over) return;
+    this.over = true;
+    const sink = this.#sink;
+    this.#sink = null;
+    if (sink !== null) this.#enter(() => sink.onAborted(error));
+  }
+
+  /** FIN after a complete request. */
+  clientEnded(): void {
+    if (this.over) return;
+    if (!this.bodyComplete) this.failBody(400, 'The body ended early');
+    else this.#call(() => this.#sink?.onClientEnd(), false);
+  }
+
+  /** No byte of a body may follow. */
+  protected get bodyless(): boolean {
+    const { statusCode } = this.response;
+    return this.method === 'HEAD' || statusCode === 204 || statusCode === 304;
+  }
+
+  protected writeHead(
+    status: number,
+    statusText: string,
+    headers: HeaderList,
+    bodyBytes: number | null,
+  ): void {
+    const { response } = this;
+    const list: string[] = [...headers];
+    if (bodyBytes !== null && status !== 204) list.push('content-length', String(bodyBytes));
+    if (!this.#mayKeep()) {
+      list.push('connection', 'close');
+      this.owner.lastResponse();
+    } else if (this.request.httpVersion === '1.1') {
+      // Kept without being said.
+      response.removeHeader('connection');
+    }
+    response.writeHead(status, statusText, list as never);
+  }
+
+  protected sendEnd(body: string | Uint8Array | null): void {
+    if (body === null || this.bodyless) this.response.end();
+    else this.response.end(body);
+  }
+
+  /** Rule 7 of the seam. */
+  #mayKeep(): boolean {
+    if (!this.keepAlive || this.owner.closing || !this.response.shouldKeepAlive) return false;
+    if (this.bodyComplete) return true;
+    if (this.#failure !== null || (this.expectsContinue && !this.#continued)) return false;
+    const declared = this.bodyBytes;
+    return declared >= 0 && declared - this.receivedBytes <= maxDiscardBytes;
+  }
+
+  /** What is left of the request's body is dropped. */
+  #dropRest(): void {
+    if (this.bodyComplete) return;
+    this.request.on('error', ignore);
+    if (!this.#reading) this.request.on('end', () => this.#bodyEnded());
+    this.request.resume();
+  }
+
+  /** Calls into the sink, in the server's context; later, when asked from inside a call. */
+  #call(call: () => void, later: boolean): void {
+    if (later) process.nextTick(() => this.#enter(call));
+    else this.#enter(call);
+  }
+
+  #enter(call: () => void): void {
+    this.owner.context.run(run, { exchange: this, call });
+  }
+}
+
+function ignore(): void {}
+
+function bodyBytesOf(request: IncomingMessage): number {
+  const { headers } = request;
+  if (headers['transfer-encoding'] !== undefined) return -1;
+  const length = headers['content-length'];
+  if (length !== undefined) return Number(length);
+  // HTTP/2 needs none of them.
+  const ended = request.httpVersionMajor < 2 || request.readableEnded || request.complete;
+  return ended ? 0 : -1;
+}

@@ -1,0 +1,449 @@
+/**
+ * HTTP/1 over node:http, with the checks that make its verdicts those of the native wire.
+ *
+ * In: streams of any backend, or of TLS over them. Out: exchanges, one after the other.
+ * Never: a socket of Node's own; a time limit of node:http's (they run on the loop).
+ */
+import type { Buffer } from 'node:buffer';
+import http, { IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { CallbackContext, StreamHandle } from '../io/handles.ts';
+import { defaultLimits } from '../io/limits.ts';
+import type { SocketAddress } from '../io/net-types.ts';
+import type { StreamProtocol } from '../io/protocols.ts';
+import { flagGone, type StreamOwner, unknownAddress } from '../io/stream.ts';
+import { StreamTransport } from '../io/transport.ts';
+import { checkHead, type Refusal } from './framing.ts';
+import { HandleDuplex } from './handle-duplex.ts';
+import { type ExchangeOwner, NodeExchange } from './node-exchange.ts';
+import { refusalText } from './reasons.ts';
+import {
+  type HeaderList,
+  type OpenWire,
+  slowBodyBytes,
+  slowBodyMs,
+  WireConnection,
+  type WireHost,
+} from './wire.ts';
+
+const connectionKey: unique symbol = Symbol('uvio.http');
+/** Of one response, before the next request of its connection is handled. */
+const highWaterBytes = 65_536;
+
+/** A socket that node:http serves. */
+interface ServedSocket extends Duplex {
+  [connectionKey]?: NodeConnection;
+}
+
+/** Node asks `upgrade` whether a request leaves HTTP: only a WebSocket's handshake does. */
+class WireMessage extends IncomingMessage {
+  // Not private: Node's constructor sets `upgrade` before this class has fields.
+  declare asksUpgrade: boolean | null;
+
+  get upgrade(): boolean | null {
+    return this.asksUpgrade === true ? asksForWebSocket(this) : this.asksUpgrade;
+  }
+
+  set upgrade(value: boolean | null) {
+    this.asksUpgrade = value;
+  }
+}
+
+function asksForWebSocket(request: IncomingMessage): boolean {
+  const { headers } = request;
+  return (
+    request.method === 'CONNECT' ||
+    (request.method === 'GET' &&
+      request.httpVersion === '1.1' &&
+      headers.upgrade?.toLowerCase() === 'websocket' &&
+      headers['transfer-encoding'] === undefined &&
+      (headers['content-length'] ?? '0') === '0')
+  );
+}
+
+export class NodeConnection extends WireConnection implements ExchangeOwner {
+  readonly host: WireHost;
+  readonly context: CallbackContext;
+  readonly duplex: HandleDuplex;
+  #queue: NodeExchange[] = [];
+  #current: NodeExchange | null = null;
+  /** The latest request of which the head came. */
+  #latest: NodeExchange | null = null;
+  #refusal: Refusal | null = null;
+  /** A response said that it is the last one. */
+  #last = false;
+  #closeAsked = false;
+  /** The client sent FIN: it will ask for nothing more. */
+  #ended = false;
+  #upgradeHead: Buffer | null = null;
+  #released = false;
+
+  #timer = -1;
+  /** What the timer is about: the head of a request, or the body of one. */
+  #reading: NodeExchange | null = null;
+  #sinceMs: number;
+  #sinceBytes = 0;
+  #fresh = true;
+  #slowMs = 0;
+  #slowBytes = 0;
+
+  constructor(handle: StreamHandle, host: WireHost) {
+    super(handle, defaultLimits);
+    this.host = host;
+    this.context = host.context;
+    this.duplex = new HandleDuplex(handle, host.loop, host.context, {
+      duplexEnded: () => this.#peerEnded(),
+      duplexClosed: (error) => this.#closed(error),
+    });
+    (this.duplex as ServedSocket)[connectionKey] = this;
+    handle.sink = this.duplex;
+    this.#sinceMs = host.loop.time();
+    this.#arm(host.limits.headersTimeoutMs);
+  }
+
+  get busy(): boolean {
+    return this.#current !== null || this.#queue.length > 0;
+  }
+
+  get secure(): boolean {
+    return this.tls !== null;
+  }
+
+  get closing(): boolean {
+    return this.host.closing || this.#closeAsked || this.#ended;
+  }
+
+  get remoteAddress(): SocketAddress {
+    return this.handle.remoteAddress() ?? unknownAddress;
+  }
+
+  get localAddress(): SocketAddress {
+    return this.handle.localAddress() ?? unknownAddress;
+  }
+
+  get waitingBytes(): number {
+    return this.duplex.waitingBytes;
+  }
+
+  override get writeBufferBytes(): number {
+    return this.duplex.waitingBytes;
+  }
+
+  onProgress(call: () => void): void {
+    this.duplex.onProgress(call);
+  }
+
+  closeWhenIdle(): void {
+    this.#closeAsked = true;
+    if (!this.busy && !this.#released) this.handle.close();
+  }
+
+  override finish(): void {
+    this.handle.close();
+  }
+
+  override abort(): void {
+    this.handle.abort();
+  }
+
+  /** A head was parsed. */
+  received(request: IncomingMessage, response: ServerResponse, expects: boolean): void {
+    if (this.#refusal !== null || this.#last || this.#released) return;
+    const head = {
+      method: request.method as string,
+      target: request.url as string,
+      httpVersion: request.httpVersion,
+      lines: request.rawHeaders,
+    };
+    const refusal = checkHead(head, this.host.limits);
+    if (refusal !== null) {
+      this.refuse(refusal.status, refusal.reason);
+      return;
+    }
+    this.#disarm();
+    const exchange = new NodeExchange(request, response, this, this.#upgradeHead !== null, expects);
+    response.on('finish', () => this.#answered(exchange));
+    this.#latest = exchange;
+    this.#queue.push(exchange);
+    if (this.#queue.length >= this.host.limits.maxPipelined) this.duplex.hold(true);
+    this.#next();
+  }
+
+  /** A handshake: node:http has let go of the socket. */
+  receivedUpgrade(request: IncomingMessage, response: ServerResponse, head: Buffer): void {
+    this.#upgradeHead = head;
+    response.shouldKeepAlive = false;
+    response.assignSocket(this.duplex as never);
+    response.on('finish', () => this.duplex.end());
+    this.received(request, response, false);
+  }
+
+  /** Bad input: answered when all requests before it are. */
+  refuse(status: number, reason: string): void {
+    if (this.#refusal !== null || this.#released) return;
+    this.#refusal = { status, reason };
+    this.#disarm();
+    const latest = this.#latest;
+    if (latest !== null && !latest.bodyComplete) {
+      // It is about the body of a request that was delivered: its handler is told.
+      this.#last = true;
+      latest.failBody(status, reason);
+      if (!this.busy) this.#endSocket();
+      return;
+    }
+    if (!this.busy) this.#answerRefusal();
+  }
+
+  // ---- ExchangeOwner ----
+
+  lastResponse(): void {
+    this.#last = true;
+  }
+
+  bodyWanted(exchange: NodeExchange): void {
+    const { loop } = this.host;
+    this.#reading = exchange;
+    this.#sinceMs = loop.time();
+    this.#slowMs = this.#sinceMs;
+    this.#slowBytes = 0;
+    this.#arm(Math.min(this.host.limits.requestTimeoutMs, slowBodyMs));
+  }
+
+  bodyDone(exchange: NodeExchange): void {
+    if (this.#reading !== exchange) return;
+    this.#reading = null;
+    this.#disarm();
+  }
+
+  upgrade(headers: HeaderList, protocol: StreamProtocol): void {
+    const exchange = this.#current as NodeExchange;
+    this.#released = true;
+    this.#current = null;
+    this.#disarm();
+    let head = 'HTTP/1.1 101 Switching Protocols\r\n';
+    for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
+    exchange.response.detachSocket(this.duplex as never);
+    const handle = this.duplex.release();
+    const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
+    handle.sink = transport;
+    const owner: StreamOwner = {
+      streamGone: () => this.leaveOwner(),
+      streamReplaced: (_, fresh) => {
+        fresh.owner = owner;
+      },
+    };
+    transport.owner = owner;
+    transport.protocol = protocol;
+    transport.write(`${head}\r\n`);
+    const early = this.#upgradeHead as Buffer;
+    this.context.run(beginUpgraded, { transport, early });
+  }
+
+  tooManyTrailers(exchange: NodeExchange): boolean {
+    const { rawHeaders, rawTrailers } = exchange.request;
+    if (rawTrailers.length === 0) return false;
+    const { maxHeaders, maxHeaderBytes } = this.host.limits;
+    let bytes = 0;
+    for (const part of [...rawHeaders, ...rawTrailers]) bytes += part.length + 2;
+    return (rawHeaders.length + rawTrailers.length) / 2 > maxHeaders || bytes > maxHeaderBytes;
+  }
+
+  // ---- time limits ----
+
+  /** @internal Of the loop. */
+  onTimer(): void {
+    this.#timer = -1;
+    const { loop, limits } = this.host;
+    const now = loop.time();
+    if (this.#reading !== null) {
+      this.#checkBody(this.#reading, now);
+      return;
+    }
+    const silent = this.duplex.bytesRead === this.#sinceBytes;
+    if (!silent) {
+      this.refuse(408, 'The request took too long');
+      return;
+    }
+    const idleMs = this.#fresh ? limits.headersTimeoutMs : limits.keepAliveMs;
+    const leftMs = this.#sinceMs + idleMs - now;
+    if (leftMs > 0) {
+      this.#arm(leftMs);
+      return;
+    }
+    this.host.onRefused(this, 0, this.#fresh ? 'No request came' : 'Idle');
+    this.handle.close();
+  }
+
+  #checkBody(exchange: NodeExchange, now: number): void {
+    const { requestTimeoutMs } = this.host.limits;
+    const cameBytes = exchange.receivedBytes - this.#slowBytes;
+    // A body that we do not read cannot come faster.
+    const paused = exchange.request.isPaused();
+    const slow = now - this.#slowMs >= slowBodyMs && cameBytes < slowBodyBytes && !paused;
+    if (slow || now - this.#sinceMs >= requestTimeoutMs) {
+      this.#reading = null;
+      this.refuse(408, 'The request took too long');
+      return;
+    }
+    if (now - this.#slowMs >= slowBodyMs) {
+      this.#slowMs = now;
+      this.#slowBytes = exchange.receivedBytes;
+    }
+    this.#arm(Math.min(this.#sinceMs + requestTimeoutMs, this.#slowMs + slowBodyMs) - now);
+  }
+
+  #arm(ms: number): void {
+    const { loop } = this.host;
+    this.#disarm();
+    if (ms !== Infinity && !loop.closed) this.#timer = loop.armTimer(loop.time() + ms, this);
+  }
+
+  #disarm(): void {
+    if (this.#timer !== -1) this.host.loop.cancelTimer(this.#timer);
+    this.#timer = -1;
+  }
+
+  // ---- one after the other ----
+
+  #next(): void {
+    if (this.#current !== null) return;
+    const exchange = this.#queue.shift();
+    if (exchange === undefined) return;
+    this.#current = exchange;
+    if (this.#queue.length < this.host.limits.maxPipelined) this.duplex.hold(false);
+    this.context.run(deliver, { host: this.host, exchange });
+  }
+
+  /** All bytes of a response are on their way. */
+  #answered(exchange: NodeExchange): void {
+    exchange.over = true;
+    if (this.#current !== exchange || this.#released) return;
+    if (this.duplex.waitingBytes > highWaterBytes) {
+      this.duplex.once('drain', () => this.#answered(exchange));
+      return;
+    }
+    this.#current = null;
+    this.#reading = null;
+    this.#fresh = false;
+    if (this.#last) {
+      this.#disarm();
+      if (!this.duplex.writableEnded) this.#endSocket();
+      return;
+    }
+    if (this.#queue.length > 0) {
+      this.#next();
+      return;
+    }
+    if (this.#refusal !== null) {
+      this.#answerRefusal();
+      return;
+    }
+    if (this.closing) {
+      this.handle.close();
+      return;
+    }
+    const { keepAliveMs, headersTimeoutMs } = this.host.limits;
+    this.#sinceMs = this.host.loop.time();
+    this.#sinceBytes = this.duplex.bytesRead;
+    this.#arm(Math.min(keepAliveMs, headersTimeoutMs));
+  }
+
+  #answerRefusal(): void {
+    const refusal = this.#refusal as Refusal;
+    this.#last = true;
+    this.host.onRefused(this, refusal.status, refusal.reason);
+    this.duplex.write(refusalText(refusal.status, refusal.reason));
+    this.#endSocket();
+  }
+
+  #endSocket(): void {
+    const socket = this.duplex as ServedSocket & { destroySoon?: () => void };
+    if (socket.destroySoon === undefined) socket.end();
+    else socket.destroySoon();
+  }
+
+  #peerEnded(): void {
+    this.#ended = true;
+    this.#current?.clientEnded();
+  }
+
+  #closed(error: Error | undefined): void {
+    this.#disarm();
+    this.mark(flagGone);
+    this.#current?.lost(error);
+    for (const exchange of this.#queue) exchange.over = true;
+    this.#current = null;
+    this.#queue = [];
+    if (!this.#released) this.leaveOwner();
+  }
+}
+
+function deliver({ host, exchange }: { host: WireHost; exchange: NodeExchange }): void {
+  host.onRequest(exchange);
+}
+
+function beginUpgraded(step: { transport: StreamTransport; early: Buffer }): void {
+  const { transport, early } = step;
+  transport.begin();
+  if (early.length > 0) transport.onData(early);
+}
+
+function connectionOf(socket: unknown): NodeConnection {
+  return (socket as ServedSocket)[connectionKey] as NodeConnection;
+}
+
+function onClientError(error: Error & { code?: string; reason?: string }, socket: Duplex): void {
+  const connection = (socket as ServedSocket)[connectionKey];
+  const { code = '' } = error;
+  if (connection === undefined || !code.startsWith('HPE_')) {
+    socket.destroy();
+    return;
+  }
+  if (code === 'HPE_HEADER_OVERFLOW') connection.refuse(431, 'Header fields too large');
+  else if (error.reason === 'Invalid HTTP version') {
+    connection.refuse(505, 'HTTP version not supported');
+  } else connection.refuse(400, 'Bad request');
+}
+
+function listen(server: Server): void {
+  server.on('request', (request, response) => {
+    connectionOf(request.socket).received(request, response, false);
+  });
+  server.on('checkContinue', (request, response) => {
+    connectionOf(request.socket).received(request, response, true);
+  });
+  server.on('checkExpectation', (request, response) => {
+    connectionOf(request.socket).received(request, response, false);
+  });
+  server.on('connect', (request: IncomingMessage) => {
+    connectionOf(request.socket).refuse(501, 'CONNECT is not supported');
+  });
+  server.on('upgrade', (request: IncomingMessage, _socket: Duplex, head: Buffer) => {
+    const response = new http.ServerResponse(request);
+    connectionOf(request.socket).receivedUpgrade(request, response, head);
+  });
+  server.on('clientError', onClientError);
+}
+
+/** Connections over node:http. */
+export function nodeWire(host: WireHost): OpenWire {
+  const options = {
+    IncomingMessage: WireMessage,
+    maxHeaderSize: host.limits.maxHeaderBytes,
+    requireHostHeader: false,
+    keepAliveTimeout: 0,
+    headersTimeout: 0,
+    requestTimeout: 0,
+    connectionsCheckingInterval: 2 ** 31 - 1,
+  };
+  const server: Server = http.createServer(options as never);
+  server.timeout = 0;
+  server.maxHeadersCount = 0;
+  (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
+  listen(server);
+  return (stream) => {
+    const connection = new NodeConnection(stream, host);
+    server.emit('connection', connection.duplex);
+    return connection;
+  };
+}

@@ -1,0 +1,141 @@
+/**
+ * Options of servers, and what they mean.
+ *
+ * In: what users give. Out: a plan with all defaults. Never: a silent correction.
+ */
+import { argTypeError, type WaitOptions } from '../base/errors.ts';
+import { checkBytes, checkInteger, checkMs } from '../base/units.ts';
+import type { EventLoop } from '../io/handles.ts';
+import { checkListen, type ListenPlan } from '../io/listen.ts';
+import type { ListenOptions, TlsServerOptions } from '../io/net-types.ts';
+import type { FetchHandler } from './application.ts';
+import { makeTrust, type TrustTest } from './proxy.ts';
+import type { WireLimits } from './wire.ts';
+
+export interface AccessRecord {
+  /** '' when the request could not be read. */
+  readonly method: string;
+  readonly path: string;
+  /** 0: the client went away before there was one. */
+  readonly status: number;
+  /** Of the body. */
+  readonly bytes: number;
+  readonly durationMs: number;
+  readonly ip: string;
+}
+
+export interface ServeOptions extends WaitOptions {
+  /** Default: all interfaces. */
+  host?: string | readonly string[];
+  /** Default 8080; 0 for any free port. */
+  port?: number;
+  /** A UNIX socket instead of host and port. */
+  path?: string;
+  /** A listening socket opened elsewhere, instead of host, port and path (see `systemdSockets`). */
+  fd?: number;
+  /** HTTPS: options of node:tls. `ALPNProtocols` is ['http/1.1'] when left out. */
+  tls?: TlsServerOptions;
+  reusePort?: boolean;
+  /** Default 511. */
+  backlog?: number;
+  /** Default Infinity. */
+  maxConnections?: number;
+  /** Idle time of a kept connection. Default 75_000. */
+  keepAliveMs?: number;
+  /** From connect or last response to the full head; 408. Default 60_000. */
+  headersTimeoutMs?: number;
+  /** To the full request; 408. Default 300_000. */
+  requestTimeoutMs?: number;
+  /** Request line and headers together; 431. Default 16 KiB. */
+  maxHeaderBytes?: number;
+  /** 431. Default 128. */
+  maxHeaders?: number;
+  /** Pipelined requests read ahead on one connection. Default 16. */
+  maxPipelined?: number;
+  /** Cancel the handler when its client is gone. Default false: `request.signal` tells. */
+  handlerCancellation?: boolean;
+  /** Addresses or networks whose X-Forwarded-* / Forwarded headers count. Default none. */
+  trustProxy?: boolean | readonly string[];
+  /** For handlers to end at close, before they are cancelled. Default 60_000. */
+  shutdownTimeoutMs?: number;
+  /** Default: none. */
+  accessLog?: (record: AccessRecord) => void;
+}
+
+export interface FetchServeOptions extends ServeOptions {
+  fetch: FetchHandler;
+  /** Give `fetch` a real Web Request, for code that calls `new Request(request)`. Slower. */
+  webRequest?: boolean;
+}
+
+export interface ServePlan {
+  readonly listen: ListenPlan;
+  readonly path: string | undefined;
+  readonly limits: WireLimits;
+  readonly trust: TrustTest | null;
+  readonly handlerCancellation: boolean;
+  readonly webRequest: boolean;
+  readonly shutdownTimeoutMs: number;
+  readonly accessLog: ((record: AccessRecord) => void) | null;
+}
+
+const defaultPort = 8080;
+
+/** @throws TypeError, RangeError for bad options */
+export function checkServe(
+  loop: EventLoop,
+  options: ServeOptions & { webRequest?: boolean },
+): ServePlan {
+  if (typeof options !== 'object' || options === null) {
+    throw argTypeError('options', 'an object', options);
+  }
+  const { path, accessLog, trustProxy } = options;
+  if (accessLog !== undefined && typeof accessLog !== 'function') {
+    throw argTypeError('accessLog', 'a function', accessLog);
+  }
+  const ms = (name: keyof ServeOptions, fallback: number): number =>
+    checkMs(name, (options[name] as number | undefined) ?? fallback);
+  return {
+    listen: checkListen(loop, listenOptions(options)),
+    path,
+    limits: {
+      maxHeaderBytes: checkInteger('maxHeaderBytes', options.maxHeaderBytes ?? 16_384, 64, 2 ** 24),
+      maxHeaders: checkInteger('maxHeaders', options.maxHeaders ?? 128, 1),
+      maxPipelined: checkInteger('maxPipelined', options.maxPipelined ?? 16, 1),
+      keepAliveMs: ms('keepAliveMs', 75_000),
+      headersTimeoutMs: ms('headersTimeoutMs', 60_000),
+      requestTimeoutMs: ms('requestTimeoutMs', 300_000),
+    },
+    trust: makeTrust(trustProxy),
+    handlerCancellation: options.handlerCancellation ?? false,
+    webRequest: options.webRequest ?? false,
+    shutdownTimeoutMs: ms('shutdownTimeoutMs', 60_000),
+    accessLog: accessLog ?? null,
+  };
+}
+
+/** Of ALPN, only what is served here is agreed on. */
+function secureOptions(tls: TlsServerOptions): TlsServerOptions {
+  const { ALPNProtocols, ALPNCallback } = tls;
+  const named = ALPNProtocols !== undefined || ALPNCallback !== undefined;
+  return named ? tls : { ...tls, ALPNProtocols: ['http/1.1'] };
+}
+
+function listenOptions(options: ServeOptions): ListenOptions {
+  const { host, port, fd, backlog, reusePort, maxConnections, signal, tls } = options;
+  if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
+    throw argTypeError('tls', 'an object', tls);
+  }
+  checkBytes('maxConnections', maxConnections ?? Infinity, 1);
+  return {
+    ...(host === undefined ? {} : { host }),
+    ...(fd === undefined
+      ? { port: port ?? defaultPort }
+      : { fd, ...(port === undefined ? {} : { port }) }),
+    ...(backlog === undefined ? {} : { backlog }),
+    ...(reusePort === undefined ? {} : { reusePort }),
+    ...(maxConnections === undefined ? {} : { maxConnections }),
+    ...(tls === undefined ? {} : { tls: secureOptions(tls) }),
+    ...(signal === undefined ? {} : { signal }),
+  };
+}

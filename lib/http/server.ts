@@ -1,0 +1,327 @@
+/**
+ * HTTP servers: where they listen, what is under way, and their end.
+ *
+ * In: an application or a fetch handler, and options. Out: responses. Never: an answer to a request
+ * after `close` has resolved.
+ */
+import { ClosedResourceError, type WaitOptions } from '../base/errors.ts';
+import { captureContext } from '../io/callback-context.ts';
+import type { StreamHandle } from '../io/handles.ts';
+import { defaultLimits } from '../io/limits.ts';
+import type { SocketAddress } from '../io/net-types.ts';
+import { StreamServer } from '../io/server.ts';
+import type { Stream } from '../io/stream.ts';
+import { currentLoop } from '../task/frame.ts';
+import { CancelScope, shielded } from '../task/scope.ts';
+import { sleep } from '../task/sleep.ts';
+import { createTask } from '../task/spawn.ts';
+import { Waiter } from '../task/waiter.ts';
+import { Application, type FetchHandler } from './application.ts';
+import { Call, type CallSettings, type Dispatcher } from './call.ts';
+import { dispatcherOf, fetchDispatcher } from './dispatch.ts';
+import { bindListeners } from './listen.ts';
+import { nodeWire } from './node-wire.ts';
+import {
+  type AccessRecord,
+  checkServe,
+  type FetchServeOptions,
+  type ServeOptions,
+  type ServePlan,
+} from './serve-options.ts';
+import type { Exchange, OpenWire, WireConnection, WireHost, WireLimits } from './wire.ts';
+
+export interface HttpServer extends AsyncDisposable {
+  readonly addresses: readonly SocketAddress[];
+  readonly port: number;
+  /** Of the first address, with a final '/'. */
+  readonly url: string;
+  readonly connections: number;
+  /** Requests being handled. */
+  readonly requests: number;
+  /** One more address (aiohttp: TCPSite, UnixSite, SockSite). */
+  listen(options: Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls'>): Promise<void>;
+  /** Stops listening, ends idle connections, waits for handlers, cancels late ones, cleans up. */
+  close(options?: { timeoutMs?: number }): Promise<void>;
+  waitClosed(options?: WaitOptions): Promise<void>;
+}
+
+/** For last responses to go out, when a server closes. Milliseconds. */
+const flushMs = 1_000;
+/** For clients to close after them: a reset could overtake what they have not read. */
+const partingMs = 100;
+
+/** Streams accepted at one address. */
+class Site extends StreamServer {
+  readonly #openWire: OpenWire;
+  readonly #host: WireHost;
+  readonly secure: boolean;
+
+  constructor(host: WireHost, plan: ServePlan, openWire: OpenWire) {
+    super(host.loop, defaultLimits, plan.listen.maxConnections);
+    this.#host = host;
+    this.#openWire = openWire;
+    this.tls = plan.listen.tls;
+    this.secure = this.tls !== null;
+  }
+
+  protected override open(stream: StreamHandle): void {
+    this.context.run(openOne, { site: this, stream });
+  }
+
+  openOne(stream: StreamHandle): void {
+    const connection = this.#openWire(stream, this.#host);
+    this.link(connection);
+    connection.tellOpened();
+  }
+
+  /** Bytes of responses wait for their clients. */
+  get writing(): boolean {
+    for (let stream: Stream | null = this.first; stream !== null; stream = stream.next) {
+      if (stream.writeBufferBytes > 0) return true;
+    }
+    return false;
+  }
+
+  endIdle(): void {
+    let stream: Stream | null = this.first;
+    while (stream !== null) {
+      const { next }: { next: Stream | null } = stream;
+      (stream as WireConnection).closeWhenIdle();
+      stream = next;
+    }
+  }
+}
+
+function openOne({ site, stream }: { site: Site; stream: StreamHandle }): void {
+  site.openOne(stream);
+}
+
+/** @internal */
+export class RunningServer implements HttpServer, WireHost, CallSettings {
+  readonly loop: WireHost['loop'];
+  readonly limits: WireLimits;
+  readonly context: WireHost['context'];
+  readonly trust: CallSettings['trust'];
+  readonly handlerCancellation: boolean;
+  readonly webRequest: boolean;
+  readonly logged: boolean;
+  closing = false;
+  readonly #app: Application;
+  readonly #dispatcher: Dispatcher;
+  readonly #plan: ServePlan;
+  readonly #accessLog: ((record: AccessRecord) => void) | null;
+  #sites: Site[] = [];
+  #requests = 0;
+  /** Calls that are not done. */
+  readonly #calls: Set<Call> = new Set();
+  #idleWaiters: Waiter<void>[] = [];
+  #closeWaiters: Waiter<void>[] = [];
+  #closed = false;
+  #ending: Promise<void> | null = null;
+
+  constructor(app: Application, dispatcher: Dispatcher, plan: ServePlan) {
+    this.loop = currentLoop();
+    this.context = captureContext(this.loop);
+    this.#app = app;
+    this.#dispatcher = dispatcher;
+    this.#plan = plan;
+    this.limits = plan.limits;
+    this.trust = plan.trust;
+    this.handlerCancellation = plan.handlerCancellation;
+    this.webRequest = plan.webRequest;
+    this.#accessLog = plan.accessLog;
+    this.logged = plan.accessLog !== null;
+  }
+
+  get addresses(): readonly SocketAddress[] {
+    return this.#sites.flatMap((site) => site.addresses);
+  }
+
+  get port(): number {
+    return this.#sites[0]?.port ?? 0;
+  }
+
+  get url(): string {
+    const site = this.#sites[0];
+    const [address] = this.addresses;
+    if (site === undefined || address === undefined) return '';
+    const scheme = site.secure ? 'https' : 'http';
+    if (address.family === 'unix') return `${scheme}://localhost/`;
+    const everywhere = address.address === '::' || address.address === '0.0.0.0';
+    const plain = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+    return `${scheme}://${everywhere ? 'localhost' : plain}:${address.port}/`;
+  }
+
+  get connections(): number {
+    return this.#sites.reduce((sum, site) => sum + site.connections, 0);
+  }
+
+  get requests(): number {
+    return this.#requests;
+  }
+
+  /** Start-up hooks, then listening. */
+  async begin(): Promise<void> {
+    await this.#app.life.acquire();
+    try {
+      await this.#open(this.#plan);
+    } catch (error) {
+      this.#closed = true;
+      await shielded(() => this.#app.life.release());
+      throw error;
+    }
+  }
+
+  async listen(
+    options: Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls'>,
+  ): Promise<void> {
+    if (this.closing) throw new ClosedResourceError('The server was closed');
+    await this.#open(checkServe(this.loop, options));
+  }
+
+  async #open(plan: ServePlan): Promise<void> {
+    const site = new Site(this, plan, nodeWire(this));
+    await bindListeners(site, plan);
+    if (this.closing) {
+      site.close();
+      throw new ClosedResourceError('The server was closed');
+    }
+    this.#sites.push(site);
+    await site.start();
+  }
+
+  // ---- of the wire ----
+
+  onRequest(exchange: Exchange): void {
+    const call = new Call(exchange, this, this.#dispatcher, this.#app);
+    this.#requests++;
+    if (this.#accessLog !== null) call.startedMs = this.loop.time();
+    call.start(this.loop);
+    if (call.task !== null) this.#calls.add(call);
+  }
+
+  onRefused(connection: WireConnection, status: number, _reason: string): void {
+    if (this.#accessLog === null || status === 0) return;
+    const ip = connection.handle.remoteAddress()?.address ?? '';
+    this.#log({ method: '', path: '', status, bytes: 0, durationMs: 0, ip });
+  }
+
+  ended(call: Call): void {
+    this.#requests--;
+    this.#calls.delete(call);
+    if (this.#accessLog !== null) {
+      this.#log({
+        method: call.request.method,
+        path: call.path,
+        status: call.status,
+        bytes: call.sentBytes,
+        durationMs: this.loop.time() - call.startedMs,
+        ip: call.request.ip,
+      });
+    }
+    if (this.#calls.size > 0) return;
+    const waiters = this.#idleWaiters;
+    this.#idleWaiters = [];
+    for (const waiter of waiters) waiter.wake();
+  }
+
+  #log(record: AccessRecord): void {
+    try {
+      this.#accessLog?.(record);
+    } catch (error) {
+      this.loop.callExceptionHandler({ message: 'The access log threw', error });
+    }
+  }
+
+  // ---- the end ----
+
+  close(options: { timeoutMs?: number } = {}): Promise<void> {
+    const timeoutMs = options.timeoutMs ?? this.#plan.shutdownTimeoutMs;
+    this.#ending ??= createTask({ name: 'close of an HTTP server' }, () =>
+      shielded(() => this.#end(timeoutMs)),
+    ).join();
+    const waiter = new Waiter<void>('close');
+    const promise = waiter.start();
+    this.#ending.then(
+      () => waiter.wake(),
+      (error: unknown) => waiter.fail(error),
+    );
+    return promise;
+  }
+
+  async #end(timeoutMs: number): Promise<void> {
+    this.closing = true;
+    for (const site of this.#sites) site.close();
+    const errors: unknown[] = [];
+    await this.#app.life.tellShutdown().catch((error: unknown) => errors.push(error));
+    for (const site of this.#sites) site.endIdle();
+    await new CancelScope({ timeoutMs }).run(() => this.#idle());
+    for (const call of this.#calls) call.cancel('The server was closed');
+    await this.#idle();
+    await this.#drained();
+    await this.#app.life.release().catch((error: unknown) => errors.push(error));
+    this.#closed = true;
+    const waiters = this.#closeWaiters;
+    this.#closeWaiters = [];
+    for (const waiter of waiters) waiter.wake();
+    if (errors.length > 0) throw errors[0];
+  }
+
+  /** Last responses go out; who does not take them, or does not close, is cut off. */
+  async #drained(): Promise<void> {
+    const all = async (): Promise<void> => {
+      for (const site of this.#sites) await site.waitClosed();
+    };
+    const untilMs = this.loop.time() + flushMs;
+    while (this.#sites.some((site) => site.writing) && this.loop.time() < untilMs) await sleep(5);
+    await new CancelScope({ timeoutMs: partingMs }).run(all);
+    for (const site of this.#sites) site.abortClients();
+    await all();
+  }
+
+  async #idle(): Promise<void> {
+    if (this.#calls.size === 0) return;
+    const waiter = new Waiter<void>('idle');
+    this.#idleWaiters.push(waiter);
+    await waiter.start();
+  }
+
+  waitClosed(options?: WaitOptions): Promise<void> {
+    const waiter = new Waiter<void>('waitClosed');
+    const promise = waiter.start(options);
+    if (!waiter.active) return promise;
+    if (this.#closed) waiter.wake();
+    else this.#closeWaiters.push(waiter);
+    return promise;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/**
+ * Listens and returns. (aiohttp: AppRunner and sites)
+ * `serve({ fetch: hono.fetch, port: 3000 })` serves any fetch handler.
+ * Rejects with the system's error (EADDRINUSE …) or what a start-up hook threw; TypeError,
+ * RangeError for bad options. Cancelled, nothing stays open.
+ */
+export async function serve(app: Application, options?: ServeOptions): Promise<HttpServer>;
+export async function serve(options: FetchServeOptions): Promise<HttpServer>;
+export async function serve(
+  first: Application | FetchServeOptions,
+  options: ServeOptions = {},
+): Promise<HttpServer> {
+  const loop = currentLoop();
+  if (first instanceof Application) {
+    const server = new RunningServer(first, dispatcherOf(first), checkServe(loop, options));
+    await server.begin();
+    return server;
+  }
+  const plan = checkServe(loop, first ?? {});
+  const { fetch } = first as { fetch: FetchHandler };
+  const around = new Application();
+  const server = new RunningServer(around, fetchDispatcher(fetch, plan.webRequest), plan);
+  await server.begin();
+  return server;
+}

@@ -1,0 +1,75 @@
+/**
+ * Who wants which messages: one list per server.
+ *
+ * In: subscribers and what is published. Out: one frame for all of them. Never: a slow subscriber
+ * that others wait for; a topic that nobody wants.
+ */
+import type { Buffer } from 'node:buffer';
+import type { Data } from '../../base/errors.ts';
+import { checkData } from '../../io/data.ts';
+import { makeFrame } from './build.ts';
+import { deflate, minDeflateBytes } from './deflate.ts';
+import { opBinary, opText } from './frames.ts';
+
+export interface Subscriber {
+  /** 0: no compression was agreed on. */
+  readonly windowBits: number;
+  deliver(frame: Buffer): boolean;
+}
+
+export class Topics {
+  readonly #subscribers: Map<string, Set<Subscriber>> = new Map();
+
+  add(topic: string, subscriber: Subscriber): void {
+    let set = this.#subscribers.get(topic);
+    if (set === undefined) {
+      set = new Set();
+      this.#subscribers.set(topic, set);
+    }
+    set.add(subscriber);
+  }
+
+  remove(topic: string, subscriber: Subscriber): void {
+    const set = this.#subscribers.get(topic);
+    if (set === undefined) return;
+    set.delete(subscriber);
+    if (set.size === 0) this.#subscribers.delete(topic);
+  }
+
+  /** How many get it. @param except null: nobody is left out */
+  publish(topic: string, data: Data, except: Subscriber | null): number {
+    const checked = checkData(data);
+    const set = this.#subscribers.get(topic);
+    if (set === undefined) return 0;
+    const frames = new SharedFrames(checked);
+    let count = 0;
+    for (const subscriber of set) {
+      if (subscriber !== except && subscriber.deliver(frames.for(subscriber.windowBits))) count++;
+    }
+    return count;
+  }
+}
+
+/** A message framed once, and once more for each window of compression in use. */
+class SharedFrames {
+  readonly #data: Data;
+  readonly #frames: (Buffer | undefined)[] = [];
+
+  constructor(data: Data) {
+    this.#data = data;
+  }
+
+  for(windowBits: number): Buffer {
+    const small = this.#data.length < minDeflateBytes;
+    const bits = small ? 0 : windowBits;
+    this.#frames[bits] ??= this.#make(bits);
+    return this.#frames[bits];
+  }
+
+  #make(windowBits: number): Buffer {
+    const data = this.#data;
+    const opcode = typeof data === 'string' ? opText : opBinary;
+    if (windowBits === 0) return makeFrame(opcode, data, false, true);
+    return makeFrame(opcode | 0x40, deflate(data, { windowBits }), false, true);
+  }
+}

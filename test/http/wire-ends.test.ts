@@ -1,0 +1,164 @@
+/** Time limits of connections, and the end of servers. Run on every policy, and wire. */
+import { describe, expect } from 'vitest';
+import { Application, Response, serve } from '../../lib/http/index.ts';
+import { CancelledError, getRunningLoop, openConnection, sleep } from '../../lib/index.ts';
+import { failure, runTest, virtualTest } from '../task/support.ts';
+import { readToEnd, statusesOf, withHandler } from './support.ts';
+
+const get = (path: string, lines = ''): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n${lines}\r\n`;
+const post = (body: string, lines = ''): string =>
+  `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n${lines}\r\n${body}`;
+
+const connect = (port: number): ReturnType<typeof openConnection> =>
+  openConnection({ host: '127.0.0.1', port });
+
+// covers: aiohttp/limits
+describe('time', () => {
+  const limits = { headersTimeoutMs: 1_000, keepAliveMs: 5_000, requestTimeoutMs: 3_000 };
+  const text = async (request: Request): Promise<Response> => new Response(await request.text());
+  const cases: [string, string, number, number[]][] = [
+    ['nothing is sent', '', 1_000, []],
+    ['half a head is sent', 'GET / HTTP/1.1\r\nHo', 1_000, [408]],
+    ['half a body is sent', post('hello').slice(0, -2), 3_000, [408]],
+    ['a kept connection is idle', get('/'), 5_000, [200]],
+  ];
+  for (const [what, request, afterMs, statuses] of cases) {
+    virtualTest(`is over ${afterMs} ms after ${what}`, () =>
+      withHandler(
+        text,
+        async (_url, server) => {
+          const loop = getRunningLoop();
+          const startMs = loop.time();
+          await using connection = await connect(server.port);
+          if (request !== '') await connection.write(request);
+          expect(statusesOf(await readToEnd(connection))).toEqual(statuses);
+          expect(Math.round((loop.time() - startMs) / 100) * 100).toBe(afterMs);
+        },
+        limits,
+      ),
+    );
+  }
+
+  virtualTest('for a head counts from its start, not from its last byte', () =>
+    withHandler(
+      text,
+      async (_url, server) => {
+        const loop = getRunningLoop();
+        const startMs = loop.time();
+        await using connection = await connect(server.port);
+        const answer = readToEnd(connection);
+        for (const byte of 'GET / HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaa') {
+          await connection.write(byte).catch(() => {});
+          await sleep(100);
+          if (!connection.open) break;
+        }
+        expect(statusesOf(await answer)).toEqual([408]);
+        expect(loop.time() - startMs).toBeGreaterThan(900);
+      },
+      limits,
+    ),
+  );
+
+  virtualTest('is over for a body that trickles', () =>
+    withHandler(
+      text,
+      async (_url, server) => {
+        const loop = getRunningLoop();
+        const startMs = loop.time();
+        await using connection = await connect(server.port);
+        const answer = readToEnd(connection);
+        await connection.write(post('x'.repeat(1_000)).slice(0, -900));
+        for (let i = 0; i < 300 && connection.open; i++) {
+          await connection.write('y').catch(() => {});
+          await sleep(100);
+        }
+        expect(statusesOf(await answer)).toEqual([408]);
+        expect(Math.round((loop.time() - startMs) / 1_000)).toBeLessThanOrEqual(30);
+      },
+      { requestTimeoutMs: Infinity },
+    ),
+  );
+});
+
+// covers: aiohttp/run-app, aiohttp/on-startup
+describe('close', () => {
+  const slow = (ms: number) => async (): Promise<Response> => {
+    await sleep(ms);
+    return new Response('done');
+  };
+
+  runTest('waits for what is under way, and says that it is the last response', () =>
+    withHandler(slow(20), async (_url, server) => {
+      await using idle = await connect(server.port);
+      await using busy = await connect(server.port);
+      await busy.write(get('/'));
+      await sleep(5);
+      expect(server.requests).toBe(1);
+      const closed = server.close();
+      expect(await readToEnd(busy)).toMatch(/connection: close[\s\S]*done$/i);
+      await closed;
+      expect(await readToEnd(idle)).toBe('');
+      expect([server.connections, server.requests]).toEqual([0, 0]);
+    }),
+  );
+
+  runTest('cancels what takes too long', async () => {
+    let error: unknown;
+    await withHandler(
+      async () => {
+        try {
+          await sleep(60_000);
+        } catch (caught) {
+          error = caught;
+          throw caught;
+        }
+        return new Response('x');
+      },
+      async (_url, server) => {
+        await using connection = await connect(server.port);
+        await connection.write(get('/'));
+        await sleep(5);
+        await server.close({ timeoutMs: 10 });
+        expect(statusesOf(await readToEnd(connection))).toEqual([503]);
+      },
+    );
+    expect(error).toBeInstanceOf(CancelledError);
+  });
+
+  runTest('calls the hooks in their order, cleans up last, and may be called again', async () => {
+    const seen: string[] = [];
+    const app = new Application().get('/', async () => {
+      await sleep(10);
+      seen.push('handled');
+      return new Response('x');
+    });
+    app.onStartup(() => void seen.push('startup'));
+    app.onShutdown(() => void seen.push('shutdown'));
+    app.onCleanup(() => void seen.push('cleanup 1'));
+    app.onCleanup(() => void seen.push('cleanup 2'));
+    app.cleanupContext(async function* () {
+      seen.push('context');
+      yield;
+      seen.push('context end');
+    });
+    const server = await serve(app, { host: '127.0.0.1', port: 0 });
+    await using connection = await connect(server.port);
+    await connection.write(get('/'));
+    await sleep(2);
+    const waiting = server.waitClosed();
+    await Promise.all([server.close(), server.close()]);
+    await waiting;
+    await server.waitClosed();
+    expect(seen).toEqual([
+      'context',
+      'startup',
+      'shutdown',
+      'handled',
+      'cleanup 2',
+      'cleanup 1',
+      'context end',
+    ]);
+    expect(await failure(connect(server.port))).toMatchObject({ code: 'ECONNREFUSED' });
+    expect(await failure(server.listen({ port: 0 }))).toMatchObject({ code: 'ERR_UVIO_CLOSED' });
+  });
+});
