@@ -28,7 +28,7 @@ const openers = {
     };
   },
   async pg() {
-    const pg = require("pg");
+    const pg = require('pg');
     return async () => {
       const client = new pg.Client(server);
       await client.connect();
