@@ -1,6 +1,7 @@
 // Client CPU per query of PostgreSQL clients, interleaved: the table of the peers.
 //
-//   node bench/postgres.mjs [--seconds 0.5] [--rounds 3] [--cases one,mixed] [--peers uvio-native,pg]
+//   node bench/postgres.mjs [--seconds 0.5] [--rounds 3] [--cases one,mixed]
+//     [--peers uvio-native,pg]
 //
 // Needs PostgreSQL (/usr/lib/postgresql), `npm install --prefix .peers pg postgres bun` and
 // python3-asyncpg; what is missing is left out. The client is pinned to core 0, the server to 1.
