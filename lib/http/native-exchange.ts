@@ -54,6 +54,8 @@ export class NativeExchange extends NativeHead implements Exchange {
   readonly #flags: number;
   /** How the body of the response is framed. */
   #chunked: boolean;
+  /** The sink is to hear that there is no body. */
+  #emptyAsked: boolean;
   #bodyless: boolean;
   #keep: boolean;
 
@@ -80,6 +82,7 @@ export class NativeExchange extends NativeHead implements Exchange {
     this.over = false;
     this.sink = null;
     this.#chunked = false;
+    this.#emptyAsked = false;
     this.#bodyless = false;
     this.#keep = false;
   }
@@ -131,11 +134,15 @@ export class NativeExchange extends NativeHead implements Exchange {
     this.sink = sink;
     if (this.over) return;
     const { body } = this;
-    if (body?.wanted === true) return;
-    if (body !== null) body.wanted = true;
-    if (body !== null && this.expectsContinue) {
-      body.continued = true;
-      this.#home.handle.write(continueText);
+    if (body === null) {
+      this.#emptyAsked = true;
+    } else {
+      if (body.wanted) return;
+      body.wanted = true;
+      if (this.expectsContinue) {
+        body.continued = true;
+        this.#home.handle.write(continueText);
+      }
     }
     this.#later();
   }
@@ -161,8 +168,12 @@ export class NativeExchange extends NativeHead implements Exchange {
   deliverBody(): void {
     const { body, sink } = this;
     if (sink === null || this.over) return;
-    if (body === null) sink.onBodyEnd();
-    else body.deliver(sink);
+    if (body !== null) {
+      body.deliver(sink);
+    } else if (this.#emptyAsked) {
+      this.#emptyAsked = false;
+      sink.onBodyEnd();
+    }
   }
 
   /** The rest of the body will not come, or is wrong. */
@@ -247,12 +258,7 @@ export class NativeExchange extends NativeHead implements Exchange {
   }
 
   /** The whole head; decides on framing and on the connection's end. */
-  #head(
-    status: number,
-    statusText: string,
-    headers: HeaderList,
-    bodyBytes: number | null,
-  ): string {
+  #head(status: number, statusText: string, headers: HeaderList, bodyBytes: number | null): string {
     let head = headText(status, statusText, headers);
     const http10 = (this.#flags & FLAG_HTTP_10) !== 0;
     const empty = status === 204 || status === 304;

@@ -7,12 +7,21 @@
 import type { Buffer } from 'node:buffer';
 import type { HeaderList, HeaderSource } from './wire.ts';
 
+/** Node's own slices: a quarter of the price of `toString`. */
+interface Sliceable {
+  latin1Slice(from: number, to: number): string;
+}
+
+export function latin1(bytes: Buffer, from: number, to: number): string {
+  return (bytes as Buffer & Sliceable).latin1Slice(from, to);
+}
+
 function isBlank(code: number): boolean {
   return code === 32 || code === 9;
 }
 
 /** Without the blanks around; not `trim()`, which takes characters of Latin-1, too. */
-function valueOf(text: string, from: number, to: number): string {
+function trimmed(text: string, from: number, to: number): string {
   let first = from;
   let last = to;
   while (first < last && isBlank(text.charCodeAt(first))) first++;
@@ -54,7 +63,7 @@ export class NativeHead implements HeaderSource {
       const colon = text.indexOf(':', at);
       const end = text.indexOf('\r\n', colon);
       if (colon - at === name.length && sameName(text, at, name)) {
-        const value = valueOf(text, colon + 1, end);
+        const value = trimmed(text, colon + 1, end);
         found = found === null ? value : found + (name === 'cookie' ? '; ' : ', ') + value;
       }
       at = end + 2;
@@ -68,14 +77,15 @@ export class NativeHead implements HeaderSource {
     for (let at = 0; at < text.length; ) {
       const colon = text.indexOf(':', at);
       const end = text.indexOf('\r\n', colon);
-      list.push(text.slice(at, colon), valueOf(text, colon + 1, end));
+      list.push(text.slice(at, colon), trimmed(text, colon + 1, end));
       at = end + 2;
     }
     return list;
   }
 
   #lines(): string {
-    this.#text ??= this.#bytes.latin1Slice(this.#from, this.#to);
-    return this.#text;
+    const text = this.#text ?? latin1(this.#bytes, this.#from, this.#to);
+    this.#text = text;
+    return text;
   }
 }

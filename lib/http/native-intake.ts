@@ -7,6 +7,7 @@
 import { Buffer } from 'node:buffer';
 import type { ByteParsers } from '../io/handles.ts';
 import { type ExchangeHome, NativeExchange } from './native-exchange.ts';
+import { latin1 } from './native-head.ts';
 import {
   BUDGET,
   CONSUMED,
@@ -88,6 +89,7 @@ export class NativeIntake {
     const words = this.#begin(budget);
     do {
       const count = this.#parsers.parseHttp1(bytes, from, to);
+      if (count < 0) throw new Error('uvio bug: bad call of the HTTP/1 parser');
       this.#take(bytes, words, count, queue);
       from = words[CONSUMED] as number;
     } while (words[STOP] === STOP_NO_ROOM);
@@ -137,8 +139,13 @@ export class NativeIntake {
     }
     const inHead =
       phase >= PHASE_FIRST_OF_HEAD && phase <= PHASE_LAST_OF_HEAD && words[TRAILERS] === 0;
-    if (inHead) this.#keepHead(words, bytes, to);
-    else this.#head = null;
+    if (inHead) {
+      this.#keepHead(words, bytes, to);
+    } else {
+      // Also while trailers are read: no line of them is looked at again.
+      words[HEAD_START] = 0;
+      this.#head = null;
+    }
     this.#saved ??= new Int32Array(STATE_WORDS);
     this.#saved.set(words.subarray(0, STATE_WORDS));
   }
@@ -183,7 +190,7 @@ export class NativeIntake {
     const methodId = words[at + 4] as number;
     const method =
       methodId === 0
-        ? bytes.latin1Slice(start, start + (words[at + 5] as number))
+        ? latin1(bytes, start, start + (words[at + 5] as number))
         : (METHODS[methodId] as string);
     return new NativeExchange(
       this.#home,
@@ -222,7 +229,7 @@ function targetOf(bytes: Buffer, words: Int32Array, at: number): string {
   const id = words[at + 8] as number;
   if (id >= 0 && id < TARGET_FRESH) return targets[id] as string;
   const from = words[at + 6] as number;
-  const target = bytes.latin1Slice(from, from + (words[at + 7] as number));
+  const target = latin1(bytes, from, from + (words[at + 7] as number));
   if (id >= 0) targets[id - TARGET_FRESH] = target;
   return target;
 }

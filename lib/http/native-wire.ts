@@ -9,7 +9,7 @@ import type { ByteParsers, CallbackContext, StreamHandle, StreamSink } from '../
 import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { flagEnded, flagGone, unknownAddress } from '../io/stream.ts';
+import { flagEnded, flagGone, type StreamOwner, unknownAddress } from '../io/stream.ts';
 import { StreamTransport } from '../io/transport.ts';
 import { headText, writeHead } from './native-answer.ts';
 import type { ExchangeHome, NativeExchange } from './native-exchange.ts';
@@ -42,13 +42,10 @@ const waitBody = 3;
 /** The client's FIN after the last response: closed. */
 const waitEnd = 4;
 
-export class NativeConnection
-  extends WireConnection
-  implements StreamSink, ExchangeHome, Swept
-{
+export class NativeConnection extends WireConnection implements StreamSink, ExchangeHome, Swept {
   readonly host: WireHost;
   readonly context: CallbackContext;
-  dueMs = Infinity;
+  dueMs: number = Infinity;
   readonly #sweep: Sweep;
   readonly #intake: NativeIntake;
   #queue: NativeExchange[] = [];
@@ -87,7 +84,12 @@ export class NativeConnection
   }
 
   get closing(): boolean {
-    return this.host.closing || this.#closeAsked;
+    return this.host.closing || this.#closeAsked || (this.has(flagEnded) && !this.#waits);
+  }
+
+  /** Something came that was not handled yet. */
+  get #waits(): boolean {
+    return this.#queue.length > 0 || this.#intake.rest !== null || this.#intake.refusal !== null;
   }
 
   get remoteAddress(): SocketAddress {
@@ -131,12 +133,11 @@ export class NativeConnection
     const latest = this.#intake.latest;
     if (latest !== null && !latest.complete) {
       latest.failBody(400, 'The body ended early');
-      this.#last = true;
-      latest.deliverBody();
+      this.#last = this.#last || latest.over;
     } else if (this.#intake.inHead && this.#intake.refusal === null) {
       this.#intake.refusal = { status: 400, reason: 'The request ended early' };
     }
-    this.#current?.sink?.onClientEnd();
+    if (this.#current?.complete === true) this.#current.sink?.onClientEnd();
     if (this.#waiting === waitEnd) this.handle.close();
     else this.#advance(true);
   }
@@ -193,11 +194,17 @@ export class NativeConnection
     writeHead(handle, `${headText(101, reasonOf(101), headers)}\r\n`);
     const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
     handle.sink = transport;
-    transport.owner = { streamGone: () => this.leaveOwner() };
+    const owner: StreamOwner = {
+      streamGone: () => this.leaveOwner(),
+      streamReplaced: (_, fresh) => {
+        fresh.owner = owner;
+      },
+    };
+    transport.owner = owner;
     transport.protocol = protocol;
     const early = this.#intake.rest;
     if (this.#paused) handle.resume();
-    this.context.run(beginUpgraded, { transport, early });
+    this.context.run(beginUpgraded, { transport, early, ended: this.has(flagEnded) });
   }
 
   // ---- reading ----
@@ -218,9 +225,10 @@ export class NativeConnection
       latest.failBody(refusal.status, refusal.reason);
       this.#last = this.#last || latest.over;
     }
-    if (intake.inHead && !this.busy && this.#waiting === waitRequest) {
-      this.#wait(waitHead, this.host.limits.headersTimeoutMs);
-    }
+    if (!intake.inHead || this.busy || this.#waiting !== waitRequest) return;
+    // The time of the first head began with the connection.
+    if (latest === null) this.#waiting = waitHead;
+    else this.#wait(waitHead, this.host.limits.headersTimeoutMs);
   }
 
   /** Stops reading while too much is held, and goes on afterwards. */
@@ -277,7 +285,7 @@ export class NativeConnection
       const { rest } = intake;
       intake.rest = null;
       this.#receive(rest);
-      return this.#queue.length > 0 || intake.refusal !== null;
+      if (this.#queue.length > 0) return true;
     }
     if (intake.refusal !== null) {
       this.#answerRefusal(intake.refusal.status, intake.refusal.reason);
@@ -395,10 +403,16 @@ function deliverBody(exchange: NativeExchange): void {
   exchange.deliverBody();
 }
 
-function beginUpgraded(step: { transport: StreamTransport; early: Buffer | null }): void {
-  const { transport, early } = step;
+interface Upgraded {
+  readonly transport: StreamTransport;
+  readonly early: Buffer | null;
+  readonly ended: boolean;
+}
+
+function beginUpgraded({ transport, early, ended }: Upgraded): void {
   transport.begin();
   if (early !== null) transport.onData(early);
+  if (ended) transport.onEof();
 }
 
 /** Connections over the addon's parser; null where the loop's backend has none. */

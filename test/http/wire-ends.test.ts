@@ -80,6 +80,29 @@ describe('time', () => {
   );
 });
 
+describe("a client's FIN", () => {
+  runTest('all requests that came before it are answered', () =>
+    withHandler(
+      async (request) => {
+        await sleep(2);
+        return new Response(request.method === 'POST' ? await request.text() : 'got');
+      },
+      async (_url, server) => {
+        for (const [text, statuses] of [
+          [get('/1') + get('/2') + get('/3'), [200, 200, 200]],
+          [get('/1') + post('hello').slice(0, -2), [200, 400]],
+          [`${get('/1')}GET / HT`, [200, 400]],
+        ] as const) {
+          await using connection = await connect(server.port);
+          await connection.write(text);
+          await connection.writeEof();
+          expect(statusesOf(await readToEnd(connection))).toEqual(statuses);
+        }
+      },
+    ),
+  );
+});
+
 // covers: aiohttp/run-app, aiohttp/on-startup
 describe('close', () => {
   const slow = (ms: number) => async (): Promise<Response> => {
