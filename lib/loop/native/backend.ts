@@ -12,6 +12,7 @@ import type {
   BackendCounters,
   BackendFactory,
   BackendHost,
+  ByteParsers,
   ConnectRequest,
   ConnectSink,
   ConnectTcp,
@@ -333,6 +334,10 @@ export class NativeBackend implements Backend {
   added(endpoint: Endpoint): void {
     this.#live += 1;
     this.hub.set(endpoint.id, endpoint);
+  }
+
+  get parsers(): ByteParsers {
+    return this.hub.parsers;
   }
 
   /** @internal A connect became a stream under the same id. */
