@@ -9,6 +9,8 @@ import type { ExchangeSink } from './wire.ts';
 
 /** A body that nobody reads stops the connection above it. */
 export const heldBytes = 65_536;
+/** Likewise for pieces: each has a price of its own. */
+const heldPieces = 1_024;
 
 export class NativeBody {
   chunks: Buffer[] = [];
@@ -48,7 +50,7 @@ export class NativeBody {
 
   /** The connection is to read no further. */
   get full(): boolean {
-    return this.waitingBytes > heldBytes;
+    return this.waitingBytes > heldBytes || this.chunks.length > heldPieces;
   }
 
   /** Gives the sink what it wants; inside the server's context. */

@@ -25,6 +25,7 @@ import { type Exchange, type ExchangeSink, type HeaderList, maxDiscardBytes } fr
 export interface ExchangeHome {
   readonly handle: Target & { readonly bufferedBytes: number; notifyDrain(lowBytes: number): void };
   readonly closing: boolean;
+  readonly secure: boolean;
   readonly tls: TlsInfo | null;
   readonly remoteAddress: SocketAddress;
   readonly localAddress: SocketAddress;
@@ -53,6 +54,8 @@ export class NativeExchange extends NativeHead implements Exchange {
   readonly #flags: number;
   /** How the body of the response is framed. */
   #chunked: boolean;
+  /** The sink is to hear that there is no body. */
+  #emptyAsked: boolean;
   #bodyless: boolean;
   #keep: boolean;
 
@@ -79,6 +82,7 @@ export class NativeExchange extends NativeHead implements Exchange {
     this.over = false;
     this.sink = null;
     this.#chunked = false;
+    this.#emptyAsked = false;
     this.#bodyless = false;
     this.#keep = false;
   }
@@ -88,7 +92,7 @@ export class NativeExchange extends NativeHead implements Exchange {
   }
 
   get secure(): boolean {
-    return this.#home.tls !== null;
+    return this.#home.secure;
   }
 
   get tls(): TlsInfo | null {
@@ -130,11 +134,15 @@ export class NativeExchange extends NativeHead implements Exchange {
     this.sink = sink;
     if (this.over) return;
     const { body } = this;
-    if (body?.wanted === true) return;
-    if (body !== null) body.wanted = true;
-    if (body !== null && this.expectsContinue) {
-      body.continued = true;
-      this.#home.handle.write(continueText);
+    if (body === null) {
+      this.#emptyAsked = true;
+    } else {
+      if (body.wanted) return;
+      body.wanted = true;
+      if (this.expectsContinue) {
+        body.continued = true;
+        this.#home.handle.write(continueText);
+      }
     }
     this.#later();
   }
@@ -160,8 +168,12 @@ export class NativeExchange extends NativeHead implements Exchange {
   deliverBody(): void {
     const { body, sink } = this;
     if (sink === null || this.over) return;
-    if (body === null) sink.onBodyEnd();
-    else body.deliver(sink);
+    if (body !== null) {
+      body.deliver(sink);
+    } else if (this.#emptyAsked) {
+      this.#emptyAsked = false;
+      sink.onBodyEnd();
+    }
   }
 
   /** The rest of the body will not come, or is wrong. */

@@ -7,6 +7,15 @@
 import type { Buffer } from 'node:buffer';
 import type { HeaderList, HeaderSource } from './wire.ts';
 
+/** Node's own slices: a quarter of the price of `toString`. */
+interface Sliceable {
+  latin1Slice(from: number, to: number): string;
+}
+
+export function latin1(bytes: Buffer, from: number, to: number): string {
+  return (bytes as Buffer & Sliceable).latin1Slice(from, to);
+}
+
 function isBlank(code: number): boolean {
   return code === 32 || code === 9;
 }
@@ -75,7 +84,7 @@ export class NativeHead implements HeaderSource {
   }
 
   #lines(): string {
-    const text = this.#text ?? this.#bytes.toString('latin1', this.#from, this.#to);
+    const text = this.#text ?? latin1(this.#bytes, this.#from, this.#to);
     this.#text = text;
     return text;
   }

@@ -7,6 +7,7 @@
 import { Buffer } from 'node:buffer';
 import type { ByteParsers } from '../io/handles.ts';
 import { type ExchangeHome, NativeExchange } from './native-exchange.ts';
+import { latin1 } from './native-head.ts';
 import {
   BUDGET,
   CONSUMED,
@@ -55,10 +56,8 @@ export class NativeIntake {
   #headBytes = 0;
   /** What came behind the last head that is allowed, or behind a handshake. */
   rest: Buffer | null = null;
-  /** The request of which bytes came last; null again once it is done with. */
+  /** The request of which bytes came last. */
   latest: NativeExchange | null = null;
-  /** No head has been complete. */
-  fresh = true;
   refusal: { readonly status: number; readonly reason: string } | null = null;
 
   constructor(home: ExchangeHome, parsers: ByteParsers, limits: WireLimits) {
@@ -77,11 +76,6 @@ export class NativeIntake {
     return this.#inMessage;
   }
 
-  /** An idle connection holds no bytes that it has read. */
-  forget(): void {
-    if (this.latest?.complete === true) this.latest = null;
-  }
-
   /** At most `budget` new exchanges are pushed to `queue`. */
   feed(chunk: Buffer, budget: number, queue: NativeExchange[]): void {
     let bytes = chunk;
@@ -95,6 +89,7 @@ export class NativeIntake {
     const words = this.#begin(budget);
     do {
       const count = this.#parsers.parseHttp1(bytes, from, to);
+      if (count < 0) throw new Error('uvio bug: bad call of the HTTP/1 parser');
       this.#take(bytes, words, count, queue);
       from = words[CONSUMED] as number;
     } while (words[STOP] === STOP_NO_ROOM);
@@ -133,9 +128,8 @@ export class NativeIntake {
 
   #finish(words: Int32Array, bytes: Buffer, at: number, to: number): void {
     const stop = words[STOP] as number;
-    // Behind a handshake also what is still to come: it may not be HTTP.
-    if (stop === STOP_UPGRADED || (stop === STOP_NO_BUDGET && at < to)) {
-      this.rest = bytes.subarray(at, to);
+    if (stop === STOP_NO_BUDGET || stop === STOP_UPGRADED) {
+      this.rest = at < to ? bytes.subarray(at, to) : null;
     }
     const phase = words[PHASE] as number;
     this.#inMessage = phase !== PHASE_START && this.refusal === null && stop !== STOP_UPGRADED;
@@ -148,9 +142,9 @@ export class NativeIntake {
     if (inHead) {
       this.#keepHead(words, bytes, to);
     } else {
-      this.#head = null;
-      // Nothing of this buffer is in the next one.
+      // Also while trailers are read: no line of them is looked at again.
       words[HEAD_START] = 0;
+      this.#head = null;
     }
     this.#saved ??= new Int32Array(STATE_WORDS);
     this.#saved.set(words.subarray(0, STATE_WORDS));
@@ -173,7 +167,6 @@ export class NativeIntake {
       const kind = words[at] as number;
       if (kind === RECORD_HEAD) {
         this.latest = this.#exchange(bytes, words, at);
-        this.fresh = false;
         queue.push(this.latest);
         at += HEAD_WORDS;
       } else if (kind === RECORD_DATA) {
@@ -197,7 +190,7 @@ export class NativeIntake {
     const methodId = words[at + 4] as number;
     const method =
       methodId === 0
-        ? bytes.toString('latin1', start, start + (words[at + 5] as number))
+        ? latin1(bytes, start, start + (words[at + 5] as number))
         : (METHODS[methodId] as string);
     return new NativeExchange(
       this.#home,
@@ -236,7 +229,7 @@ function targetOf(bytes: Buffer, words: Int32Array, at: number): string {
   const id = words[at + 8] as number;
   if (id >= 0 && id < TARGET_FRESH) return targets[id] as string;
   const from = words[at + 6] as number;
-  const target = bytes.toString('latin1', from, from + (words[at + 7] as number));
+  const target = latin1(bytes, from, from + (words[at + 7] as number));
   if (id >= 0) targets[id - TARGET_FRESH] = target;
   return target;
 }

@@ -16,7 +16,6 @@ import type { ExchangeHome, NativeExchange } from './native-exchange.ts';
 import { NativeIntake } from './native-intake.ts';
 import { Sweep, type Swept } from './native-sweep.ts';
 import { reasonOf, refusalText } from './reasons.ts';
-import { beginUpgraded } from './upgraded.ts';
 import {
   type HeaderList,
   lingerMs,
@@ -80,13 +79,17 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     return this.#current !== null || this.#queue.length > 0;
   }
 
-  get closing(): boolean {
-    return this.host.closing || this.#closeAsked || (this.has(flagEnded) && !this.#hasNext);
+  get secure(): boolean {
+    return this.tls !== null;
   }
 
-  /** Another request was sent already. */
-  get #hasNext(): boolean {
-    return this.#queue.length > 0 || this.#intake.rest !== null;
+  get closing(): boolean {
+    return this.host.closing || this.#closeAsked || (this.has(flagEnded) && !this.#waits);
+  }
+
+  /** Something came that was not handled yet. */
+  get #waits(): boolean {
+    return this.#queue.length > 0 || this.#intake.rest !== null || this.#intake.refusal !== null;
   }
 
   get remoteAddress(): SocketAddress {
@@ -130,12 +133,11 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     const latest = this.#intake.latest;
     if (latest !== null && !latest.complete) {
       latest.failBody(400, 'The body ended early');
-      this.#last = true;
-      latest.deliverBody();
+      this.#last = this.#last || latest.over;
     } else if (this.#intake.inHead && this.#intake.refusal === null) {
       this.#intake.refusal = { status: 400, reason: 'The request ended early' };
     }
-    this.#current?.sink?.onClientEnd();
+    if (this.#current?.complete === true) this.#current.sink?.onClientEnd();
     if (this.#waiting === waitEnd) this.handle.close();
     else this.#advance(true);
   }
@@ -200,7 +202,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     };
     transport.owner = owner;
     transport.protocol = protocol;
-    const early = this.#intake.rest ?? Buffer.alloc(0);
+    const early = this.#intake.rest;
     if (this.#paused) handle.resume();
     this.context.run(beginUpgraded, { transport, early, ended: this.has(flagEnded) });
   }
@@ -223,18 +225,17 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
       latest.failBody(refusal.status, refusal.reason);
       this.#last = this.#last || latest.over;
     }
-    if (intake.inHead && !this.busy && this.#waiting === waitRequest) {
-      // The first head has its time from the connect on.
-      if (intake.fresh) this.#waiting = waitHead;
-      else this.#wait(waitHead, this.host.limits.headersTimeoutMs);
-    }
+    if (!intake.inHead || this.busy || this.#waiting !== waitRequest) return;
+    // The time of the first head began with the connection.
+    if (latest === null) this.#waiting = waitHead;
+    else this.#wait(waitHead, this.host.limits.headersTimeoutMs);
   }
 
   /** Stops reading while too much is held, and goes on afterwards. */
   #flow(): void {
     if (this.#released) return;
     const { rest, latest } = this.#intake;
-    const hold = !this.#last && ((rest !== null && rest.length > 0) || latest?.body?.full === true);
+    const hold = !this.#last && (rest !== null || latest?.body?.full === true);
     if (hold === this.#paused) return;
     this.#paused = hold;
     if (hold) this.handle.pause();
@@ -284,7 +285,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
       const { rest } = intake;
       intake.rest = null;
       this.#receive(rest);
-      return this.#queue.length > 0 || intake.refusal !== null;
+      if (this.#queue.length > 0) return true;
     }
     if (intake.refusal !== null) {
       this.#answerRefusal(intake.refusal.status, intake.refusal.reason);
@@ -295,7 +296,6 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
       this.handle.close();
       return false;
     }
-    intake.forget();
     if (this.#waiting === waitNothing || this.#waiting === waitBody) this.#rest();
     return false;
   }
@@ -355,7 +355,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   onDue(nowMs: number): void {
     this.dueMs = Infinity;
     if (this.#waiting === waitRequest) {
-      const reason = this.#intake.fresh ? 'No request came' : 'Idle';
+      const reason = this.#intake.latest === null ? 'No request came' : 'Idle';
       this.host.onRefused(this, 0, reason);
       this.#released = true;
       this.handle.close();
@@ -401,6 +401,18 @@ function advanceInside(connection: NativeConnection): void {
 
 function deliverBody(exchange: NativeExchange): void {
   exchange.deliverBody();
+}
+
+interface Upgraded {
+  readonly transport: StreamTransport;
+  readonly early: Buffer | null;
+  readonly ended: boolean;
+}
+
+function beginUpgraded({ transport, early, ended }: Upgraded): void {
+  transport.begin();
+  if (early !== null) transport.onData(early);
+  if (ended) transport.onEof();
 }
 
 /** Connections over the addon's parser; null where the loop's backend has none. */

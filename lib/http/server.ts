@@ -181,7 +181,6 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   }
 
   async #open(plan: ServePlan): Promise<void> {
-    // Over TLS, too: a wire reads what any stream gives, here decrypted bytes.
     const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this));
     await bindListeners(site, plan);
     if (this.closing) {

@@ -13,7 +13,6 @@ import {
   argTypeError,
   BrokenResourceError,
   BusyResourceError,
-  ClosedResourceError,
   type Data,
   type WaitOptions,
 } from '../base/errors.ts';
@@ -238,6 +237,18 @@ export abstract class ReadingStream extends Stream implements ByteReader {
     return loss;
   }
 
+  /** Whether a read waits. */
+  protected get readerWaits(): boolean {
+    return this.#reader?.active === true;
+  }
+
+  /** All that was received and nobody has read; it belongs to the caller. */
+  protected takeReceived(): Buffer {
+    const received = this.#buffer.take(this.#buffer.bytes);
+    this.#buffer = emptyBuffer;
+    return received;
+  }
+
   /** Ends a waiting read; from `close` and `abort`, which also drop what nobody can read now. */
   protected stopReading(error: Error): void {
     this.failReader(error);
@@ -281,7 +292,7 @@ export abstract class ReadingStream extends Stream implements ByteReader {
     if (cancelled !== null) return cancelledPromise(cancelled);
     if (options?.signal?.aborted) return Promise.reject(options.signal.reason);
     if (this.state !== stateOpen && this.state !== stateLost) {
-      return Promise.reject(new ClosedResourceError('The connection was closed'));
+      return Promise.reject(this.closedError());
     }
     return null;
   }

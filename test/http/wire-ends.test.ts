@@ -1,6 +1,6 @@
 /** Time limits of connections, and the end of servers. Run on every policy, and wire. */
 import { describe, expect } from 'vitest';
-import { Application, type HttpServer, Response, serve } from '../../lib/http/index.ts';
+import { Application, Response, serve } from '../../lib/http/index.ts';
 import { CancelledError, Event, getRunningLoop, openConnection, sleep } from '../../lib/index.ts';
 import { failure, runTest, virtualTest } from '../task/support.ts';
 import { readToEnd, statusesOf, withHandler } from './support.ts';
@@ -80,30 +80,50 @@ describe('time', () => {
   );
 });
 
-/** Until a request is under way. */
-async function handled(server: HttpServer): Promise<void> {
-  while (server.requests === 0) await sleep(1);
-}
+describe("a client's FIN", () => {
+  runTest('all requests that came before it are answered', () =>
+    withHandler(
+      async (request) => {
+        await sleep(2);
+        return new Response(request.method === 'POST' ? await request.text() : 'got');
+      },
+      async (_url, server) => {
+        for (const [text, statuses] of [
+          [get('/1') + get('/2') + get('/3'), [200, 200, 200]],
+          [get('/1') + post('hello').slice(0, -2), [200, 400]],
+          [`${get('/1')}GET / HT`, [200, 400]],
+        ] as const) {
+          await using connection = await connect(server.port);
+          await connection.write(text);
+          await connection.writeEof();
+          expect(statusesOf(await readToEnd(connection))).toEqual(statuses);
+        }
+      },
+    ),
+  );
+});
 
 // covers: aiohttp/run-app, aiohttp/on-startup
 describe('close', () => {
   runTest('waits for what is under way, and says that it is the last response', async () => {
-    const gate = new Event();
+    const [begun, closing] = [new Event(), new Event()];
     const handler = async (): Promise<Response> => {
-      await gate.wait();
+      begun.set();
+      await closing.wait();
       return new Response('done');
     };
     await withHandler(handler, async (_url, server) => {
       await using idle = await connect(server.port);
       await using busy = await connect(server.port);
       await busy.write(get('/'));
-      await handled(server);
+      await begun.wait();
+      expect(server.requests).toBe(1);
       const closed = server.close();
-      // An idle connection ends at once.
-      expect(await readToEnd(idle)).toBe('');
-      gate.set();
+      await sleep(1);
+      closing.set();
       expect(await readToEnd(busy)).toMatch(/connection: close[\s\S]*done$/i);
       await closed;
+      expect(await readToEnd(idle)).toBe('');
       expect([server.connections, server.requests]).toEqual([0, 0]);
     });
   });
@@ -123,7 +143,7 @@ describe('close', () => {
       async (_url, server) => {
         await using connection = await connect(server.port);
         await connection.write(get('/'));
-        await handled(server);
+        await sleep(5);
         await server.close({ timeoutMs: 10 });
         expect(statusesOf(await readToEnd(connection))).toEqual([503]);
       },
@@ -133,16 +153,17 @@ describe('close', () => {
 
   runTest('calls the hooks in their order, cleans up last, and may be called again', async () => {
     const seen: string[] = [];
-    const gate = new Event();
+    const [begun, closing] = [new Event(), new Event()];
     const app = new Application().get('/', async () => {
-      await gate.wait();
+      begun.set();
+      await closing.wait();
       seen.push('handled');
       return new Response('x');
     });
     app.onStartup(() => void seen.push('startup'));
     app.onShutdown(() => {
       seen.push('shutdown');
-      gate.set();
+      closing.set();
     });
     app.onCleanup(() => void seen.push('cleanup 1'));
     app.onCleanup(() => void seen.push('cleanup 2'));
@@ -154,7 +175,7 @@ describe('close', () => {
     const server = await serve(app, { host: '127.0.0.1', port: 0 });
     await using connection = await connect(server.port);
     await connection.write(get('/'));
-    await handled(server);
+    await begun.wait();
     const waiting = server.waitClosed();
     await Promise.all([server.close(), server.close()]);
     await waiting;

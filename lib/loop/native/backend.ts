@@ -29,12 +29,14 @@ import type {
   StreamHandle,
 } from '../backend.ts';
 import { systemLookup, systemLookupService } from '../system-names.ts';
+import type { TlsEngine, TlsSink, TlsStart } from '../tls.ts';
 import { loadBinding, type NativeInfo } from './binding.ts';
 import { NativeDatagram } from './datagram.ts';
 import { type Endpoint, getHub, type NativeHub } from './hub.ts';
 import { LISTEN_IPV6_ONLY, LISTEN_NO_DELAY, LISTEN_PAUSED, LISTEN_REUSE_PORT } from './layout.ts';
 import { NativeConnect, NativeListener } from './listener.ts';
 import { NativeStream } from './stream.ts';
+import { createTlsEngine } from './tls.ts';
 
 export type { NativeInfo } from './binding.ts';
 
@@ -276,6 +278,10 @@ export class NativeBackend implements Backend {
 
   lookupService(address: string, port: number, done: ServiceDone): () => void {
     return systemLookupService(address, port, (call) => this.#later(call), done);
+  }
+
+  tlsEngine(start: TlsStart, sink: TlsSink): TlsEngine | null {
+    return createTlsEngine(start, sink);
   }
 
   counters(): BackendCounters {

@@ -407,14 +407,7 @@ function bindParsers(binding: Binding): ByteParsers {
   const http1 = new Int32Array(32 + 4096);
   const code = binding.http1Bind(http1);
   if (code !== 0) throw systemError(code, 'setup');
-  return {
-    http1,
-    parseHttp1(bytes, from, to): number {
-      const words = binding.http1Parse(bytes, from, to);
-      if (words < 0) throw systemError(words, 'http1Parse');
-      return words;
-    },
-  };
+  return { http1, parseHttp1: (bytes, from, to) => binding.http1Parse(bytes, from, to) };
 }
 
 /**
