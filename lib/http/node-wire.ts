@@ -4,7 +4,7 @@
  * In: streams of any backend, or of TLS over them. Out: exchanges, one after the other.
  * Never: a socket of Node's own; a time limit of node:http's (they run on the loop).
  */
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import http, { IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { CallbackContext, StreamHandle } from '../io/handles.ts';
@@ -17,6 +17,7 @@ import { checkHead, type Refusal } from './framing.ts';
 import { HandleDuplex } from './handle-duplex.ts';
 import { type ExchangeOwner, NodeExchange } from './node-exchange.ts';
 import { refusalText } from './reasons.ts';
+import { beginUpgraded } from './upgraded.ts';
 import {
   type HeaderList,
   type OpenWire,
@@ -225,6 +226,8 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     let head = 'HTTP/1.1 101 Switching Protocols\r\n';
     for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
     exchange.response.detachSocket(this.duplex as never);
+    // What came since the handshake.
+    const later = (this.duplex.read() as Buffer | null) ?? Buffer.alloc(0);
     const handle = this.duplex.release();
     const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
     handle.sink = transport;
@@ -237,8 +240,8 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     transport.owner = owner;
     transport.protocol = protocol;
     transport.write(`${head}\r\n`);
-    const early = this.#upgradeHead as Buffer;
-    this.context.run(beginUpgraded, { transport, early });
+    const early = Buffer.concat([this.#upgradeHead as Buffer, later]);
+    this.context.run(beginUpgraded, { transport, early, ended: this.#ended });
   }
 
   tooManyTrailers(exchange: NodeExchange): boolean {
@@ -382,12 +385,6 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
 
 function deliver({ host, exchange }: { host: WireHost; exchange: NodeExchange }): void {
   host.onRequest(exchange);
-}
-
-function beginUpgraded(step: { transport: StreamTransport; early: Buffer }): void {
-  const { transport, early } = step;
-  transport.begin();
-  if (early.length > 0) transport.onData(early);
 }
 
 function connectionOf(socket: unknown): NodeConnection {
