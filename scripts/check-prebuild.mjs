@@ -27,6 +27,8 @@ function newer(version, limit) {
 function undefinedSymbols(table) {
   const symbols = [];
   for (const line of table.split('\n')) {
+    // Weak: the addon also runs where it is missing.
+    if (/^\S+\s+w\s/.test(line)) continue;
     const match = /\*UND\*\s+\S+\s+(?:\(?([\w.]+)\)?\s+)?(\S+)$/.exec(line.trim());
     if (match) symbols.push({ version: match[1] ?? 'Base', name: match[2] });
   }

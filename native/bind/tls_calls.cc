@@ -1,4 +1,3 @@
-#include <dlfcn.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
@@ -10,6 +9,14 @@
 
 // Results are integers, and the shared words; strings, certificates and errors are asked for by
 // calls of their own. JavaScript passes the right types: others give 0 or null.
+
+// v8::External::Value() of Node 20 to 24, and Value(tag) of Node 26: what the process has.
+extern "C" {
+[[gnu::weak, gnu::visibility("default")]] void* V8ExternalValue(const void*) __asm__(
+    "_ZNK2v88External5ValueEv");
+[[gnu::weak, gnu::visibility("default")]] void* V8ExternalTaggedValue(const void*, uint16_t) __asm__(
+    "_ZNK2v88External5ValueEt");
+}
 
 namespace uvio::tls {
 
@@ -118,17 +125,11 @@ napi_value SetOutput(napi_env env, napi_callback_info info) {
 }
 
 // The pointer in an External that Node made itself. Node-API cannot tell: its own externals hold a
-// wrapper, which it would look for here, too. The symbols are looked up, because V8 changed the
-// second one's parameters; a napi_value is what V8 passes as `this`.
+// wrapper, which it would look for here, too. V8 changed the parameters, so both names are weak; a
+// napi_value is what V8 passes as `this`.
 void* RawExternal(napi_value value) {
-  using Plain = void* (*)(const void*);
-  using Tagged = void* (*)(const void*, uint16_t);
-  if (void* plain = dlsym(RTLD_DEFAULT, "_ZNK2v88External5ValueEv")) {
-    return reinterpret_cast<Plain>(plain)(value);
-  }
-  if (void* tagged = dlsym(RTLD_DEFAULT, "_ZNK2v88External5ValueEt")) {
-    return reinterpret_cast<Tagged>(tagged)(value, 0);
-  }
+  if (V8ExternalValue != nullptr) return V8ExternalValue(value);
+  if (V8ExternalTaggedValue != nullptr) return V8ExternalTaggedValue(value, 0);
   return nullptr;
 }
 

@@ -15,6 +15,23 @@
 
 namespace uvio {
 
+namespace {
+
+// The kind of file, as in st_mode, or -errno. By statx, where fstat would ask for glibc 2.33.
+int FileType(int fd) {
+#ifdef __linux__
+  struct statx status;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &status) != 0) return -errno;
+  return status.stx_mode & S_IFMT;
+#else
+  struct stat status;
+  if (fstat(fd, &status) != 0) return -errno;
+  return status.st_mode & S_IFMT;
+#endif
+}
+
+}  // namespace
+
 int Hub::AdoptSocket(int fd, bool duplicate) {
   if (const int error = CheckConnected(fd)) return error;
   const int own = duplicate ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : fd;
@@ -25,10 +42,10 @@ int Hub::AdoptSocket(int fd, bool duplicate) {
 }
 
 int Hub::AdoptPipe(int fd, bool writes) {
-  struct stat status;
-  if (fstat(fd, &status) != 0) return -errno;
-  const bool socket = S_ISSOCK(status.st_mode);
-  if (!socket && !S_ISFIFO(status.st_mode) && !S_ISCHR(status.st_mode)) return -EINVAL;
+  const int type = FileType(fd);
+  if (type < 0) return type;
+  const bool socket = type == S_IFSOCK;
+  if (!socket && type != S_IFIFO && type != S_IFCHR) return -EINVAL;
   const int access = fcntl(fd, F_GETFL) & O_ACCMODE;
   if (access == (writes ? O_RDONLY : O_WRONLY)) return -EBADF;
   uint16_t flags = socket ? 0 : kFlagPlain;
