@@ -271,7 +271,8 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
       throw this.loss ?? new BrokenResourceError('The connection was ended by the peer');
     }
     if (this.state !== stateOpen) throw this.closedError();
-    if (this.readerWaits) throw new BusyResourceError('A task reads from this connection');
+    if (this.has(flagUpgrading)) throw new BusyResourceError('startTls() goes on');
+    if (this.hasReader) throw new BusyResourceError('A task reads from this connection');
     this.getRare().heir = heir;
     this.state = stateClosing;
     this.mark(flagHandedOver);

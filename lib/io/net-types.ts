@@ -150,8 +150,8 @@ export interface Connection extends ByteReader, ByteWriter, AsyncDisposable {
    * reads and writes reject with InvalidStateError and `open` is false, while `close`, `abort`,
    * `signal` and the addresses go on to be about it. It belongs to the stream: the end of its
    * handler does not close it, but the server counts it, waits for it and ends it as before.
-   * @throws BusyResourceError while a task reads; ClosedResourceError, BrokenResourceError when it
-   *   is not open; InvalidStateError the second time
+   * @throws BusyResourceError while a task reads or `startTls` goes on; ClosedResourceError,
+   *   BrokenResourceError when it is not open; InvalidStateError the second time
    */
   toNode(options?: NodeStreamOptions): Duplex;
   /** As `close()`. */

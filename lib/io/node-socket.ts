@@ -20,14 +20,6 @@ import type { Elder, Heir } from './taken.ts';
 
 type Done = (error?: Error | null) => void;
 
-/** Of `tls`, as far as libraries look at it on a TLSSocket. */
-interface TlsLook {
-  readonly alpn: string | false;
-  readonly authorized: boolean;
-  readonly servername: string | null;
-  readonly peerCertificate: object | null;
-}
-
 function checkOptions(options: NodeStreamOptions | undefined): boolean {
   if (options !== undefined && (typeof options !== 'object' || options === null)) {
     throw argTypeError('options', 'an object', options);
@@ -324,23 +316,19 @@ export class ConnectionSocket extends Duplex implements Heir {
   }
 
   get authorized(): boolean {
-    return this.#tls?.authorized ?? false;
+    return this.#elder.tls?.authorized ?? false;
   }
 
   get alpnProtocol(): string | false | undefined {
-    return this.#tls?.alpn;
+    return this.#elder.tls?.alpn;
   }
 
   get servername(): string | null | undefined {
-    return this.#tls?.servername;
+    return this.#elder.tls?.servername;
   }
 
   getPeerCertificate(): object {
-    return this.#tls?.peerCertificate ?? {};
-  }
-
-  get #tls(): TlsLook | null {
-    return this.#elder.tls as TlsLook | null;
+    return this.#elder.tls?.peerCertificate ?? {};
   }
 }
 

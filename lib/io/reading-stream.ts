@@ -209,7 +209,7 @@ export abstract class ReadingStream extends Stream implements ByteReader {
     return new BrokenResourceError(`The connection was lost: ${error.message}`, { cause: error });
   }
 
-  /** Somebody reads, or bytes came that nobody has read yet. */
+  /** A read waits. */
   protected get hasReader(): boolean {
     return this.#reader?.active ?? false;
   }
@@ -235,11 +235,6 @@ export abstract class ReadingStream extends Stream implements ByteReader {
   protected tellLoss(loss: BrokenResourceError): BrokenResourceError {
     this.mark(flagLossTold);
     return loss;
-  }
-
-  /** Whether a read waits. */
-  protected get readerWaits(): boolean {
-    return this.#reader?.active === true;
   }
 
   /** All that was received and nobody has read; it belongs to the caller. */

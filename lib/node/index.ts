@@ -1,6 +1,6 @@
 /**
  * `uvio/node`: bridges to Node's streams and servers, the Web's streams, and frameworks. The way
- * back is `connection.toNode()` and `connection.toWeb()`.
+ * back of a stream is `connection.toNode()` and `connection.toWeb()`.
  *
  * In: the files of this room. Out: their public names. Never: anything else.
  */

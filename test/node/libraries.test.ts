@@ -2,19 +2,22 @@
 import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import * as http from 'node:http';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import * as tls from 'node:tls';
 import { AbstractConnector, Redis } from 'ioredis';
+import pg from 'pg';
 import { Client } from 'undici';
 import { describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { openConnection } from '../../lib/io/connect.ts';
+import { openConnection, openUnixConnection } from '../../lib/io/connect.ts';
 import type { Connection, Server } from '../../lib/io/net-types.ts';
 import { startServer } from '../../lib/io/start-server.ts';
 import { localhost, pattern } from '../io/support.ts';
 import { ca, identity } from '../io/tls-support.ts';
 import { checkLeaks } from '../support/leaks.ts';
+import { missingPostgres, type PostgresServer, sharedPostgres } from '../support/postgres.ts';
 
 checkLeaks();
 
@@ -169,6 +172,45 @@ test('ioredis: over a connector, and connects again when the connection is lost'
   const ended = once(redis, 'end');
   redis.disconnect();
   await ended;
+});
+
+/** To the server of this run, over its UNIX socket. */
+async function postgresStream({ socketDir, port }: PostgresServer): Promise<Duplex> {
+  return (await openUnixConnection(join(socketDir, `.s.PGSQL.${port}`))).toNode();
+}
+
+describe.skipIf(missingPostgres() !== null)('pg', () => {
+  test('queries, parameters, errors and large rows', async () => {
+    const server = await sharedPostgres();
+    const stream = await postgresStream(server);
+    const { user, database } = server;
+    const client = new pg.Client({ user, database, stream: () => stream });
+    await client.connect();
+    const ask = (text: string, values?: unknown[]): Promise<pg.QueryResult> =>
+      client.query(text, values);
+    expect((await ask('SELECT $1::int + 1 AS sum', [41])).rows).toEqual([{ sum: 42 }]);
+    await expect(ask('SELECT 1 / 0')).rejects.toMatchObject({ code: '22012' });
+    const { rows } = await ask("SELECT repeat('x', 1000) AS text FROM generate_series(1, 2000)");
+    expect(rows.length * rows[0].text.length).toBe(2_000_000);
+    await client.end();
+    expect(stream.destroyed).toBe(true);
+  });
+
+  test('a lost connection ends the query that waits, and tells the client', async () => {
+    const server = await sharedPostgres();
+    const { user, database } = server;
+    const connection = await openUnixConnection(join(server.socketDir, `.s.PGSQL.${server.port}`));
+    const client = new pg.Client({ user, database, stream: () => connection.toNode() });
+    await client.connect();
+    // pg tells of it twice: of the error, and of the close that came unasked.
+    const told: string[] = [];
+    client.on('error', (error) => told.push(error.message));
+    const query = client.query('SELECT pg_sleep(60)');
+    connection.abort(new Error('cut'));
+    await expect(query).rejects.toThrow();
+    await client.end();
+    expect(told[0]).toBe('cut');
+  });
 });
 
 test('undici: over a custom connect, several requests on one connection', async () => {

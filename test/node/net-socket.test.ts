@@ -1,17 +1,23 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { describe, expect, test } from 'vitest';
+import { BusyResourceError, InvalidStateError } from '../../lib/base/errors.ts';
 import type { ConnectionSocket } from '../../lib/io/node-socket.ts';
 import { sleep } from '../../lib/task/sleep.ts';
 import { currentTask } from '../../lib/task/task.ts';
-import { deferred, fakeConnection, localhost, tcpPair } from '../io/support.ts';
+import { deferred, fakeConnection, localhost, pattern, tcpPair } from '../io/support.ts';
+import { clientTls, serverTls, tlsPair } from '../io/tls-support.ts';
 import { checkLeaks } from '../support/leaks.ts';
 import { virtualTest } from '../task/support.ts';
 import { fakeSocket } from './support.ts';
 
 checkLeaks();
+
+const alpn = { ...clientTls, ALPNProtocols: ['x'] };
 
 describe('as a net.Socket', () => {
   test('it is a Duplex, and no net.Socket', () => {
@@ -112,6 +118,40 @@ describe('as a net.Socket', () => {
     await pair.client.write('x');
     expect(await seen.promise).toEqual(['mine', null]);
     socket.destroy();
+  });
+});
+
+describe('of a TLS connection', () => {
+  test('it looks like a TLSSocket, and its bytes stay secret', async () => {
+    await using pair = await tlsPair({ server: { ALPNProtocols: ['x'] }, client: alpn });
+    const client = pair.client.toNode() as ConnectionSocket;
+    const served = pair.served.toNode({ allowHalfOpen: true }) as ConnectionSocket;
+    expect(client).toMatchObject({ encrypted: true, authorized: true, alpnProtocol: 'x' });
+    expect(client.getPeerCertificate()).toMatchObject({ subject: { CN: 'server' } });
+    expect(served).toMatchObject({ encrypted: true, servername: 'server.test' });
+    const data = pattern(300_000);
+    client.end(data);
+    const chunks: Buffer[] = [];
+    served.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await once(served, 'end');
+    expect(Buffer.concat(chunks).equals(data)).toBe(true);
+    served.end('answer');
+    expect(await text(client)).toBe('answer');
+  });
+
+  test('toNode() and toWeb() are refused while startTls() goes on, and work after it', async () => {
+    await using pair = await tcpPair();
+    const securing = pair.client.startTls(clientTls);
+    expect(() => pair.client.toNode()).toThrow(BusyResourceError);
+    expect(() => pair.client.toWeb()).toThrow(BusyResourceError);
+    await Promise.all([securing, pair.served.startTls({ ...serverTls, isServer: true })]);
+    const socket = pair.client.toNode();
+    await expect(pair.client.startTls(clientTls)).rejects.toThrow(InvalidStateError);
+    const { readable, writable } = pair.served.toWeb();
+    const echo = readable.pipeTo(writable);
+    socket.end('hello');
+    expect(await text(socket)).toBe('hello');
+    await echo;
   });
 });
 
