@@ -1,6 +1,6 @@
 // HTTP servers side by side: CPU time of the server per request, and requests per second, by wrk.
 //
-//   node bench/http.mjs [--rounds 3] [--seconds 1] [--scenarios plaintext,…] [--peers …] [--name http]
+//   node bench/http.mjs [--rounds 3] [--seconds 1] [--scenarios …] [--peers …] [--name http]
 //
 // The server has core 0, wrk core 1. In each round each server is asked once, one after the other;
 // told is the median. Results go to bench/results/NAME.json. Peers come from npm into .peers/ (git

@@ -1,7 +1,6 @@
 /** Connections of a server: order, ends, limits and time. Run on every policy, and wire. */
 import { describe, expect } from 'vitest';
 import { Application, HttpError, Response, serve } from '../../lib/http/index.ts';
-import type { ServerRequest } from '../../lib/http/request.ts';
 import {
   CancelledError,
   Event,
@@ -9,7 +8,6 @@ import {
   moveOnAfter,
   openConnection,
   sleep,
-  type Transport,
 } from '../../lib/index.ts';
 import { failure, realTimeTest, runTest } from '../task/support.ts';
 import { deliver, exchangeRaw, readToEnd, statusesOf, withHandler } from './support.ts';
@@ -462,50 +460,3 @@ describe('a client that leaves', () => {
     );
   });
 });
-
-for (const [title, ms] of [
-  ['with what came early', 0],
-  ['later, with what came meanwhile', 20],
-] as const) {
-  runTest(`an upgrade hands the stream over, ${title}`, () =>
-    withHandler(
-      async (request) => {
-        const { call } = request as ServerRequest;
-        if (ms > 0) await sleep(ms);
-        let transport: Transport;
-        call.status = 101;
-        call.exchange.upgrade(['connection', 'upgrade', 'upgrade', 'websocket'], {
-          connectionMade(made): void {
-            transport = made;
-          },
-          dataReceived(data): void {
-            transport.write(`${data}>`);
-            if (String(data).includes('end')) transport.close();
-          },
-        });
-        return new Response(null);
-      },
-      async (_url, server) => {
-        await using connection = await connect(server.port);
-        const lines = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
-        await connection.write(`${get('/', lines)}${ms > 0 ? '' : 'early'}`);
-        if (ms > 0) {
-          await sleep(ms / 4);
-          await connection.write('early');
-        }
-        expect(String(await connection.readUntil('\r\n\r\n'))).toMatch(/^HTTP\/1.1 101 /);
-        expect(String(await connection.readUntil('>'))).toBe('early>');
-        await connection.write('end');
-        expect(await readToEnd(connection)).toBe('end>');
-      },
-    ),
-  );
-}
-
-runTest('a handshake that is not taken gets a plain answer', () =>
-  withHandler(hello, async (_url, server) => {
-    const lines = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
-    const answer = await exchangeRaw(server.port, get('/', lines));
-    expect(statusesOf(answer)).toEqual([200]);
-  }),
-);
