@@ -82,7 +82,8 @@ function commandOf(peer) {
 
 async function start(peer) {
   const child = spawn('taskset', ['-c', '0', ...commandOf(peer)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    // aiohttp tells of each connection that wrk closes.
+    stdio: ['ignore', 'pipe', peer === 'aiohttp' ? 'ignore' : 'inherit'],
   });
   process.on('exit', () => child.kill('SIGKILL'));
   for await (const line of createInterface({ input: child.stdout })) {
