@@ -55,14 +55,12 @@ const partingMs = 100;
 class Site extends StreamServer {
   readonly #openWire: OpenWire;
   readonly #host: WireHost;
-  readonly secure: boolean;
 
   constructor(host: WireHost, plan: ServePlan, openWire: OpenWire) {
     super(host.loop, defaultLimits, plan.listen.maxConnections);
     this.#host = host;
     this.#openWire = openWire;
     this.tls = plan.listen.tls;
-    this.secure = this.tls !== null;
   }
 
   protected override open(stream: StreamHandle): void {
@@ -146,7 +144,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     const site = this.#sites[0];
     const [address] = this.addresses;
     if (site === undefined || address === undefined) return '';
-    const scheme = site.secure ? 'https' : 'http';
+    const scheme = site.tls !== null ? 'https' : 'http';
     if (address.family === 'unix') return `${scheme}://localhost/`;
     const everywhere = address.address === '::' || address.address === '0.0.0.0';
     const plain = address.family === 'IPv6' ? `[${address.address}]` : address.address;
