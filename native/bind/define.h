@@ -1,5 +1,8 @@
 // Names for functions: what the addons put on their binding objects.
-// In: a table. Out: properties. Never: state.
+// Owner: nobody; there is no state.
+// Lifetime: of the call.
+// Thread: the environment's thread.
+// Re-entrancy: does not enter JavaScript's code.
 #pragma once
 
 #include <napi.h>

@@ -1,5 +1,10 @@
 // The hub on a bare libuv loop. JavaScript's part is played by the host of a test, which derives
 // from this.
+//
+// Owner: the test.
+// Lifetime: OpenHub() .. CloseHub(), which runs the loop to its end.
+// Thread: the test's only one.
+// Re-entrancy: the hub calls the host inside uv_run.
 #pragma once
 
 #include <memory>
