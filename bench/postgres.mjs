@@ -39,10 +39,12 @@ function bunPeer() {
 function pythonPeer() {
   const say = 'import asyncpg, uvloop; print(asyncpg.__version__, "uvloop", uvloop.__version__)';
   const version = output('/usr/bin/python3', ['-c', say]);
-  return version && {
-    command: ['/usr/bin/python3', script('client.py')],
-    version: `asyncpg ${version}`,
-  };
+  return (
+    version && {
+      command: ['/usr/bin/python3', script('client.py')],
+      version: `asyncpg ${version}`,
+    }
+  );
 }
 
 function uvioPeer(policy) {

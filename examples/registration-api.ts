@@ -3,7 +3,7 @@
  * is gone cancels its query; a name that is taken is the client's error.
  */
 import { Application, HttpError, Key, Response, runApp } from 'uvio/http';
-import { createPool, type Pool, PostgresError, type PoolOptions } from 'uvio/postgres';
+import { createPool, type Pool, type PoolOptions, PostgresError } from 'uvio/postgres';
 import { startedAs } from './seeds/started-as.ts';
 
 const pools: Key<Pool> = new Key('pool');
@@ -37,7 +37,9 @@ export function makeApp(options: PoolOptions): Application {
     }
   });
   app.get('/users/count', async () => {
-    return Response.json({ count: await app.state.get(pools).fetchVal('SELECT count(*)::int FROM users') });
+    return Response.json({
+      count: await app.state.get(pools).fetchVal('SELECT count(*)::int FROM users'),
+    });
   });
   return app;
 }

@@ -11,7 +11,7 @@ const testdb: ConnectOptions = {
 };
 
 // covers: seeds/E4
-export async function main(options = testdb): Promise<void> {
+export async function main(options: ConnectOptions = testdb): Promise<void> {
   const conn = await connect(options);
   try {
     await conn.execute(`

@@ -20,7 +20,7 @@ const mydb: PoolOptions = {
 };
 
 // covers: seeds/E14
-export async function main(options = mydb): Promise<User[]> {
+export async function main(options: PoolOptions = mydb): Promise<User[]> {
   await using pool = await createPool(options);
   await using conn = await pool.acquire();
   return await conn.fetch<User>('SELECT * FROM users WHERE active = $1', true);

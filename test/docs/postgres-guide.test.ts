@@ -10,11 +10,14 @@ test('the guide to PostgreSQL has its programs', () => {
   expect(programs.map(([, title]) => title)).toEqual(['Queries', 'Pools', 'Many rows']);
 });
 
-test.skipIf(missingPostgres() !== null).each(
-  programs.map((match) => [match[1] as string, match[2] as string]),
-)('%s', async (title, program) => {
-  const { host, port, user, database } = await sharedPostgres();
-  Object.assign(process.env, { PGHOST: host, PGPORT: port, PGUSER: user, PGDATABASE: database });
-  const name = `guide-postgres-${title.toLowerCase().replaceAll(/\W+/g, '-')}`;
-  expect(runProgram(name, program)).toEqual(expectedOutput(program));
-});
+test
+  .skipIf(missingPostgres() !== null)
+  .each(programs.map((match) => [match[1] as string, match[2] as string]))(
+  '%s',
+  async (title, program) => {
+    const { host, port, user, database } = await sharedPostgres();
+    Object.assign(process.env, { PGHOST: host, PGPORT: port, PGUSER: user, PGDATABASE: database });
+    const name = `guide-postgres-${title.toLowerCase().replaceAll(/\W+/g, '-')}`;
+    expect(runProgram(name, program)).toEqual(expectedOutput(program));
+  },
+);

@@ -72,9 +72,7 @@ withServer('the example', () => {
       await using server = await serve(app, { host: '127.0.0.1', port: 0 });
       const url = new URL('/users', server.url).href;
       const names = Array.from({ length: 1_000 }, (_, i) => `user ${i}`);
-      const answers = await Promise.all(
-        names.map((name) => post(url, JSON.stringify({ name }))),
-      );
+      const answers = await Promise.all(names.map((name) => post(url, JSON.stringify({ name }))));
       expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
       const ids = new Set(answers.map(({ text }) => (JSON.parse(text) as { id: number }).id));
       expect(ids.size).toBe(1_000);
