@@ -7,6 +7,7 @@
  * Below the high-water mark all writes return one shared promise. Above it writers wait, and what
  * an idle connection lacks (waiters, abort signal) is made in `#rare`.
  */
+import type { Duplex } from 'node:stream';
 import {
   BrokenResourceError,
   BusyResourceError,
@@ -22,11 +23,13 @@ import { currentFrame, currentLoop, type Frame } from '../task/frame.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
 import { cancellationPending } from './cancelled.ts';
 import { checkData, joinData } from './data.ts';
-import type { Connection, StartTlsOptions } from './net-types.ts';
+import type { Connection, NodeStreamOptions, StartTlsOptions, WebStreamPair } from './net-types.ts';
+import { ConnectionSocket } from './node-socket.ts';
 import { ReadingStream } from './reading-stream.ts';
 import {
   flagEnded,
   flagGone,
+  flagHandedOver,
   flagLossTold,
   flagOverHighWater,
   flagReadingPaused,
@@ -38,9 +41,11 @@ import {
   stateOpen,
   unknownAddress,
 } from './stream.ts';
+import type { HandedOver, Heir } from './taken.ts';
 import { planUpgrade } from './tls/plan.ts';
 import { TlsStream } from './tls/stream.ts';
 import { ConnectionUpgrade, endedBefore, type Upgradable } from './tls/upgrade.ts';
+import { WebBridge } from './web-bridge.ts';
 
 const resolved: Promise<void> = Promise.resolve();
 const ignore = (): void => {};
@@ -85,6 +90,8 @@ class Rare {
   closers: CloseWaiter[] = [];
   controller: AbortController | null = null;
   abortReason: unknown = undefined;
+  /** What took the stream over. */
+  heir: Heir | null = null;
 }
 
 export class StreamConnection extends ReadingStream implements Connection, Upgradable {
@@ -221,7 +228,8 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
   abort(reason?: unknown): void {
     if (this.has(flagGone) || this.state === stateAborted) return;
     this.state = stateAborted;
-    this.handle.abort();
+    if (this.has(flagHandedOver)) this.#rare?.heir?.cutOff(reason);
+    else this.handle.abort();
     const cause = reason === undefined ? undefined : { cause: reason };
     const error = new BrokenResourceError('The connection was aborted', cause);
     this.stopReading(error);
@@ -239,10 +247,38 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
 
   /** @internal `close()` for who does not wait. */
   finish(): void {
+    if (this.has(flagHandedOver)) this.#rare?.heir?.endSoon();
     if (this.state !== stateOpen) return;
     this.state = stateClosing;
     this.handle.close();
     this.stopReading(new ClosedResourceError('The connection was closed'));
+  }
+
+  toNode(options?: NodeStreamOptions): Duplex {
+    return new ConnectionSocket(this, options);
+  }
+
+  toWeb(): WebStreamPair {
+    return new WebBridge(this).pair();
+  }
+
+  /**
+   * @internal Gives the stream away. The heir becomes the sink, and tells this connection of
+   * drains and of the end, for those who wait here and for the server.
+   */
+  handOver(heir: Heir): HandedOver {
+    if (this.state === stateLost) {
+      throw this.loss ?? new BrokenResourceError('The connection was ended by the peer');
+    }
+    if (this.state !== stateOpen) throw this.closedError();
+    if (this.has(flagUpgrading)) throw new BusyResourceError('startTls() goes on');
+    if (this.hasReader) throw new BusyResourceError('A task reads from this connection');
+    this.getRare().heir = heir;
+    this.state = stateClosing;
+    this.mark(flagHandedOver);
+    this.handle.sink = heir;
+    const writeEnded = this.has(flagWriteEnded);
+    return { received: this.takeReceived(), ended: this.has(flagEnded), writeEnded };
   }
 
   /** @internal */
@@ -282,8 +318,8 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
     if (this.has(flagUpgrading)) {
       return quietReject(Promise.reject(new BusyResourceError('startTls() goes on')));
     }
-    const what = this.state === stateOpen ? 'write after writeEof()' : 'The connection was closed';
-    return quietReject(Promise.reject(new ClosedResourceError(what)));
+    if (this.state !== stateOpen) return quietReject(Promise.reject(this.closedError()));
+    return quietReject(Promise.reject(new ClosedResourceError('write after writeEof()')));
   }
 
   private refuseUpgrade(): Promise<never> | null {

@@ -13,7 +13,14 @@ import { StreamConnection } from './connection.ts';
 import type { StreamLimits } from './limits.ts';
 import type { ConnectionHandler } from './net-types.ts';
 import { StreamServer } from './server.ts';
-import { flagDismissed, flagGone, flagServed, type Stream, stateClosing } from './stream.ts';
+import {
+  flagDismissed,
+  flagGone,
+  flagHandedOver,
+  flagServed,
+  type Stream,
+  stateClosing,
+} from './stream.ts';
 
 /** A connection that a handler serves. It stays in the server's list until that has ended, too. */
 class ServedConnection extends StreamConnection implements TaskOwner {
@@ -37,7 +44,8 @@ class ServedConnection extends StreamConnection implements TaskOwner {
     this.mark(flagServed);
     this.#task = null;
     if (future.status === RESOLVED) {
-      this.finish();
+      // What `toNode()` or `toWeb()` gave lives on.
+      if (!this.has(flagHandedOver)) this.finish();
     } else {
       if (future.status === FAILED) this.report(future as Task);
       // What `closeClients` began still flushes, though its handler has met that as an error.

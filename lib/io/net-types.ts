@@ -4,6 +4,8 @@
  * In: types only. Out: the names of `net`. Never: behaviour.
  */
 import type { Buffer } from 'node:buffer';
+import type { Duplex } from 'node:stream';
+import type { ReadableStream, WritableStream } from 'node:stream/web';
 import type { ConnectionOptions, PeerCertificate, SecureVersion, TlsOptions } from 'node:tls';
 import type { Awaitable, Data, WaitOptions } from '../base/errors.ts';
 import type { SocketAddress } from '../loop/backend.ts';
@@ -136,8 +138,34 @@ export interface Connection extends ByteReader, ByteWriter, AsyncDisposable {
   startTls(options?: StartTlsOptions): Promise<void>;
   setNoDelay(enable?: boolean): void;
   setKeepAlive(enable: boolean, idleMs?: number): void;
+  /**
+   * The connection as Web streams, of bytes, with back-pressure both ways. Closing the writable
+   * is `writeEof()`; cancelling the readable or aborting the writable aborts the connection. It
+   * closes when both have ended. Otherwise as `toNode()`.
+   */
+  toWeb(): WebStreamPair;
+  /**
+   * The connection as a Node stream that passes for a `net.Socket`: for node:http, ws, drivers.
+   * What was received and not read comes first. The connection must not be used directly any more:
+   * reads and writes reject with InvalidStateError and `open` is false, while `close`, `abort`,
+   * `signal` and the addresses go on to be about it. It belongs to the stream: the end of its
+   * handler does not close it, but the server counts it, waits for it and ends it as before.
+   * @throws BusyResourceError while a task reads or `startTls` goes on; ClosedResourceError,
+   *   BrokenResourceError when it is not open; InvalidStateError the second time
+   */
+  toNode(options?: NodeStreamOptions): Duplex;
   /** As `close()`. */
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface NodeStreamOptions {
+  /** False, the default of `net.Socket`: ends itself when the peer has ended. */
+  allowHalfOpen?: boolean;
+}
+
+export interface WebStreamPair {
+  readable: ReadableStream<Uint8Array>;
+  writable: WritableStream<Uint8Array>;
 }
 
 export interface StreamOptions {

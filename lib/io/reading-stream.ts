@@ -13,7 +13,6 @@ import {
   argTypeError,
   BrokenResourceError,
   BusyResourceError,
-  ClosedResourceError,
   type Data,
   type WaitOptions,
 } from '../base/errors.ts';
@@ -210,7 +209,7 @@ export abstract class ReadingStream extends Stream implements ByteReader {
     return new BrokenResourceError(`The connection was lost: ${error.message}`, { cause: error });
   }
 
-  /** Somebody reads, or bytes came that nobody has read yet. */
+  /** A read waits. */
   protected get hasReader(): boolean {
     return this.#reader?.active ?? false;
   }
@@ -236,6 +235,13 @@ export abstract class ReadingStream extends Stream implements ByteReader {
   protected tellLoss(loss: BrokenResourceError): BrokenResourceError {
     this.mark(flagLossTold);
     return loss;
+  }
+
+  /** All that was received and nobody has read; it belongs to the caller. */
+  protected takeReceived(): Buffer {
+    const received = this.#buffer.take(this.#buffer.bytes);
+    this.#buffer = emptyBuffer;
+    return received;
   }
 
   /** Ends a waiting read; from `close` and `abort`, which also drop what nobody can read now. */
@@ -281,7 +287,7 @@ export abstract class ReadingStream extends Stream implements ByteReader {
     if (cancelled !== null) return cancelledPromise(cancelled);
     if (options?.signal?.aborted) return Promise.reject(options.signal.reason);
     if (this.state !== stateOpen && this.state !== stateLost) {
-      return Promise.reject(new ClosedResourceError('The connection was closed'));
+      return Promise.reject(this.closedError());
     }
     return null;
   }

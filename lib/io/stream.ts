@@ -4,7 +4,7 @@
  * In: a stream handle of the backend. Out: addresses, options, the list its server keeps.
  * Never: protocols, promises.
  */
-import type { Data } from '../base/errors.ts';
+import { ClosedResourceError, type Data, InvalidStateError } from '../base/errors.ts';
 import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
 import { connectionClosed, connectionOpened } from '../loop/channels.ts';
 import { dataBytes } from './data.ts';
@@ -55,6 +55,8 @@ export const flagBuffered = 1024;
 export const flagUpgrading = 2048;
 /** A file is being sent: writes are refused. */
 export const flagSending = 4096;
+/** `toNode()` or `toWeb()` took the stream. Its state is closing: no hot path looks at this. */
+export const flagHandedOver = 8192;
 
 /**
  * Fields are plain, not private: backends touch them per record. Methods of streams are `private`
@@ -131,6 +133,13 @@ export abstract class Stream {
   /** @param idleMs milliseconds before the first probe; 0, the default: the system's value. */
   setKeepAlive(enable: boolean, idleMs: number = 0): void {
     if (!this.has(flagGone)) this.handle.setKeepAlive(enable, idleMs);
+  }
+
+  /** @internal Why a stream that is not open any more on this side cannot be used. */
+  closedError(): Error {
+    if (!this.has(flagHandedOver)) return new ClosedResourceError('The connection was closed');
+    const message = 'The connection was handed over by toNode() or toWeb(): use that stream';
+    return new InvalidStateError(message);
   }
 
   /** @internal True when `data` must be refused: nobody waits for the buffer to drain. */

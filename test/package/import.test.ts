@@ -10,6 +10,7 @@ const PROGRAM = `
   const before = listeners();
   await import('uvio');
   await import('uvio/fs');
+  await import('uvio/node');
   await import('uvio/inspect');
   // Node closes the files that it loaded a little later.
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
