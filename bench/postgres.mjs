@@ -74,11 +74,13 @@ function readOptions() {
       cases: text(caseNames.join(',')),
       peers: text(Object.keys(finders).join(',')),
       name: text('postgres'),
+      merge: { type: 'boolean', default: false },
       help: { type: 'boolean' },
     },
   });
   if (values.help) {
     console.log('--rounds 5 --seconds 0.5 --name postgres');
+    console.log('--merge keeps what an earlier run has of other cases');
     console.log(`--cases ${caseNames.join(',')}\n--peers ${Object.keys(finders).join(',')}`);
     process.exit(0);
   }
@@ -93,6 +95,7 @@ function readOptions() {
     rounds: Number(values.rounds),
     seconds: Number(values.seconds),
     name: values.name,
+    merge: values.merge,
   };
 }
 
@@ -147,13 +150,16 @@ const cell = (oneCase, peer) => {
 };
 const table = options.cases.map((one) => [one, ...names.map((peer) => cell(one, peer))]);
 printTable('client CPU, µs per query', ['case', ...names], table);
+
+const path = join(here, 'results', `${options.name}.json`);
+const earlier = options.merge && existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : null;
+const other = (list = []) => list.filter((row) => !options.cases.includes(row.case));
 save(options.name, {
   kind: 'postgres',
   unit: 'client CPU, µs per query (of `pipelined`: per 100)',
   ...about,
-  rounds: options.rounds,
-  seconds: options.seconds,
+  earlierCommands: earlier ? [...earlier.earlierCommands, earlier.command] : [],
   peers: options.peers.map(({ name, version }) => ({ name, version })),
-  summary,
-  runs,
+  summary: [...other(earlier?.summary), ...summary],
+  runs: [...other(earlier?.runs), ...runs.map((run) => ({ ...run, seconds: options.seconds }))],
 });
