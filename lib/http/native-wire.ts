@@ -5,17 +5,15 @@
  * for headers; a timer for each request; user code while records are read.
  */
 import { Buffer } from 'node:buffer';
-import type { ByteParsers, CallbackContext, StreamHandle, StreamSink } from '../io/handles.ts';
-import { defaultLimits } from '../io/limits.ts';
-import type { SocketAddress } from '../io/net-types.ts';
+import type { ByteParsers, StreamHandle, StreamSink } from '../io/handles.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { flagEnded, flagGone, type StreamOwner, unknownAddress } from '../io/stream.ts';
-import { StreamTransport } from '../io/transport.ts';
+import { flagEnded, flagGone } from '../io/stream.ts';
 import { headText, writeHead } from './native-answer.ts';
 import type { ExchangeHome, NativeExchange } from './native-exchange.ts';
 import { NativeIntake } from './native-intake.ts';
 import { Sweep, type Swept } from './native-sweep.ts';
 import { reasonOf, refusalText } from './reasons.ts';
+import { beginUpgraded } from './upgraded.ts';
 import {
   type HeaderList,
   lingerMs,
@@ -43,8 +41,6 @@ const waitBody = 3;
 const waitEnd = 4;
 
 export class NativeConnection extends WireConnection implements StreamSink, ExchangeHome, Swept {
-  readonly host: WireHost;
-  readonly context: CallbackContext;
   dueMs: number = Infinity;
   readonly #sweep: Sweep;
   readonly #intake: NativeIntake;
@@ -65,9 +61,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   #released = false;
 
   constructor(handle: StreamHandle, host: WireHost, parsers: ByteParsers, sweep: Sweep) {
-    super(handle, defaultLimits);
-    this.host = host;
-    this.context = host.context;
+    super(handle, host);
     this.#sweep = sweep;
     this.#intake = new NativeIntake(this, parsers, host.limits);
     handle.sink = this;
@@ -79,10 +73,6 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     return this.#current !== null || this.#queue.length > 0;
   }
 
-  get secure(): boolean {
-    return this.tls !== null;
-  }
-
   get closing(): boolean {
     return this.host.closing || this.#closeAsked || (this.has(flagEnded) && !this.#waits);
   }
@@ -92,25 +82,9 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     return this.#queue.length > 0 || this.#intake.rest !== null || this.#intake.refusal !== null;
   }
 
-  get remoteAddress(): SocketAddress {
-    return this.handle.remoteAddress() ?? unknownAddress;
-  }
-
-  get localAddress(): SocketAddress {
-    return this.handle.localAddress() ?? unknownAddress;
-  }
-
   closeWhenIdle(): void {
     this.#closeAsked = true;
     if (!this.busy && !this.#released) this.handle.close();
-  }
-
-  override finish(): void {
-    this.handle.close();
-  }
-
-  override abort(): void {
-    this.handle.abort();
   }
 
   // ---- StreamSink, inside the server's context ----
@@ -192,17 +166,8 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     this.#sweep.remove(this);
     const { handle } = this;
     writeHead(handle, `${headText(101, reasonOf(101), headers)}\r\n`);
-    const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
-    handle.sink = transport;
-    const owner: StreamOwner = {
-      streamGone: () => this.leaveOwner(),
-      streamReplaced: (_, fresh) => {
-        fresh.owner = owner;
-      },
-    };
-    transport.owner = owner;
-    transport.protocol = protocol;
-    const early = this.#intake.rest;
+    const transport = this.handOver(handle, protocol);
+    const early = this.#intake.rest ?? Buffer.alloc(0);
     if (this.#paused) handle.resume();
     this.context.run(beginUpgraded, { transport, early, ended: this.has(flagEnded) });
   }
@@ -227,7 +192,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     }
     if (!intake.inHead || this.busy || this.#waiting !== waitRequest) return;
     // The time of the first head began with the connection.
-    if (latest === null) this.#waiting = waitHead;
+    if (intake.fresh) this.#waiting = waitHead;
     else this.#wait(waitHead, this.host.limits.headersTimeoutMs);
   }
 
@@ -235,7 +200,9 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   #flow(): void {
     if (this.#released) return;
     const { rest, latest } = this.#intake;
-    const hold = !this.#last && (rest !== null || latest?.body?.full === true);
+    // Behind a handshake `rest` is there, and may be empty: a client that leaves is noticed then.
+    const much = (rest !== null && rest.length > 0) || latest?.body?.full === true;
+    const hold = !this.#last && much;
     if (hold === this.#paused) return;
     this.#paused = hold;
     if (hold) this.handle.pause();
@@ -296,6 +263,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
       this.handle.close();
       return false;
     }
+    intake.forget();
     if (this.#waiting === waitNothing || this.#waiting === waitBody) this.#rest();
     return false;
   }
@@ -355,7 +323,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   onDue(nowMs: number): void {
     this.dueMs = Infinity;
     if (this.#waiting === waitRequest) {
-      const reason = this.#intake.latest === null ? 'No request came' : 'Idle';
+      const reason = this.#intake.fresh ? 'No request came' : 'Idle';
       this.host.onRefused(this, 0, reason);
       this.#released = true;
       this.handle.close();
@@ -401,18 +369,6 @@ function advanceInside(connection: NativeConnection): void {
 
 function deliverBody(exchange: NativeExchange): void {
   exchange.deliverBody();
-}
-
-interface Upgraded {
-  readonly transport: StreamTransport;
-  readonly early: Buffer | null;
-  readonly ended: boolean;
-}
-
-function beginUpgraded({ transport, early, ended }: Upgraded): void {
-  transport.begin();
-  if (early !== null) transport.onData(early);
-  if (ended) transport.onEof();
 }
 
 /** Connections over the addon's parser; null where the loop's backend has none. */
