@@ -4,14 +4,21 @@
  * In: an application. Out: its service until a signal comes. Never: a request cut off by the first
  * signal; a process that the second one cannot end.
  */
-import { argTypeError, notSupportedError } from '../base/errors.ts';
+import { availableParallelism } from 'node:os';
+import { isMainThread } from 'node:worker_threads';
+import { argTypeError, InvalidStateError } from '../base/errors.ts';
+import { checkInteger } from '../base/units.ts';
 import type { LoopPolicy } from '../io/handles.ts';
-import { currentFrame } from '../task/frame.ts';
+import { startServer } from '../io/start-server.ts';
+import { currentFrame, currentLoop } from '../task/frame.ts';
 import { handledSignals, run } from '../task/run.ts';
 import { Waiter } from '../task/waiter.ts';
 import { Application } from './application.ts';
-import type { ServeOptions } from './serve-options.ts';
-import { serve } from './server.ts';
+import { checkServe, type ServeOptions } from './serve-options.ts';
+import { type RunningServer, serve } from './server.ts';
+import { Crew } from './workers/crew.ts';
+import { serveAsWorker, workerOrder } from './workers/member.ts';
+import { addMetricsSource, SoleWorker } from './workers/metrics.ts';
 
 export interface RunAppOptions extends ServeOptions {
   policy?: LoopPolicy;
@@ -19,7 +26,12 @@ export interface RunAppOptions extends ServeOptions {
   handleSignals?: readonly NodeJS.Signals[] | false;
   /** Gets the start message. Default console.log; null for silence. */
   print?: ((text: string) => void) | null;
-  /** Not in this version: an error with code ENOTSUP for more than one. */
+  /**
+   * Threads that run the program's file again, from its beginning, and serve there; 'auto' is one
+   * for each core. The system spreads connections over them (SO_REUSEPORT), so it takes a host and
+   * a port. The main thread serves nothing: it starts workers that died again, tells all of them
+   * to close at a signal, and waits for them. ENOTSUP where `reusePort` is. Default 1: no threads.
+   */
   workers?: number | 'auto';
 }
 
@@ -55,37 +67,92 @@ class SignalWaiter extends Waiter<void> {
   };
 }
 
-async function serveUntilSignal(
-  app: Application | Promise<Application>,
-  options: RunAppOptions,
+type Serve = (app: Application, options: RunAppOptions) => Promise<void>;
+
+async function untilSignal(
+  { handleSignals = defaultSignals, signal }: RunAppOptions,
+  body: (stop: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  const { handleSignals = defaultSignals, print = console.log, signal } = options;
-  const made = await app;
-  if (!(made instanceof Application)) throw argTypeError('app', 'an Application', made);
   const waiter = new SignalWaiter(handleSignals === false ? [] : handleSignals);
   try {
-    await using server = await serve(made, options);
-    print?.(`Running on ${server.url}`);
-    await waiter.start({ signal });
+    await body(() => waiter.start(signal === undefined ? {} : { signal }));
   } finally {
     waiter.stop();
   }
 }
 
+async function serveAlone(app: Application, options: RunAppOptions): Promise<void> {
+  const { print = console.log } = options;
+  await untilSignal(options, async (stop) => {
+    await using server = await serve(app, options);
+    using _ = addMetricsSource(new SoleWorker(server as RunningServer));
+    print?.(`Running on ${server.url}`);
+    await stop();
+  });
+}
+
+/** Somebody else's port could be shared by mistake, if that one allows it. */
+async function checkFree({ host, port = 8080, reusePort }: ServeOptions): Promise<void> {
+  if (port === 0 || reusePort === true) return;
+  const where = host === undefined ? { port } : { host, port };
+  const server = await startServer(() => {}, { ...where, start: false });
+  server.close();
+  await server.waitClosed();
+}
+
+let supervised = false;
+
+/** @throws InvalidStateError the second time, and in threads that are no workers of ours */
+function superviseOnce(): void {
+  if (!isMainThread) throw new InvalidStateError('Workers are started by the main thread');
+  if (supervised) throw new InvalidStateError('runApp() with workers can be called once in a program');
+  supervised = true;
+}
+
+async function superviseWorkers(
+  app: Application,
+  options: RunAppOptions,
+  count: number,
+): Promise<void> {
+  const { print = console.log, path, fd } = options;
+  if (path !== undefined || fd !== undefined) {
+    throw argTypeError('workers', '1 where path or fd is given', count);
+  }
+  const { shutdownTimeoutMs } = checkServe(currentLoop(), options);
+  superviseOnce();
+  await checkFree(options);
+  const crew = new Crew(count, shutdownTimeoutMs);
+  await untilSignal(options, (stop) =>
+    crew.run(() => print?.(`Running on ${crew.url} with ${count} workers`), stop),
+  );
+}
+
+/** How this thread is to serve. */
+function chooseServe(workers: unknown): Serve {
+  const count = workers === 'auto' ? availableParallelism() : checkInteger('workers', workers, 1);
+  if (count === 1) return serveAlone;
+  const order = workerOrder();
+  if (order !== null) return (app, options) => serveAsWorker(app, options, order);
+  return (app, options) => superviseWorkers(app, options, count);
+}
+
 /**
  * Serves until cancelled or a signal comes, then closes gracefully. Starts a run if none is.
- * (aiohttp.web.run_app)
+ * Rejects as `serve` does; with workers, with the error of one that could not start at first, or
+ * of the last one when none serves any more and none can be started again and again.
+ * InvalidStateError for workers of a program that is no file. (aiohttp.web.run_app; gunicorn)
  */
 export async function runApp(
   app: Application | Promise<Application>,
   options: RunAppOptions = {},
 ): Promise<void> {
   const { workers = 1, policy } = options;
-  if (workers !== 1) throw notSupportedError('workers', 'not in this version');
-  if (currentFrame() !== undefined) {
-    await serveUntilSignal(app, options);
-    return;
-  }
-  const runOptions = policy === undefined ? {} : { policy };
-  await run(() => serveUntilSignal(app, options), { ...runOptions, handleSignals: false });
+  const serveApp = chooseServe(workers);
+  const main = async (): Promise<void> => {
+    const made = await app;
+    if (!(made instanceof Application)) throw argTypeError('app', 'an Application', made);
+    await serveApp(made, options);
+  };
+  if (currentFrame() !== undefined) await main();
+  else await run(main, { ...(policy === undefined ? {} : { policy }), handleSignals: false });
 }

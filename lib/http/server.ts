@@ -112,6 +112,8 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   readonly #accessLog: ((record: AccessRecord) => void) | null;
   #sites: Site[] = [];
   #requests = 0;
+  /** Requests that are over. */
+  served = 0;
   /** Calls that are not done. */
   readonly #calls: Set<Call> = new Set();
   #idleWaiters: Waiter<void>[] = [];
@@ -208,6 +210,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   ended(call: Call): void {
     this.#requests--;
+    this.served++;
     this.#calls.delete(call);
     if (this.#accessLog !== null) {
       this.#log({

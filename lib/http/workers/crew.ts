@@ -1,0 +1,176 @@
+/**
+ * The supervisor of workers: one task each, which starts its thread, and again when that died.
+ *
+ * In: how many, and how long they may take. Out: workers that serve until the tasks are cancelled.
+ * Never: a request: those are the workers' own; a thread that outlives `run`.
+ */
+import { ExceptionGroup } from '../../base/errors.ts';
+import { currentLoop } from '../../task/frame.ts';
+import { type TaskGroup, type TaskStatus, taskGroup } from '../../task/group.ts';
+import { shielded } from '../../task/scope.ts';
+import { sleep } from '../../task/sleep.ts';
+import type { WorkerLoad, WorkerMetrics } from './messages.ts';
+import { addMetricsSource, type MetricsSource } from './metrics.ts';
+import { type ThreadOwner, WorkerThread } from './thread.ts';
+
+/** Between a death and the next start; doubled for each short life, up to the second. */
+const firstDelayMs = 100;
+const maxDelayMs = 10_000;
+/** A worker that served for so long is well again. */
+const longLifeMs = 10_000;
+/** Starts in a row that may fail, of each worker, when none serves any more. */
+const maxFailedStarts = 4;
+
+/** One of the workers, whichever thread it is. */
+class Post {
+  readonly worker: number;
+  state: WorkerMetrics['state'] = 'starting';
+  thread: WorkerThread | null = null;
+  restarts = 0;
+  /** In a row. */
+  shortLives = 0;
+  failedStarts = 0;
+  servingSinceMs = 0;
+  status: TaskStatus<void> | null;
+
+  constructor(worker: number, status: TaskStatus<void>) {
+    this.worker = worker;
+    this.status = status;
+  }
+}
+
+export class Crew implements ThreadOwner, MetricsSource {
+  readonly #loop = currentLoop();
+  readonly #count: number;
+  readonly #closeMs: number;
+  readonly #posts: Post[] = [];
+  #port: number | null = null;
+  /** Where they serve. */
+  url = '';
+
+  /** @param closeMs for servers to close */
+  constructor(count: number, closeMs: number) {
+    this.#count = count;
+    this.#closeMs = closeMs;
+  }
+
+  /**
+   * Until cancelled, or `stop` resolves; `ready` is called when all serve. The first start of each
+   * must succeed. Rejects with the error of a worker.
+   */
+  async run(ready: () => void, stop: () => Promise<void>): Promise<void> {
+    using _ = addMetricsSource(this);
+    try {
+      await taskGroup(async (group) => {
+        group.createTask({ name: 'stop of workers' }, async () => {
+          await stop();
+          group.cancel();
+        });
+        await this.#startAll(group);
+        ready();
+      });
+    } catch (error) {
+      throw error instanceof ExceptionGroup && error.errors.length === 1 ? error.errors[0] : error;
+    }
+  }
+
+  /** The first one may choose the port, and finds out for all whether they can start. */
+  async #startAll(group: TaskGroup): Promise<void> {
+    const startOne = (worker: number): Promise<void> =>
+      group.start((status: TaskStatus<void>) => this.#keep(new Post(worker, status)));
+    await startOne(1);
+    await Promise.all(Array.from({ length: this.#count - 1 }, (_, index) => startOne(index + 2)));
+  }
+
+  async #keep(post: Post): Promise<never> {
+    this.#posts[post.worker - 1] = post;
+    for (;;) {
+      await this.#liveOnce(post);
+      const delayMs = Math.min(firstDelayMs * 2 ** Math.max(post.shortLives - 1, 0), maxDelayMs);
+      this.#report(post, `; it starts again in ${delayMs} ms`);
+      post.state = 'waiting';
+      await sleep(delayMs);
+      post.restarts++;
+    }
+  }
+
+  /** From the start of a thread to its death, or to the end of this task and of the thread. */
+  async #liveOnce(post: Post): Promise<void> {
+    post.state = 'starting';
+    const thread = new WorkerThread(this, post.worker, this.#port);
+    post.thread = thread;
+    try {
+      await thread.gone();
+    } finally {
+      post.state = 'stopping';
+      const how = await shielded(() => thread.end(this.#closeMs));
+      if (how === 'forced') this.#warn(`Worker ${post.worker} did not end in time and was stopped`);
+    }
+    if (!thread.served) {
+      post.shortLives++;
+      post.failedStarts++;
+      if (this.#isLost(post)) throw thread.failure;
+    } else {
+      const wasLong = this.#loop.time() - post.servingSinceMs >= longLifeMs;
+      post.shortLives = wasLong ? 1 : post.shortLives + 1;
+    }
+  }
+
+  /** It never served, or: none serves any more, and none could be started again and again. */
+  #isLost(post: Post): boolean {
+    if (post.status !== null) return true;
+    return this.#posts.every((one) => one.state !== 'serving' && one.failedStarts >= maxFailedStarts);
+  }
+
+  #report(post: Post, what: string): void {
+    const { failure, threw } = post.thread as WorkerThread;
+    const message = threw ? `Worker ${post.worker} died` : (failure as Error).message;
+    if (threw) this.#loop.callExceptionHandler({ message: message + what, error: failure });
+    else this.#warn(message + what);
+  }
+
+  /** Without an error, since the exit code stays what it is. */
+  #warn(message: string): void {
+    this.#loop.callExceptionHandler({ message });
+  }
+
+  onServing(thread: WorkerThread, port: number, url: string): void {
+    const post = this.#posts[thread.worker - 1] as Post;
+    this.#port = port;
+    this.url = url;
+    if (post.state === 'starting') post.state = 'serving';
+    post.failedStarts = 0;
+    post.servingSinceMs = this.#loop.time();
+    post.status?.started();
+    post.status = null;
+  }
+
+  onAskAll(thread: WorkerThread, id: number, timeoutMs: number): void {
+    this.collect(timeoutMs, (list) => thread.answerAll(id, list));
+  }
+
+  collect(timeoutMs: number, tell: (list: readonly WorkerMetrics[]) => void): void {
+    const posts = this.#posts.filter(() => true);
+    const loads: Map<Post, WorkerLoad> = new Map();
+    const asked = posts.filter((post) => post.state === 'serving');
+    let told = false;
+    const finish = (): void => {
+      if (told) return;
+      told = true;
+      timer.cancel();
+      tell(posts.map((post) => metricsOf(post, loads.get(post) ?? null)));
+    };
+    const timer = this.#loop.callLater(asked.length === 0 ? 0 : timeoutMs, finish);
+    for (const post of asked) {
+      post.thread?.ask((load) => {
+        loads.set(post, load);
+        if (loads.size === asked.length) finish();
+      });
+    }
+  }
+}
+
+function metricsOf(post: Post, load: WorkerLoad | null): WorkerMetrics {
+  const { worker, state, restarts } = post;
+  return { worker, state, restarts, load };
+}
