@@ -35,6 +35,7 @@ export {
   WouldBlock,
 } from './base/errors.ts';
 export { type ActivatedSocket, systemdSockets } from './io/activation.ts';
+export type { AcceptedSocketOptions } from './io/adopt.ts';
 export { openConnection, openUnixConnection } from './io/connect.ts';
 export { DnsCache, type DnsCacheOptions } from './io/dns-cache.ts';
 export { lookup, lookupService } from './io/names.ts';

@@ -1,4 +1,5 @@
-// Builds the addon: build/Release/uvio_native.node by node-gyp, or another kind by CMake.
+// Builds the addons: build/Release/uvio_native.node and uvio_tls.node by node-gyp, or another kind
+// by CMake.
 //
 //   node scripts/build-native.mjs             skipped when no source changed
 //     --force                                 build all the same
@@ -14,6 +15,7 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root, run, which } from './support/run.mjs';
 import {
+  hasOpensslHeaders,
   missingTools,
   NO_COMPILER,
   nodeDir,
@@ -49,10 +51,15 @@ function sourcesHash() {
 
 async function buildWithGyp() {
   const type = flags.debug ? 'Debug' : 'Release';
-  const target = join(root, 'build', type, 'uvio_native.node');
+  const names = hasOpensslHeaders() ? ['uvio_native.node', 'uvio_tls.node'] : ['uvio_native.node'];
+  if (names.length === 1) console.log('uvio: no headers of OpenSSL; TLS will be that of node:tls');
+  const targets = names.map((name) => join(root, 'build', type, name));
   const stamp = join(root, 'build', `uvio-${type}.sha256`);
   const hash = sourcesHash();
-  const built = existsSync(target) && existsSync(stamp) && readFileSync(stamp, 'utf8') === hash;
+  const built =
+    targets.every((target) => existsSync(target)) &&
+    existsSync(stamp) &&
+    readFileSync(stamp, 'utf8') === hash;
   if (built && !flags.force) {
     console.log('uvio: the addon is up to date');
     return 0;

@@ -44,7 +44,7 @@ function otherTests() {
 }
 
 /** A stack frame of ours, with symbols or without. */
-const OUR_FRAME = /\buvio::|uvio_native|\/native\/(core|bind|parse)\//;
+const OUR_FRAME = /\buvio::|uvio_(native|tls)|\/native\/(core|bind|parse|tls)\//;
 
 async function runtimeLibrary(name) {
   const { output } = await run('g++', [`-print-file-name=${name}`]);

@@ -56,18 +56,20 @@ describe('rooms', () => {
     expect(users.filter((file) => !file.startsWith('lib/loop/native/'))).toEqual([]);
   });
 
-  test('native: core knows uv, parse knows nothing, bind knows napi', () => {
+  test('native: core knows uv, tls OpenSSL, parse nothing, bind napi', () => {
     const wrong: string[] = [];
     for (const file of nativeFiles.filter((name) => !name.startsWith('native/test/'))) {
       const room = file.split('/')[1] ?? '';
       for (const include of includesOf(file)) {
         const napi = /napi|node_api|<node|<v8/.test(include);
         const uv = include === '<uv.h>';
+        const openssl = include.startsWith('<openssl/');
         const bad =
-          (room === 'core' && (napi || /"(bind|parse)\//.test(include))) ||
+          (room === 'core' && (napi || openssl || /"(bind|parse|tls)\//.test(include))) ||
+          (room === 'tls' && (napi || uv || /"(bind|core|parse)\//.test(include))) ||
           (room === 'parse' &&
             (napi || uv || (include.startsWith('<') && !parseHeaders.has(include)))) ||
-          (room === 'parse' && /"(core|bind)\//.test(include));
+          (room === 'parse' && /"(core|bind|tls)\//.test(include));
         if (bad) wrong.push(`${file} includes ${include}`);
       }
     }
@@ -81,14 +83,14 @@ describe('native sources', () => {
   ).flat();
 
   test('native/sources.json lists every .cc file, once', () => {
-    const wanted = under(/^native\/(core|parse|bind)\/.*\.cc$/);
+    const wanted = under(/^native\/(core|parse|bind|tls)\/.*\.cc$/);
     expect([...listed].sort()).toEqual([...wanted].sort());
   });
 
   test('both builds read their sources from it and list none themselves', () => {
     for (const build of ['binding.gyp', 'CMakeLists.txt']) {
       expect(text(build)).toContain('native/sources.json');
-      expect(text(build)).not.toMatch(/(core|parse|bind)\/\w+\.cc/);
+      expect(text(build)).not.toMatch(/(core|parse|bind|tls)\/\w+\.cc/);
     }
   });
 

@@ -1,5 +1,5 @@
 /**
- * The body of a response as a byte writer.
+ * The body of a response, or of a client's request, as a byte writer.
  *
  * In: data of a handler. Out: writes to the exchange; promises that wait for a slow client.
  * Never: an unhandled rejection of a write that nobody awaits.
@@ -15,6 +15,9 @@ import type { ByteWriter } from '../io/net-types.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
 import type { Exchange } from './wire.ts';
 
+/** What is written to, as far as a body needs it. */
+export type WriteTarget = Pick<Exchange, 'bufferedBytes' | 'endResponse' | 'notifyDrain' | 'write'>;
+
 const highWaterBytes = 65_536;
 const lowWaterBytes = 16_384;
 
@@ -28,7 +31,9 @@ function quietReject(error: unknown): Promise<never> {
 }
 
 export class ExchangeWriter implements ByteWriter {
-  readonly #exchange: Exchange;
+  readonly #exchange: WriteTarget;
+  /** Who reads: for messages. */
+  readonly #peer: 'client' | 'server';
   /** Declared; null: unknown. */
   readonly #declaredBytes: number | null;
   #drains: Waiter<void>[] = [];
@@ -37,8 +42,13 @@ export class ExchangeWriter implements ByteWriter {
   /** Written so far. */
   bytes = 0;
 
-  constructor(exchange: Exchange, declaredBytes: number | null) {
+  constructor(
+    exchange: WriteTarget,
+    declaredBytes: number | null,
+    peer: 'client' | 'server' = 'client',
+  ) {
     this.#exchange = exchange;
+    this.#peer = peer;
     this.#declaredBytes = declaredBytes;
   }
 
@@ -54,7 +64,7 @@ export class ExchangeWriter implements ByteWriter {
       return Promise.reject(error);
     }
     if (this.#loss !== null) return quietReject(this.#loss);
-    if (this.ended) return quietReject(new ClosedResourceError('The response is complete'));
+    if (this.ended) return quietReject(new ClosedResourceError('The body is complete'));
     const cancelled = takeCancellation();
     this.bytes += dataBytes(checked);
     if (this.#declaredBytes !== null && this.bytes > this.#declaredBytes) {
@@ -98,7 +108,7 @@ export class ExchangeWriter implements ByteWriter {
 
   lost(error: Error | undefined): void {
     const why = error === undefined ? '' : `: ${error.message}`;
-    const loss = new BrokenResourceError(`The client is gone${why}`, { cause: error });
+    const loss = new BrokenResourceError(`The ${this.#peer} is gone${why}`, { cause: error });
     this.#loss = loss;
     const drains = this.#drains;
     this.#drains = [];

@@ -1,6 +1,6 @@
 /**
- * `uvio/http`: HTTP servers. Requests and responses have the read surface of the Web platform's,
- * plus what a server needs. Durations are in milliseconds, sizes in bytes.
+ * `uvio/http`: HTTP servers and clients. Requests and responses have the read surface of the Web
+ * platform's, plus what a server needs. Durations are in milliseconds, sizes in bytes.
  *
  * In: the files of this room. Out: their public names. Never: anything else.
  */
@@ -17,6 +17,22 @@ export {
   type QueryInit,
   type RouteOptions,
 } from './application.ts';
+export { Connector, type ConnectorOptions } from './client/connector.ts';
+export { CookieJar } from './client/cookie-jar.ts';
+export { ClientSession, type ClientSocketOptions } from './client/session.ts';
+export type {
+  ClientAuth,
+  ClientMiddleware,
+  ClientRequest,
+  ClientResponse,
+  ClientRetryOptions,
+  ClientTimeouts,
+  ClientTrace,
+  RequestDefaults,
+  RequestOptions,
+  ResponsePromise,
+  SessionOptions,
+} from './client/types.ts';
 export {
   ClientConnectionError,
   ClientError,

@@ -110,7 +110,9 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   }
 
   get closing(): boolean {
-    return this.host.closing || this.#closeAsked || this.#ended;
+    // What came before the client's FIN is answered.
+    const ended = this.#ended && this.#queue.length === 0 && this.#refusal === null;
+    return this.host.closing || this.#closeAsked || ended;
   }
 
   get remoteAddress(): SocketAddress {
@@ -186,7 +188,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     const latest = this.#latest;
     if (latest !== null && !latest.bodyComplete) {
       // It is about the body of a request that was delivered: its handler is told.
-      this.#last = true;
+      this.#last = this.#last || latest.over;
       latest.failBody(status, reason);
       if (!this.busy) this.#endSocket();
       return;

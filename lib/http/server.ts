@@ -20,6 +20,7 @@ import { Application, type FetchHandler } from './application.ts';
 import { Call, type CallSettings, type Dispatcher } from './call.ts';
 import { dispatcherOf, fetchDispatcher } from './dispatch.ts';
 import { bindListeners } from './listen.ts';
+import { nativeWire } from './native-wire.ts';
 import { nodeWire } from './node-wire.ts';
 import {
   type AccessRecord,
@@ -182,7 +183,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   }
 
   async #open(plan: ServePlan): Promise<void> {
-    const site = new Site(this, plan, nodeWire(this));
+    const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this));
     await bindListeners(site, plan);
     if (this.closing) {
       site.close();

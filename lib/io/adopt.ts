@@ -15,12 +15,22 @@ import {
 import { checkInteger } from '../base/units.ts';
 import type { StreamHandle } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
-import { checkSignal, takeCancellation } from '../task/waiter.ts';
+import { checkSignal, takeCancellation, Waiter } from '../task/waiter.ts';
 import { captureContext } from './callback-context.ts';
 import { defaultLimits } from './limits.ts';
+import type { TlsServerOptions, TlsTimes } from './net-types.ts';
 import { checkFactory, openTransport, type ProtocolFactory } from './protocol-server.ts';
-import type { BaseProtocol, Protocol, StreamProtocol } from './protocols.ts';
+import type { BaseProtocol, Protocol, StreamProtocol, Transport } from './protocols.ts';
+import { inertSink } from './stream.ts';
+import { planServer, type TlsPlan } from './tls/plan.ts';
+import { type HandshakeOwner, TlsStream } from './tls/stream.ts';
 import { StreamTransport } from './transport.ts';
+
+/** Of `connectAcceptedSocket`. */
+export interface AcceptedSocketOptions extends WaitOptions, TlsTimes {
+  /** The peer is the client of a handshake, which comes before the protocol is made. */
+  readonly tls?: TlsServerOptions | undefined;
+}
 
 /** The end of a pipe that is read. (asyncio.ReadTransport) */
 class ReadPipeTransport extends StreamTransport {
@@ -96,20 +106,9 @@ export function adoptPipe<P extends BaseProtocol>(
   if (backend.adoptPipe === undefined) throw unsupported(loop);
   const handle = backend.adoptPipe(fd, writes);
   const Transport = writes ? WritePipeTransport : ReadPipeTransport;
-  return open(loop, handle, factory as unknown as ProtocolFactory, Transport) as [
-    StreamTransport,
-    StreamProtocol & P,
-  ];
-}
-
-function open<P extends StreamProtocol>(
-  loop: EventLoop,
-  handle: StreamHandle,
-  factory: ProtocolFactory<P>,
-  Transport: typeof StreamTransport,
-): [StreamTransport, P] {
   const context = captureContext(loop);
-  return openTransport(loop, handle, defaultLimits, context, factory, undefined, Transport);
+  const make = factory as unknown as ProtocolFactory<StreamProtocol & P>;
+  return openTransport(loop, handle, defaultLimits, context, make, undefined, Transport);
 }
 
 /** What Node still has to do with a socket would be lost, or come twice. */
@@ -125,27 +124,90 @@ function checkNodeSocket(socket: Socket): void {
   }
 }
 
+/** The handshake of an adopted socket: as a server, of which nobody knows before it is done. */
+class AcceptedHandshake<P extends StreamProtocol>
+  extends Waiter<[Transport, P]>
+  implements HandshakeOwner
+{
+  readonly #make: (stream: StreamHandle) => [Transport, P];
+  stream: TlsStream | null = null;
+
+  constructor(make: (stream: StreamHandle) => [Transport, P]) {
+    super('connectAcceptedSocket');
+    this.#make = make;
+  }
+
+  secured(stream: TlsStream): void {
+    try {
+      this.wake(this.#make(stream));
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  failed(_stream: TlsStream, error: Error): void {
+    this.fail(error);
+  }
+
+  gone(): void {}
+
+  override onCancel(): void {
+    this.stream?.abort();
+  }
+}
+
+function checkSocket(socket: unknown): void {
+  if (socket instanceof Socket) checkNodeSocket(socket);
+  else if (typeof socket === 'number') checkInteger('socket', socket, 0, 2 ** 31 - 1);
+  else throw argTypeError('socket', 'a descriptor or a net.Socket', socket);
+}
+
+/** @throws before the socket is taken: bad arguments, cancelled, ENOTSUP */
 export function adoptSocket<P extends StreamProtocol>(
   loop: EventLoop,
   factory: () => P,
   socket: number | Socket,
-  options: WaitOptions & { tls?: unknown },
-): [StreamTransport, P] {
+  options: AcceptedSocketOptions,
+): [Transport, P] | Promise<[Transport, P]> {
   checkCall(loop, factory);
   if (typeof options !== 'object' || options === null) {
     throw argTypeError('options', 'an object', options);
   }
   const { tls } = options;
-  if (tls !== undefined && tls !== false && tls !== null) {
-    throw notSupportedError('open', 'adopt the socket without, then call loop.startTls()');
-  }
-  if (socket instanceof Socket) checkNodeSocket(socket);
-  else if (typeof socket === 'number') checkInteger('socket', socket, 0, 2 ** 31 - 1);
-  else throw argTypeError('socket', 'a descriptor or a net.Socket', socket);
+  const plan = tls === undefined || tls === null ? null : planServer(loop, tls, options);
+  checkSocket(socket);
   const cancelled = takeCancellation();
   if (cancelled !== null) throw cancelled;
   checkSignal(options);
   const backend = loop.backendHandle;
   if (backend.adoptSocket === undefined) throw unsupported(loop);
-  return open(loop, backend.adoptSocket(socket), factory, StreamTransport);
+  const context = captureContext(loop);
+  const make = (stream: StreamHandle): [Transport, P] =>
+    openTransport(loop, stream, defaultLimits, context, factory);
+  if (plan === null) return make(backend.adoptSocket(socket));
+  const handshake = new AcceptedHandshake(make);
+  const promise = handshake.start(options);
+  if (!handshake.active) return promise;
+  beginHandshake(loop, handshake, plan, () => backend.adoptSocket?.(socket) as StreamHandle);
+  return promise;
+}
+
+function beginHandshake<P extends StreamProtocol>(
+  loop: EventLoop,
+  handshake: AcceptedHandshake<P>,
+  plan: TlsPlan,
+  adopt: () => StreamHandle,
+): void {
+  let carrier: StreamHandle | null = null;
+  try {
+    carrier = adopt();
+    handshake.stream = new TlsStream(loop, carrier, plan, handshake);
+    handshake.stream.begin();
+  } catch (error) {
+    if (carrier !== null) {
+      carrier.sink = inertSink;
+      carrier.abort();
+    }
+    handshake.fail(error);
+  }
 }

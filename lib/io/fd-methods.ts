@@ -5,9 +5,8 @@
  * adds to EventLoop.
  */
 import type { Socket } from 'node:net';
-import type { WaitOptions } from '../base/errors.ts';
 import { EventLoop } from '../loop/event-loop.ts';
-import { adoptPipe, adoptSocket } from './adopt.ts';
+import { type AcceptedSocketOptions, adoptPipe, adoptSocket } from './adopt.ts';
 import { addWatch, removeWatch } from './fd-watch.ts';
 import type {
   BaseProtocol,
@@ -40,13 +39,15 @@ declare module '../loop/event-loop.ts' {
      * non-blocking. A net.Socket: it must not be used afterwards; it may have nothing to write.
      * Data that Node has read comes first. The descriptor stays the caller's when the call rejects
      * with EBADF, ENOTSOCK, EPROTOTYPE (no stream), EINVAL (it listens) or ENOTCONN; when the
-     * factory throws it is closed. It does not wait: cancelled before, it takes nothing. ENOTSUP on
-     * a simulated loop. (asyncio: loop.connect_accepted_socket)
+     * factory throws it is closed. Without `tls` it does not wait: cancelled before, it takes
+     * nothing. With `tls` this is the server of the handshake; its errors are those of `startTls`,
+     * and cancelled meanwhile, or failed, the socket is closed. ENOTSUP on a simulated loop.
+     * (asyncio: loop.connect_accepted_socket)
      */
     connectAcceptedSocket<P extends StreamProtocol>(
       factory: () => P,
       socket: number | Socket,
-      options?: WaitOptions & { tls?: object },
+      options?: AcceptedSocketOptions,
     ): Promise<[Transport, P]>;
     /**
      * Takes over the end of a pipe or FIFO that is read, a tty, or a socket; its end closes the
@@ -104,7 +105,7 @@ EventLoop.prototype.connectAcceptedSocket = async function <P extends StreamProt
   this: EventLoop,
   factory: () => P,
   socket: number | Socket,
-  options: WaitOptions & { tls?: object } = {},
+  options: AcceptedSocketOptions = {},
 ): Promise<[Transport, P]> {
   return adoptSocket(this, factory, socket, options);
 };

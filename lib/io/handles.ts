@@ -4,6 +4,7 @@
  * In: types of the loop. Out: the same. Never: behaviour.
  */
 export type {
+  ByteParsers,
   CallbackContext,
   StreamHandle,
   StreamSink,

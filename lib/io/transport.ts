@@ -30,9 +30,7 @@ const scratch: Buffer = Buffer.alloc(1);
 
 /** A file under way; told what its transport hears. See sendfile.ts. */
 export interface SendingFile {
-  /** @internal */
   onDrain(): void;
-  /** @internal */
   onClosed(error: Error | undefined): void;
 }
 
@@ -213,7 +211,6 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     return fresh;
   }
 
-  /** @internal */
   onData(chunk: Buffer): void {
     try {
       if (this.has(flagBuffered)) this.copyToProtocol(chunk);
@@ -223,7 +220,6 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     }
   }
 
-  /** @internal */
   onAlloc(hintBytes: number): Uint8Array {
     const protocol = this.#protocol as BufferedProtocol;
     try {
@@ -241,7 +237,6 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     }
   }
 
-  /** @internal */
   onFilled(bytes: number): void {
     const lent = this.#lent;
     const lender = this.#lender;
@@ -259,7 +254,6 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     }
   }
 
-  /** @internal */
   onEof(): void {
     try {
       if (this.#protocol.eofReceived?.() === true) return;
@@ -270,7 +264,6 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     this.close();
   }
 
-  /** @internal */
   onDrain(): void {
     if (this.has(flagSending)) this.sending?.onDrain();
     if (!this.has(flagOverHighWater)) return;
@@ -282,7 +275,6 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     }
   }
 
-  /** @internal */
   onClosed(error: Error | undefined): void {
     if (this.state === stateOpen) this.state = stateLost;
     this.mark(flagGone);

@@ -268,6 +268,17 @@ export interface BackendCounters {
   readonly writeBufferBytes: number;
 }
 
+/**
+ * Parsers of the addon, over bytes of any origin. State and records are words that it shares with
+ * the caller, one set for each thread: a call is read before the next one is made.
+ */
+export interface ByteParsers {
+  /** 32 words of state, then records: `native/parse/http1.h`. */
+  readonly http1: Int32Array;
+  /** Parses `bytes` in [from, to); returns how many words of records there are. */
+  parseHttp1(bytes: Uint8Array, from: number, to: number): number;
+}
+
 export interface Backend {
   readonly name: 'uv' | 'io_uring' | 'pure' | 'simulated';
   /** Monotonic milliseconds on the clock of `performance.now()`. */
@@ -311,6 +322,8 @@ export interface Backend {
    */
   tlsEngine?(start: TlsStart, sink: TlsSink): TlsEngine | null;
   counters(): BackendCounters;
+  /** Only the native backend has them. */
+  readonly parsers?: ByteParsers;
   /** Aborts all streams, closes all listeners, disarms; `done` when nothing is left open. */
   close(done: () => void): void;
 }

@@ -7,6 +7,7 @@
 
 import { Deque } from '../base/deque.ts';
 import { isCancelled, type WaitOptions } from '../base/errors.ts';
+import { CancelScope } from '../task/scope.ts';
 import { sleep } from '../task/sleep.ts';
 import { Waiter } from '../task/waiter.ts';
 import { closeSession } from './connection.ts';
@@ -93,26 +94,37 @@ export async function* listen(
   channel: string,
   options: WaitOptions,
 ): AsyncGenerator<Item> {
-  let ear: Ear | null = await open(source, channel);
-  let reconnected = false;
-  while (ear !== null) {
-    const { session } = ear;
-    const end = (): void => session.wire.destroy(new PostgresConnectionError('The pool has ended'));
-    source.closers.add(end);
-    try {
+  if (source.closing()) return;
+  let ear: Ear | null | undefined;
+  let opening = new CancelScope();
+  let ended = false;
+  // The pool may end while a connection is opened, or between two of them.
+  const end = (): void => {
+    ended = true;
+    opening.cancel();
+    ear?.session.wire.destroy(new PostgresConnectionError('The pool has ended'));
+  };
+  source.closers.add(end);
+  try {
+    ear = await opening.run(() => open(source, channel));
+    let reconnected = false;
+    while (ear && !ended) {
       for (;;) {
         const notification = await ear.next(options);
         if (notification === undefined) break;
         yield { ...notification, reconnected };
         reconnected = false;
       }
-    } finally {
-      source.closers.delete(end);
-      session.wire.resumeReading();
-      if (!session.wire.closed) await closeSession(session);
+      if (source.closing()) return;
+      opening = new CancelScope();
+      ear = await opening.run(() => reopen(source, channel, options));
+      reconnected = true;
     }
-    if (source.closing()) return;
-    ear = await reopen(source, channel, options);
-    reconnected = true;
+  } finally {
+    source.closers.delete(end);
+    if (ear) {
+      ear.session.wire.resumeReading();
+      if (!ear.session.wire.closed) await closeSession(ear.session);
+    }
   }
 }

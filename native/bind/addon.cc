@@ -23,6 +23,7 @@ napi_value Addon::Init(napi_env env, napi_value exports) {
   napi_add_async_cleanup_hook(env, OnCleanup, addon, &addon->hook_);
   napi_set_instance_data(env, addon, nullptr, nullptr);
   if (DefineCalls(env, exports, addon) != napi_ok) return nullptr;
+  if (addon->parsers_.Define(env, exports) != napi_ok) return nullptr;
   return exports;
 }
 
@@ -32,6 +33,7 @@ void Addon::OnCleanup(napi_async_cleanup_hook_handle, void* arg) {
     if (ref != nullptr) napi_delete_reference(addon->env_, ref);
   }
   addon->dispatch_ = nullptr;
+  addon->parsers_.Dispose(addon->env_);
   if (addon->context_ != nullptr) napi_async_destroy(addon->env_, addon->context_);
   addon->hub_.Dispose();
 }

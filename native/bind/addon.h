@@ -7,6 +7,7 @@
 #define NAPI_VERSION 9
 #include <napi.h>
 
+#include "bind/parsers.h"
 #include "core/hub.h"
 
 namespace uvio {
@@ -32,6 +33,7 @@ class Addon final : public HubHost {
 
   napi_env env_;
   Hub hub_;
+  Parsers parsers_;
   napi_ref shared_ = nullptr;
   napi_ref dispatch_ = nullptr;
   napi_ref chunks_[2] = {nullptr, nullptr};

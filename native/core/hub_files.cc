@@ -25,10 +25,13 @@ int Hub::AdoptSocket(int fd, bool duplicate) {
 }
 
 int Hub::AdoptPipe(int fd, bool writes) {
-  struct stat status;
-  if (fstat(fd, &status) != 0) return -errno;
-  const bool socket = S_ISSOCK(status.st_mode);
-  if (!socket && !S_ISFIFO(status.st_mode) && !S_ISCHR(status.st_mode)) return -EINVAL;
+  uv_fs_t request;  // fstat() itself would need a newer libc than Node does
+  const int failed = uv_fs_fstat(nullptr, &request, fd, nullptr);
+  const auto mode = static_cast<mode_t>(request.statbuf.st_mode);
+  uv_fs_req_cleanup(&request);
+  if (failed != 0) return failed;
+  const bool socket = S_ISSOCK(mode);
+  if (!socket && !S_ISFIFO(mode) && !S_ISCHR(mode)) return -EINVAL;
   const int access = fcntl(fd, F_GETFL) & O_ACCMODE;
   if (access == (writes ? O_RDONLY : O_WRONLY)) return -EBADF;
   uint16_t flags = socket ? 0 : kFlagPlain;

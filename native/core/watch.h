@@ -7,7 +7,7 @@
 #include <uv.h>
 
 #include <cstdint>
-#include <unordered_map>
+#include <map>
 #include <vector>
 
 #include "core/engine.h"
@@ -48,7 +48,7 @@ class WatchSet {
   void Rebuild();
 
   uv_loop_t* loop_;
-  std::unordered_map<int, Entry> entries_;
+  std::map<int, Entry> entries_;  // hash tables need a newer libstdc++ than Node does
   std::vector<WatchEvent> taken_;
   uv_poll_t poll_;
   int fd_ = -1;

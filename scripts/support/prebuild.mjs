@@ -1,9 +1,9 @@
 // Makes a prebuild. In a folder of its own: prebuildify moves the file out of build/Release.
-import { cpSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { StepError } from './progress.mjs';
 import { npmScript, root, run } from './run.mjs';
-import { missingTools, nodeGypEnv, nodeGypScript } from './toolchain.mjs';
+import { hasOpensslHeaders, missingTools, nodeGypEnv, nodeGypScript } from './toolchain.mjs';
 
 const STAGE = join(root, 'build-prebuild');
 
@@ -29,9 +29,27 @@ function prebuildEnv() {
   };
 }
 
-/** Makes prebuilds/<platform>-<arch>/native.<libc>.node. */
+/**
+ * prebuildify takes the first addon of build/Release and leaves the other there. That goes where
+ * node-gyp-build, which takes the first of a folder, does not look.
+ */
+async function addTls() {
+  const folder = join(root, 'prebuilds', `${process.platform}-${process.arch}`);
+  const [name] = readdirSync(folder).filter((file) => file.endsWith('.node'));
+  const target = join(folder, 'tls', name);
+  mkdirSync(dirname(target));
+  cpSync(join(STAGE, 'build/Release/uvio_tls.node'), target);
+  const { code, output } = await run(process.env.PREBUILD_STRIP_BIN ?? 'strip', [
+    '--strip-all',
+    target,
+  ]);
+  if (code !== 0) throw new StepError('strip failed', output);
+}
+
+/** Makes prebuilds/<platform>-<arch>/native.<libc>.node, and the same below tls/. */
 export async function makePrebuild(note = () => {}) {
   const missing = missingTools();
+  if (!hasOpensslHeaders()) missing.push('the headers of OpenSSL (libssl-dev)');
   if (missing.length > 0) throw new StepError(`not found: ${missing.join(', ')}`);
   stage();
   const bin = join(root, 'node_modules/prebuildify/bin.js');
@@ -43,5 +61,6 @@ export async function makePrebuild(note = () => {}) {
     onLine: note,
   });
   if (code !== 0) throw new StepError('prebuildify failed: see above', output);
+  await addTls();
   rmSync(STAGE, { recursive: true, force: true });
 }

@@ -17,6 +17,13 @@ export function nodeDir() {
   return null;
 }
 
+/** Whether the addon for TLS can be built; binding.gyp looks in the same places. */
+export function hasOpensslHeaders() {
+  return [join(nodeDir() ?? '', 'include/node'), '/usr/include'].some((include) =>
+    existsSync(join(include, 'openssl/ssl.h')),
+  );
+}
+
 /** npm's bundled node-gyp. */
 export function nodeGypScript() {
   const npm = npmScript();

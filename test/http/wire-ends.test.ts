@@ -1,7 +1,7 @@
 /** Time limits of connections, and the end of servers. Run on every policy, and wire. */
 import { describe, expect } from 'vitest';
 import { Application, Response, serve } from '../../lib/http/index.ts';
-import { CancelledError, getRunningLoop, openConnection, sleep } from '../../lib/index.ts';
+import { CancelledError, Event, getRunningLoop, openConnection, sleep } from '../../lib/index.ts';
 import { failure, runTest, virtualTest } from '../task/support.ts';
 import { readToEnd, statusesOf, withHandler } from './support.ts';
 
@@ -80,27 +80,53 @@ describe('time', () => {
   );
 });
 
+describe("a client's FIN", () => {
+  runTest('all requests that came before it are answered', () =>
+    withHandler(
+      async (request) => {
+        await sleep(2);
+        return new Response(request.method === 'POST' ? await request.text() : 'got');
+      },
+      async (_url, server) => {
+        for (const [text, statuses] of [
+          [get('/1') + get('/2') + get('/3'), [200, 200, 200]],
+          [get('/1') + post('hello').slice(0, -2), [200, 400]],
+          [`${get('/1')}GET / HT`, [200, 400]],
+        ] as const) {
+          await using connection = await connect(server.port);
+          await connection.write(text);
+          await connection.writeEof();
+          expect(statusesOf(await readToEnd(connection))).toEqual(statuses);
+        }
+      },
+    ),
+  );
+});
+
 // covers: aiohttp/run-app, aiohttp/on-startup
 describe('close', () => {
-  const slow = (ms: number) => async (): Promise<Response> => {
-    await sleep(ms);
-    return new Response('done');
-  };
-
-  runTest('waits for what is under way, and says that it is the last response', () =>
-    withHandler(slow(20), async (_url, server) => {
+  runTest('waits for what is under way, and says that it is the last response', async () => {
+    const [begun, closing] = [new Event(), new Event()];
+    const handler = async (): Promise<Response> => {
+      begun.set();
+      await closing.wait();
+      return new Response('done');
+    };
+    await withHandler(handler, async (_url, server) => {
       await using idle = await connect(server.port);
       await using busy = await connect(server.port);
       await busy.write(get('/'));
-      await sleep(5);
+      await begun.wait();
       expect(server.requests).toBe(1);
       const closed = server.close();
+      await sleep(1);
+      closing.set();
       expect(await readToEnd(busy)).toMatch(/connection: close[\s\S]*done$/i);
       await closed;
       expect(await readToEnd(idle)).toBe('');
       expect([server.connections, server.requests]).toEqual([0, 0]);
-    }),
-  );
+    });
+  });
 
   runTest('cancels what takes too long', async () => {
     let error: unknown;
@@ -127,13 +153,18 @@ describe('close', () => {
 
   runTest('calls the hooks in their order, cleans up last, and may be called again', async () => {
     const seen: string[] = [];
+    const [begun, closing] = [new Event(), new Event()];
     const app = new Application().get('/', async () => {
-      await sleep(10);
+      begun.set();
+      await closing.wait();
       seen.push('handled');
       return new Response('x');
     });
     app.onStartup(() => void seen.push('startup'));
-    app.onShutdown(() => void seen.push('shutdown'));
+    app.onShutdown(() => {
+      seen.push('shutdown');
+      closing.set();
+    });
     app.onCleanup(() => void seen.push('cleanup 1'));
     app.onCleanup(() => void seen.push('cleanup 2'));
     app.cleanupContext(async function* () {
@@ -144,7 +175,7 @@ describe('close', () => {
     const server = await serve(app, { host: '127.0.0.1', port: 0 });
     await using connection = await connect(server.port);
     await connection.write(get('/'));
-    await sleep(2);
+    await begun.wait();
     const waiting = server.waitClosed();
     await Promise.all([server.close(), server.close()]);
     await waiting;

@@ -225,11 +225,8 @@ describe.skipIf(inMemory)('a socket of Node’s', () => {
     client.destroy();
   });
 
-  test('TLS is ENOTSUP: the option, and a TLS socket', async () => {
+  test('a TLS socket is ENOTSUP', async () => {
     const [client, served] = await nodePair(0);
-    const loop = currentLoop();
-    const asked = loop.connectAcceptedSocket(() => new Recorder(), served, { tls: {} });
-    expect((await errorOf(asked)).code).toBe('ENOTSUP');
     const secure = new TLSSocket(served);
     secure.on('error', () => {});
     expect((await errorOf(adopt(secure))).code).toBe('ENOTSUP');

@@ -278,28 +278,36 @@ withServer('a server that is restarted', () => {
   });
 
   poolTest('pool.listen gives notifications in order, and ends with the pool', async (pool) => {
+    // Files of both policies share the server, and its channels.
+    const many = `many_${process.pid}_${Date.now()}`;
     const heard: string[] = [];
     let began = false;
     const listening = (async () => {
-      for await (const { payload } of pool.listen('many')) {
+      for await (const { payload } of pool.listen(many)) {
         if (payload !== 'begin') heard.push(payload);
         else began = true;
         if (heard.length === 3_000) break;
       }
     })();
     while (!began) {
-      await pool.execute("NOTIFY many, 'begin'");
+      await pool.execute(`NOTIFY ${many}, 'begin'`);
       await sleep(5);
     }
-    await pool.execute("SELECT pg_notify('many', i::text) FROM generate_series(1, 3000) i");
+    await pool.execute(`SELECT pg_notify('${many}', i::text) FROM generate_series(1, 3000) i`);
     await listening;
     expect(heard).toEqual(Array.from({ length: 3_000 }, (_, i) => String(i + 1)));
     const ending = (async () => {
       for await (const _ of pool.listen('other'));
     })();
+    // Opened by now, or not: the end of the pool is its end.
+    const late = (async () => {
+      await sleep(30);
+      for await (const _ of pool.listen('late'));
+    })();
     await sleep(30);
     await pool.close();
     await ending;
+    await late;
     expect(() => pool.listen('x')).toThrow(/closing/);
   });
 });

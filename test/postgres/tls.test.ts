@@ -23,7 +23,6 @@ const params = (settings: Record<string, string>): string =>
   new URLSearchParams(settings).toString();
 
 withServer('TLS', () => {
-  // covers: asyncpg/tls
   test.each([
     ['nothing', {}, true],
     ["'disable'", { tls: 'disable' }, false],

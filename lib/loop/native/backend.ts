@@ -12,6 +12,7 @@ import type {
   BackendCounters,
   BackendFactory,
   BackendHost,
+  ByteParsers,
   ConnectRequest,
   ConnectSink,
   ConnectTcp,
@@ -28,12 +29,14 @@ import type {
   StreamHandle,
 } from '../backend.ts';
 import { systemLookup, systemLookupService } from '../system-names.ts';
+import type { TlsEngine, TlsSink, TlsStart } from '../tls.ts';
 import { loadBinding, type NativeInfo } from './binding.ts';
 import { NativeDatagram } from './datagram.ts';
 import { type Endpoint, getHub, type NativeHub } from './hub.ts';
 import { LISTEN_IPV6_ONLY, LISTEN_NO_DELAY, LISTEN_PAUSED, LISTEN_REUSE_PORT } from './layout.ts';
 import { NativeConnect, NativeListener } from './listener.ts';
 import { NativeStream } from './stream.ts';
+import { createTlsEngine } from './tls.ts';
 
 export type { NativeInfo } from './binding.ts';
 
@@ -277,6 +280,10 @@ export class NativeBackend implements Backend {
     return systemLookupService(address, port, (call) => this.#later(call), done);
   }
 
+  tlsEngine(start: TlsStart, sink: TlsSink): TlsEngine | null {
+    return createTlsEngine(start, sink);
+  }
+
   counters(): BackendCounters {
     let streams = 0;
     let listeners = 0;
@@ -327,6 +334,10 @@ export class NativeBackend implements Backend {
   added(endpoint: Endpoint): void {
     this.#live += 1;
     this.hub.set(endpoint.id, endpoint);
+  }
+
+  get parsers(): ByteParsers {
+    return this.hub.parsers;
   }
 
   /** @internal A connect became a stream under the same id. */

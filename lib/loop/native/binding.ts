@@ -4,8 +4,10 @@
  * In: nothing but the file system and `UVIO_NATIVE_PATH` (tests, sanitizer builds). Out: the
  * binding, or why there is none. Never: loading at import, throwing.
  */
+
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Binding } from './layout.ts';
 
@@ -62,6 +64,11 @@ function load(): Loaded {
 
 function resolve(require: NodeJS.Require): string {
   const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
+  // node-gyp-build takes the first file of a folder, and the addon for TLS lies beside this one.
+  const built = join(root, 'build', 'Release', 'uvio_native.node');
+  if (existsSync(built)) return built;
   const nodeGypBuild = require('node-gyp-build') as { resolve(dir: string): string };
-  return nodeGypBuild.resolve(root);
+  const found = nodeGypBuild.resolve(root);
+  if (basename(found) === 'uvio_tls.node') throw new Error('only the addon for TLS was built');
+  return found;
 }

@@ -7,7 +7,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { systemError } from '../../base/errors.ts';
-import type { BackendHost, CallbackContext, SocketAddress } from '../backend.ts';
+import type { BackendHost, ByteParsers, CallbackContext, SocketAddress } from '../backend.ts';
 import type { NativeBackend } from './backend.ts';
 import { loadBinding } from './binding.ts';
 import { NativeDatagram } from './datagram.ts';
@@ -73,6 +73,7 @@ export function getHub(): NativeHub {
 
 export class NativeHub {
   readonly binding: Binding;
+  readonly parsers: ByteParsers;
   readonly ctl: Int32Array;
   readonly queued: Int32Array;
   readonly slotMask: number;
@@ -97,6 +98,7 @@ export class NativeHub {
   constructor(binding: Binding) {
     const shared = mapShared(binding.layout);
     this.binding = binding;
+    this.parsers = bindParsers(binding);
     this.#shared = shared;
     this.ctl = shared.ctl;
     this.queued = shared.queued;
@@ -398,6 +400,14 @@ export class NativeHub {
 function contextOf(endpoint: Endpoint | undefined): CallbackContext | null {
   const carries = endpoint instanceof NativeStream || endpoint instanceof NativeDatagram;
   return carries && endpoint.sink !== null ? endpoint.sink.context : null;
+}
+
+/** 16 KiB for records: what fills more is parsed in several calls. */
+function bindParsers(binding: Binding): ByteParsers {
+  const http1 = new Int32Array(32 + 4096);
+  const code = binding.http1Bind(http1);
+  if (code !== 0) throw systemError(code, 'setup');
+  return { http1, parseHttp1: (bytes, from, to) => binding.http1Parse(bytes, from, to) };
 }
 
 /**

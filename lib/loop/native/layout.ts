@@ -97,6 +97,8 @@ export interface Binding {
   address(id: number, which: number): string | number;
   timerRef(ref: number): void;
   setSpin(micros: number): void;
+  http1Bind(words: Int32Array): number;
+  http1Parse(bytes: Uint8Array, from: number, to: number): number;
   now(): number;
   uvVersion(): string;
   adoptSocket(fd: number, duplicate: number): number;

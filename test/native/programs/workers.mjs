@@ -1,8 +1,8 @@
 // Starts workers that echo, and ends each of them in the middle of it.
 import { Worker } from 'node:worker_threads';
 
-const [policy, count, how] = process.argv.slice(2);
-const program = new URL('echo-worker.mjs', import.meta.url);
+const [policy, count, how, name = 'echo-worker.mjs'] = process.argv.slice(2);
+const program = new URL(name, import.meta.url);
 let ended = 0;
 
 async function one() {

@@ -1,0 +1,410 @@
+/**
+ * One request and its response on a connection.
+ *
+ * In: a connection that is free, bytes to send, events of the connection. Out: the head of the
+ * response, a body that is read, the connection back or closed. Never: a timer, a listener or a
+ * sending task after its end; a connection in the pool on which something is still to come.
+ */
+import { Buffer } from 'node:buffer';
+import { type Awaitable, type Data, isCancelled } from '../../base/errors.ts';
+import type { EventLoop } from '../../io/handles.ts';
+import { defaultLimits } from '../../io/limits.ts';
+import type { ByteWriter } from '../../io/net-types.ts';
+import type { Transport } from '../../io/protocols.ts';
+import { offAbort, onAbort } from '../../task/abort.ts';
+import { currentLoop } from '../../task/frame.ts';
+import { createTask } from '../../task/spawn.ts';
+import type { Task } from '../../task/task.ts';
+import { Waiter } from '../../task/waiter.ts';
+import { ClientPayloadError, ClientTimeoutError } from '../client-errors.ts';
+import { ExchangeWriter, type WriteTarget } from '../exchange-writer.ts';
+import type { ReadingTarget } from '../reading-handle.ts';
+import type { ClientConnection } from './connection.ts';
+import { Decoder, encodingsOf } from './decoder.ts';
+import { ResponseBody } from './response-body.ts';
+import type { ResponseHead } from './response-parser.ts';
+
+/** Of an unread body: read and dropped to keep the connection. */
+export const maxDiscardBytes = 65_536;
+/** How long that may take, in ms. */
+export const discardMs = 1_000;
+/** A server that does not say 100 gets the body all the same, as RFC 9110 10.1.1 asks for. */
+export const continueMs = 1_000;
+/** A body of more bytes is no part of the write of its head. */
+const maxJoinedBytes = 65_536;
+
+/** What is sent, and within which limits. */
+export interface Outgoing {
+  readonly method: string;
+  /** For messages; without a password. */
+  readonly url: string;
+  /** With its empty line. */
+  readonly head: Data;
+  /** Known at once; null: none, or `stream`. */
+  readonly body: Data | null;
+  readonly stream: ((writer: ByteWriter) => Awaitable<void>) | null;
+  /** Of `stream`; null: chunked. */
+  readonly declaredBytes: number | null;
+  readonly expectContinue: boolean;
+  /** False: the request says `connection: close`. */
+  readonly keep: boolean;
+  readonly signal: AbortSignal | undefined;
+  /** On the loop's clock; Infinity: none. */
+  readonly deadlineMs: number;
+  /** Infinity: none. */
+  readonly readMs: number;
+  readonly totalMs: number;
+  readonly decompress: boolean;
+}
+
+/** A timer of an exchange. */
+class Limit {
+  readonly #loop: EventLoop;
+  readonly #passed: () => void;
+  #id = -1;
+
+  constructor(loop: EventLoop, passed: () => void) {
+    this.#loop = loop;
+    this.#passed = passed;
+  }
+
+  arm(deadlineMs: number): void {
+    this.stop();
+    this.#id = this.#loop.armTimer(deadlineMs, this);
+  }
+
+  stop(): void {
+    if (this.#id >= 0) this.#loop.cancelTimer(this.#id);
+    this.#id = -1;
+  }
+
+  onTimer(): void {
+    this.#id = -1;
+    this.#passed();
+  }
+}
+
+/** Waits for the head; what comes later is told to the body. */
+export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarget, WriteTarget {
+  readonly connection: ClientConnection;
+  readonly plan: Outgoing;
+  readonly #loop: EventLoop;
+  head: ResponseHead | null = null;
+  writer: ExchangeWriter | null = null;
+  /** Encoded bytes of the body so far. */
+  bodyBytes = 0;
+  /** Nothing of it is to come. */
+  done = false;
+  /** Made for whoever reads, or when more comes than is read ahead. */
+  #body: ResponseBody | null = null;
+  /** What came while there was none. */
+  #early: Buffer[] = [];
+  #earlyBytes = 0;
+  #ended = false;
+  #decoder: Decoder | null = null;
+  #sender: Task | null = null;
+  /** The request is complete, as far as this side is concerned. */
+  #sent = false;
+  /** The body waits for 100. */
+  #holding = false;
+  #paused = false;
+  #discarded = -1;
+  #total = -1;
+  #read: Limit | null = null;
+  #continue: Limit | null = null;
+  #lastReadMs = 0;
+  #onAbort: (() => void) | null = null;
+
+  constructor(connection: ClientConnection, plan: Outgoing) {
+    super('response');
+    this.connection = connection;
+    this.plan = plan;
+    this.#loop = currentLoop();
+  }
+
+  /**
+   * Sends the request and waits for the head of the response. Cancelled, the connection is closed;
+   * in a task that is cancelled already, nothing is sent and it goes back.
+   */
+  sendAndWait(): Promise<ResponseHead> {
+    const { connection, plan } = this;
+    const promise = this.start();
+    if (!this.active) {
+      this.done = true;
+      connection.free();
+      return promise;
+    }
+    connection.exchange = this;
+    connection.uses++;
+    connection.parser.begin(plan.method);
+    this.#arm(plan);
+    try {
+      this.#send(plan);
+    } catch (error) {
+      this.crash(error);
+    }
+    return promise;
+  }
+
+  override onCancel(): void {
+    this.#settle(false);
+  }
+
+  /** Ends it early, whatever is under way. The connection is closed. */
+  crash(error: unknown): void {
+    if (this.done) return;
+    this.#settle(false);
+    this.#decoder?.destroy();
+    if (this.active) this.fail(error);
+    else if (this.head !== null) this.body.fail(error);
+  }
+
+  /** Nobody reads what is left: keeps the connection when that is little. */
+  discard(): void {
+    this.#decoder?.destroy();
+    if (this.done || this.#discarded >= 0) return;
+    if (this.connection.parser.leftBytes > maxDiscardBytes) {
+      this.crash(new ClientPayloadError('The response was released'));
+      return;
+    }
+    this.#discarded = 0;
+    this.#dropTotal();
+    this.#read?.stop();
+    this.#read = new Limit(this.#loop, () => this.#abandon());
+    this.#read.arm(this.#loop.time() + discardMs);
+    this.#paused = false;
+    this.#transport.resumeReading();
+  }
+
+  // ---- the response ----
+
+  onInterim(status: number): void {
+    this.#lastReadMs = this.#loop.time();
+    if (status === 100 && this.#holding) this.#sendHeld();
+  }
+
+  onHead(head: ResponseHead): void {
+    const { plan } = this;
+    this.#lastReadMs = this.#loop.time();
+    this.head = head;
+    // A final response says that the body is not wanted.
+    this.#holding = false;
+    this.#continue?.stop();
+    try {
+      const wanted = plan.decompress && head.bodyBytes !== 0;
+      const encodings = wanted ? encodingsOf(head.header('content-encoding')) : null;
+      if (encodings !== null) {
+        this.#decoder = new Decoder(encodings, this, (error) => this.#decodingFailed(error));
+        this.#body = new ResponseBody(this.#decoder);
+        this.#decoder.body = this.#body;
+      }
+    } catch (error) {
+      this.crash(error);
+      return;
+    }
+    this.wake(head);
+  }
+
+  onBody(chunk: Buffer): void {
+    this.bodyBytes += chunk.length;
+    if (this.#discarded >= 0) {
+      this.#discarded += chunk.length;
+      if (this.#discarded > maxDiscardBytes) this.#abandon();
+      return;
+    }
+    this.#lastReadMs = this.#loop.time();
+    if (this.#decoder !== null) this.#decoder.write(chunk);
+    else if (this.#body !== null) this.#body.onData(chunk);
+    else {
+      this.#early.push(chunk);
+      this.#earlyBytes += chunk.length;
+      if (this.#earlyBytes > defaultLimits.limitBytes) this.#makeBody();
+    }
+  }
+
+  onEnd(clean: boolean): void {
+    const { head } = this;
+    const kept = clean && this.#sent && this.plan.keep && (head as ResponseHead).keepAlive;
+    this.#settle(kept && this.bufferedBytes === 0);
+    this.#ended = true;
+    if (this.#decoder !== null) this.#decoder.end();
+    else this.#body?.onEof();
+  }
+
+  /** Of the response, decoded. */
+  get body(): ResponseBody {
+    return this.#body ?? this.#makeBody();
+  }
+
+  /** The body if all of it is there and nobody has begun to read it; it can be taken once. */
+  takeWhole(): Buffer | null {
+    if (this.#body !== null || !this.#ended) return null;
+    const early = this.#early;
+    this.#early = [];
+    return early.length === 1 ? (early[0] as Buffer) : Buffer.concat(early);
+  }
+
+  #makeBody(): ResponseBody {
+    const body = new ResponseBody(this);
+    this.#body = body;
+    const early = this.#early;
+    this.#early = [];
+    for (const chunk of early) body.onData(chunk);
+    if (this.#ended) body.onEof();
+    return body;
+  }
+
+  pauseBody(): void {
+    if (this.done || this.#discarded >= 0) return;
+    this.#paused = true;
+    this.#transport.pauseReading();
+  }
+
+  resumeBody(): void {
+    if (this.done || !this.#paused) return;
+    this.#paused = false;
+    this.#lastReadMs = this.#loop.time();
+    this.#transport.resumeReading();
+  }
+
+  // ---- the request ----
+
+  get bufferedBytes(): number {
+    return this.connection.transport?.writeBufferBytes ?? 0;
+  }
+
+  /** Of the body as it is written; consumed when it returns. */
+  write(data: Data): number {
+    if (this.done) return 0;
+    if (this.plan.declaredBytes !== null) this.#transport.write(data);
+    else if (data.length > 0) {
+      const bytes = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
+      this.#transport.writeLines([`${bytes.toString(16)}\r\n`, data, '\r\n']);
+    }
+    return this.bufferedBytes;
+  }
+
+  /** The transport tells of it by itself, at the same marks. */
+  notifyDrain(): void {}
+
+  endResponse(): void {
+    if (this.done) return;
+    if (this.plan.declaredBytes === null) this.#transport.write('0\r\n\r\n');
+    this.#sent = true;
+  }
+
+  get #transport(): Transport {
+    return this.connection.transport as Transport;
+  }
+
+  #send(plan: Outgoing): void {
+    const { head, body, stream } = plan;
+    if (body === null && stream === null) {
+      this.#transport.write(head);
+      this.#sent = true;
+    } else if (plan.expectContinue) {
+      this.#transport.write(head);
+      this.#holding = true;
+      this.#continue = new Limit(this.#loop, () => this.#sendHeld());
+      this.#continue.arm(this.#loop.time() + continueMs);
+    } else if (body !== null && body.length <= maxJoinedBytes) {
+      this.#transport.writeLines([head, body]);
+      this.#sent = true;
+    } else {
+      this.#transport.write(head);
+      this.#sendBody(plan);
+    }
+  }
+
+  #sendHeld(): void {
+    this.#continue?.stop();
+    if (!this.#holding || this.done) return;
+    this.#holding = false;
+    this.#sendBody(this.plan);
+  }
+
+  #sendBody({ body, stream, declaredBytes }: Outgoing): void {
+    if (body !== null) {
+      this.#transport.write(body);
+      this.#sent = true;
+      return;
+    }
+    if (stream === null) return;
+    this.writer = new ExchangeWriter(this, declaredBytes, 'server');
+    this.#sender = createTask(this.#stream.bind(this), stream, this.writer);
+  }
+
+  async #stream(
+    stream: (writer: ByteWriter) => Awaitable<void>,
+    writer: ExchangeWriter,
+  ): Promise<void> {
+    try {
+      await stream(writer);
+      await writer.writeEof();
+    } catch (error) {
+      // What it meets after the end of the exchange is the end itself.
+      if (!this.done || !isCancelled(error)) this.crash(error);
+    }
+  }
+
+  // ---- limits and the end ----
+
+  #arm(plan: Outgoing): void {
+    const { signal } = plan;
+    if (plan.deadlineMs !== Infinity) this.#total = this.#loop.armTimer(plan.deadlineMs, this);
+    if (plan.readMs !== Infinity) {
+      this.#lastReadMs = this.#loop.time();
+      this.#read = new Limit(this.#loop, () => this.#readLimit());
+      this.#read.arm(this.#lastReadMs + plan.readMs);
+    }
+    if (signal !== undefined) {
+      this.#onAbort = (): void => this.crash(signal.reason);
+      onAbort(signal, this.#onAbort);
+    }
+  }
+
+  /** @internal The whole request took too long. */
+  onTimer(): void {
+    this.#total = -1;
+    this.crash(new ClientTimeoutError('total', `No response within ${this.plan.totalMs} ms`));
+  }
+
+  /** The time since the last read, while somebody wants to read. */
+  #readLimit(): void {
+    const { readMs } = this.plan;
+    const now = this.#loop.time();
+    // Not while the request is still going out.
+    const waits = !this.#paused && this.#sent && this.bufferedBytes === 0;
+    const since = waits ? this.#lastReadMs : now;
+    if (now < since + readMs) this.#read?.arm(since + readMs);
+    else this.crash(new ClientTimeoutError('read', `Nothing came for ${readMs} ms`));
+  }
+
+  #abandon(): void {
+    this.crash(new ClientPayloadError('The response was released'));
+  }
+
+  #decodingFailed(error: Error): void {
+    if (this.done) this.body.fail(error);
+    else this.crash(error);
+  }
+
+  #dropTotal(): void {
+    if (this.#total >= 0) this.#loop.cancelTimer(this.#total);
+    this.#total = -1;
+  }
+
+  #settle(kept: boolean): void {
+    this.done = true;
+    this.#dropTotal();
+    this.#read?.stop();
+    this.#continue?.stop();
+    if (this.#onAbort !== null) offAbort(this.plan.signal as AbortSignal, this.#onAbort);
+    if (!this.#sent) {
+      this.#sender?.cancel();
+      this.writer?.lost(undefined);
+    }
+    if (kept) this.connection.free();
+    else this.connection.drop();
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * Proxies that the environment names.
+ *
+ * In: HTTP_PROXY, HTTPS_PROXY, NO_PROXY, in small letters first as curl reads them. Out: the proxy
+ * of a URL. Never: HTTP_PROXY where a web server could have set it from a header (CGI).
+ */
+import process from 'node:process';
+import type { ProxyRoute } from './open.ts';
+import { checkProxy } from './request-plan.ts';
+
+function variable(name: string): string {
+  if (name === 'http_proxy' && process.env['REQUEST_METHOD'] !== undefined) return '';
+  return process.env[name] ?? process.env[name.toUpperCase()] ?? '';
+}
+
+/** `host`, `.host`, `*.host` with all below it, `host:port`, or `*`. */
+function excluded(url: URL, list: string): boolean {
+  const host = url.hostname.toLowerCase().replace(/^\[|\]$/g, '');
+  const port = url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port;
+  for (const entry of list.toLowerCase().split(/[\s,]+/)) {
+    if (entry === '*') return true;
+    const [, name = '', wanted] = /^\[?([^\]]*?)\]?(?::(\d+))?$/.exec(entry) ?? [];
+    if (name === '' || (wanted !== undefined && wanted !== port)) continue;
+    const bare = name.replace(/^\*?\./, '');
+    if (host === bare || host.endsWith(`.${bare}`)) return true;
+  }
+  return false;
+}
+
+/** Null: none. @throws InvalidUrlError */
+export function environmentProxy(url: URL): ProxyRoute | null {
+  const proxy = variable(url.protocol === 'https:' ? 'https_proxy' : 'http_proxy');
+  if (proxy === '' || excluded(url, variable('no_proxy'))) return null;
+  return checkProxy(proxy.includes('://') ? proxy : `http://${proxy}`);
+}

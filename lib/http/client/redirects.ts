@@ -1,0 +1,129 @@
+/**
+ * A request with its redirects. (RFC 9110 15.4, WHATWG Fetch 4.4)
+ *
+ * In: a plan, a way to send. Out: the last response. Never: credentials for another origin; a body
+ * that was used up sent a second time.
+ */
+import { Buffer } from 'node:buffer';
+import { ClientResponseError, InvalidUrlError, TooManyRedirectsError } from '../client-errors.ts';
+import { HttpHeaders } from '../headers.ts';
+import type { Body } from '../response.ts';
+import { checkUrl, type RequestPlan, takeUser } from './request-plan.ts';
+import { replayable } from './retry.ts';
+import { type Sender, sendRequest } from './send.ts';
+import type { ClientRequest, ClientResponse } from './types.ts';
+
+const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
+class OutgoingRequest implements ClientRequest {
+  method: string;
+  url: URL;
+  readonly headers: HttpHeaders;
+  body: Body | null;
+
+  constructor(method: string, url: URL, headers: HttpHeaders, body: Body | null) {
+    this.method = method;
+    this.url = url;
+    this.headers = headers;
+    this.body = body;
+  }
+}
+
+/** @internal The first request of a plan; another one for each attempt, as it may be changed. */
+export function firstRequest(plan: RequestPlan): ClientRequest {
+  const { method, body, url, headers } = plan;
+  if (plan.middlewares.length === 0) return new OutgoingRequest(method, url, headers, body);
+  return new OutgoingRequest(method, new URL(url), new HttpHeaders(headers), body);
+}
+
+/** Through the middlewares. */
+function dispatch(
+  sender: Sender,
+  plan: RequestPlan,
+  request: ClientRequest,
+  cookies: string,
+  history: readonly ClientResponse[],
+): Promise<ClientResponse> {
+  const { middlewares } = plan;
+  if (middlewares.length === 0) return sendRequest(sender, plan, request, cookies, history);
+  const step = async (at: number, current: ClientRequest): Promise<ClientResponse> => {
+    const middleware = middlewares[at];
+    if (middleware === undefined) return sendRequest(sender, plan, current, cookies, history);
+    return await middleware(current, (next) => step(at + 1, next));
+  };
+  return step(0, request);
+}
+
+function refuse(response: ClientResponse, why: string): ClientResponseError {
+  const { status, headers, url, history } = response;
+  return new ClientResponseError(`${url} ${why}`, { status, headers, url, history });
+}
+
+/** Null: none. @throws InvalidUrlError */
+function locationOf(response: ClientResponse): URL | null {
+  if (!redirects.has(response.status)) return null;
+  const location = response.headers.get('location');
+  if (location === null) return null;
+  // Header bytes are Latin-1; what is not ASCII is the UTF-8 of a URL.
+  const text = Buffer.from(location, 'latin1').toString('utf8');
+  const url = checkUrl(text, new URL(response.url));
+  url.hash = '';
+  return url;
+}
+
+function nextRequest(before: ClientRequest, status: number, url: URL): ClientRequest | null {
+  const headers = new HttpHeaders(before.headers);
+  let { method, body } = before;
+  const toGet = status === 303 ? method !== 'HEAD' : status < 303 && method === 'POST';
+  if (toGet) {
+    if (method !== 'GET') body = null;
+    method = 'GET';
+    for (const name of ['encoding', 'language', 'length', 'location', 'type']) {
+      headers.delete(`content-${name}`);
+    }
+  } else if (!replayable(body)) return null;
+  if (before.url.origin !== url.origin) {
+    for (const name of ['authorization', 'cookie', 'host', 'proxy-authorization']) {
+      headers.delete(name);
+    }
+  }
+  const user = takeUser(url);
+  if (user !== null) headers.set('authorization', user);
+  return new OutgoingRequest(method, url, headers, body);
+}
+
+export async function follow(
+  sender: Sender,
+  plan: RequestPlan,
+  first: ClientRequest,
+): Promise<ClientResponse> {
+  let history: readonly ClientResponse[] = [];
+  let request = first;
+  let { cookies } = plan;
+  for (;;) {
+    const response = await dispatch(sender, plan, request, cookies, history);
+    if (plan.redirect === 'manual') return response;
+    let url: URL | null;
+    try {
+      url = locationOf(response);
+    } catch (error) {
+      await response.release();
+      if (error instanceof InvalidUrlError) throw error;
+      throw refuse(response, 'redirects to what is no URL');
+    }
+    if (url === null) return response;
+    await response.release();
+    if (plan.redirect === 'error') throw refuse(response, 'redirects');
+    if (history.length >= plan.maxRedirects) {
+      const { status, headers } = response;
+      const message = `More than ${plan.maxRedirects} redirects`;
+      throw new TooManyRedirectsError(message, { status, headers, url: response.url, history });
+    }
+    const next = nextRequest(request, response.status, url);
+    if (next === null) throw refuse(response, 'asks for the body again, which was used up');
+    if (request.url.origin !== next.url.origin) cookies = '';
+    for (const hooks of sender.trace) hooks.redirect?.({ request, location: url });
+    history = [...history, response];
+    request = next;
+  }
+}

@@ -1,0 +1,267 @@
+/**
+ * Requests, checked and complete.
+ *
+ * In: what a user gave, the defaults of a session. Out: a plan. Never: a password in a URL that is
+ * kept; an option that is wrong and is told only when the request is under way.
+ */
+import { Buffer } from 'node:buffer';
+import { argTypeError, rangeError } from '../../base/errors.ts';
+import { checkCount, checkMs } from '../../base/units.ts';
+import type { TlsClientOptions } from '../../io/net-types.ts';
+import { currentLoop } from '../../task/frame.ts';
+import type { QueryInit } from '../application.ts';
+import { InvalidUrlError } from '../client-errors.ts';
+import { HttpHeaders } from '../headers.ts';
+import type { Body } from '../response.ts';
+import type { ProxyRoute } from './open.ts';
+import { checkRetry, type RetryPlan } from './retry.ts';
+import type { ClientAuth, ClientMiddleware, RequestDefaults, RequestOptions } from './types.ts';
+
+export interface RequestPlan {
+  readonly method: string;
+  /** Without user, password and fragment. */
+  readonly url: URL;
+  readonly headers: HttpHeaders;
+  readonly body: Body | null;
+  /** Value of Cookie beside those of the jar; '': none. */
+  readonly cookies: string;
+  readonly redirect: 'follow' | 'manual' | 'error';
+  readonly maxRedirects: number;
+  readonly raiseForStatus: boolean;
+  readonly retry: RetryPlan | null;
+  readonly middlewares: readonly ClientMiddleware[];
+  readonly decompress: boolean;
+  readonly expectContinue: boolean;
+  readonly tls: TlsClientOptions | undefined;
+  /** Undefined: what the environment says, if it is asked. */
+  readonly proxy: ProxyRoute | null | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly totalMs: number;
+  readonly connectMs: number;
+  readonly readMs: number;
+  /** On the loop's clock. */
+  readonly deadlineMs: number;
+}
+
+const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const common: ReadonlySet<string> = new Set([
+  'DELETE',
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'PATCH',
+  'POST',
+  'PUT',
+]);
+
+/** As the Web's fetch: the common ones in capitals. */
+export function checkMethod(method: unknown): string {
+  if (typeof method !== 'string' || !token.test(method)) {
+    throw argTypeError('method', 'a token', method);
+  }
+  const upper = method.toUpperCase();
+  if (upper === 'CONNECT') throw argTypeError('method', 'another one than CONNECT', method);
+  return common.has(upper) ? upper : method;
+}
+
+/** @throws InvalidUrlError */
+export function checkUrl(given: string | URL, base: URL | null): URL {
+  const text = typeof given === 'string' ? given : String(given);
+  let url: URL;
+  try {
+    url = base === null ? new URL(text) : new URL(text, base);
+  } catch {
+    throw new InvalidUrlError(text);
+  }
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    throw new InvalidUrlError(text, `'${url.protocol}' is no scheme of an HTTP request`);
+  }
+  return url;
+}
+
+export function addQuery(url: URL, query: QueryInit): void {
+  let more: string;
+  if (typeof query === 'string' || query instanceof URLSearchParams) {
+    more = String(query).replace(/^\?/, '');
+  } else {
+    const pairs = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) {
+      const values = Array.isArray(value) ? value : [value];
+      for (const one of values) pairs.append(name, String(one));
+    }
+    more = String(pairs);
+  }
+  if (more !== '') url.search = url.search === '' ? more : `${url.search.slice(1)}&${more}`;
+}
+
+function hasControl(text: string): boolean {
+  return /\p{Cc}/u.test(text);
+}
+
+/** Value of Authorization. @throws TypeError */
+export function authorizationOf(auth: ClientAuth): string {
+  if (typeof auth !== 'object' || auth === null) throw argTypeError('auth', 'an object', auth);
+  if ('bearer' in auth) {
+    if (typeof auth.bearer !== 'string' || !/^[\x21-\x7e]+$/.test(auth.bearer)) {
+      throw argTypeError('auth.bearer', 'a string of visible characters', '(not shown)');
+    }
+    return `Bearer ${auth.bearer}`;
+  }
+  const { username, password } = auth;
+  if (typeof username !== 'string' || hasControl(username) || username.includes(':')) {
+    throw argTypeError('auth.username', 'a string without a colon', username);
+  }
+  if (typeof password !== 'string' || hasControl(password)) {
+    throw argTypeError('auth.password', 'a string without control characters', '(not shown)');
+  }
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+}
+
+function decodePart(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+/** Takes user and password out of a URL; null: there were none. */
+export function takeUser(url: URL): string | null {
+  if (url.username === '' && url.password === '') return null;
+  const auth = { username: decodePart(url.username), password: decodePart(url.password) };
+  url.username = '';
+  url.password = '';
+  return authorizationOf(auth);
+}
+
+export function checkProxy(given: string | URL): ProxyRoute {
+  if (!URL.canParse(String(given))) throw new InvalidUrlError('(proxy)', 'The proxy is no URL');
+  const url = new URL(given);
+  if (url.protocol !== 'http:') {
+    throw new InvalidUrlError(url.host, `'${url.protocol}' is no scheme of a proxy`);
+  }
+  const authorization = takeUser(url);
+  const port = url.port === '' ? 80 : Number(url.port);
+  return { host: url.hostname.replace(/^\[|\]$/g, ''), port, authorization };
+}
+
+/** The body, and its type if `headers` has none. */
+function takeBody(options: RequestOptions, headers: HttpHeaders): Body | null {
+  const { body, json, form } = options;
+  const given =
+    Number(body !== undefined) + Number(json !== undefined) + Number(form !== undefined);
+  if (given > 1) throw argTypeError('options', 'with one of body, json and form', options);
+  if (json !== undefined) {
+    const text = JSON.stringify(json);
+    if (text === undefined) throw argTypeError('json', 'expressible as JSON', json);
+    if (!headers.has('content-type')) headers.set('content-type', 'application/json');
+    return text;
+  }
+  if (form === undefined) return body ?? null;
+  const pairs = form instanceof URLSearchParams ? form : new URLSearchParams(form);
+  return pairs;
+}
+
+function cookieText(cookies: Record<string, string> | undefined): string {
+  if (cookies === undefined) return '';
+  const parts: string[] = [];
+  for (const [name, value] of Object.entries(cookies)) {
+    if (!token.test(name) || /[^\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]/.test(value)) {
+      throw argTypeError('cookies', 'names and values of the form of RFC 6265', name);
+    }
+    parts.push(`${name}=${value}`);
+  }
+  return parts.join('; ');
+}
+
+function limitOf(name: string, ms: number | null): number {
+  return ms === null ? Infinity : checkMs(name, ms);
+}
+
+function makeHeaders(defaults: HttpHeaders, options: RequestOptions): HttpHeaders {
+  const headers = new HttpHeaders(defaults);
+  if (options.headers !== undefined) {
+    const own = new HttpHeaders(options.headers);
+    const list = own.toList();
+    for (let i = 0; i < list.length; i += 2) headers.delete(list[i] as string);
+    for (let i = 0; i < list.length; i += 2) headers.put(list[i] as string, list[i + 1] as string);
+  }
+  return headers;
+}
+
+function checkRedirect(redirect: unknown): 'follow' | 'manual' | 'error' {
+  if (redirect === 'follow' || redirect === 'manual' || redirect === 'error') return redirect;
+  throw rangeError('redirect', "'follow', 'manual' or 'error'", redirect);
+}
+
+/** What a session has checked once. */
+export interface PlanBase {
+  readonly defaults: RequestDefaults;
+  readonly headers: HttpHeaders;
+  readonly baseUrl: URL | null;
+}
+
+/** @throws TypeError, RangeError, InvalidUrlError */
+export function makePlan(
+  base: PlanBase,
+  method: string,
+  given: string | URL,
+  options: RequestOptions,
+): RequestPlan {
+  if (typeof options !== 'object' || options === null) {
+    throw argTypeError('options', 'an object', options);
+  }
+  const { defaults } = base;
+  const url = checkUrl(given, base.baseUrl);
+  if (url.hash !== '') url.hash = '';
+  if (options.query !== undefined) addQuery(url, options.query);
+  const headers = makeHeaders(base.headers, options);
+  const user = takeUser(url);
+  const auth = options.auth ?? defaults.auth;
+  if (auth !== undefined && !headers.has('authorization')) {
+    headers.set('authorization', authorizationOf(auth));
+  } else if (user !== null && !headers.has('authorization')) headers.set('authorization', user);
+  const body = takeBody(options, headers);
+  const decompress = options.decompress ?? defaults.decompress ?? true;
+  if (decompress && !headers.has('accept-encoding')) {
+    headers.put('accept-encoding', 'gzip, deflate, br');
+  }
+  const { timeout: own } = options;
+  const { timeout: general } = defaults;
+  const ownTotal = options.timeoutMs !== undefined ? options.timeoutMs : own?.totalMs;
+  const total = defaults.timeoutMs !== undefined ? defaults.timeoutMs : general?.totalMs;
+  const totalMs = limitOf('timeoutMs', pick(ownTotal, total, 300_000));
+  const proxy = options.proxy !== undefined ? options.proxy : defaults.proxy;
+  const retry = options.retry ?? defaults.retry ?? false;
+  return {
+    method: checkMethod(method),
+    url,
+    headers,
+    body,
+    cookies: cookieText(options.cookies),
+    redirect: checkRedirect(options.redirect ?? defaults.redirect ?? 'follow'),
+    maxRedirects: checkCount('maxRedirects', options.maxRedirects ?? defaults.maxRedirects ?? 10),
+    raiseForStatus: options.raiseForStatus ?? defaults.raiseForStatus ?? false,
+    retry: retry === false ? null : checkRetry(retry),
+    middlewares: options.middlewares ?? defaults.middlewares ?? [],
+    decompress,
+    expectContinue: options.expectContinue ?? false,
+    tls: options.tls ?? defaults.tls,
+    proxy: proxy === undefined || proxy === null ? proxy : checkProxy(proxy),
+    signal: options.signal,
+    totalMs,
+    connectMs: limitOf('connectMs', pick(own?.connectMs, general?.connectMs, 30_000)),
+    readMs: limitOf('readMs', pick(own?.readMs, general?.readMs, null)),
+    deadlineMs: totalMs === Infinity ? Infinity : currentLoop().time() + totalMs,
+  };
+}
+
+/** The first that is said; null is said, too. */
+function pick(
+  own: number | null | undefined,
+  general: number | null | undefined,
+  standard: number | null,
+): number | null {
+  if (own !== undefined) return own;
+  return general === undefined ? standard : general;
+}

@@ -1,0 +1,256 @@
+/**
+ * Responses as users see them.
+ *
+ * In: an exchange whose head has come. Out: the surface of the Web's Response, each part made when
+ * first asked for. Never: a body that failed half-way and keeps its connection.
+ */
+import { Buffer } from 'node:buffer';
+import { ReadableStream } from 'node:stream/web';
+import { notSupportedError } from '../../base/errors.ts';
+import type { ByteReader } from '../../io/net-types.ts';
+import { cancelledPromise, takeCancellation } from '../../task/waiter.ts';
+import { ClientPayloadError, ClientResponseError } from '../client-errors.ts';
+import type { ServerSentEvent } from '../events.ts';
+import { readForm } from '../forms.ts';
+import { HttpHeaders } from '../headers.ts';
+import { type BodyPart, MultipartLoop } from '../multipart.ts';
+import { readEvents } from './event-reader.ts';
+import type { ClientExchange } from './exchange.ts';
+import { parseLinks } from './links.ts';
+import type { ResponseHead } from './response-parser.ts';
+import type { ClientResponse } from './types.ts';
+
+/** A body that is read as a whole may grow by this factor beyond `bombBytes`, and no more. */
+export const bombFactor = 100;
+export const bombBytes = 16_777_216;
+
+function asBytes(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+function asUtf8(bytes: Buffer): string {
+  const text = bytes.toString('utf8');
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
+}
+
+function asText(bytes: Buffer, type: string | null): string {
+  const charset = type === null ? undefined : /;\s*charset\s*=\s*"?([\w:.-]+)/i.exec(type)?.[1];
+  if (charset === undefined || /^utf-?8$/i.test(charset)) return asUtf8(bytes);
+  return new TextDecoder(charset).decode(bytes);
+}
+
+function asJson(bytes: Buffer): unknown {
+  return JSON.parse(asUtf8(bytes));
+}
+
+export class ReceivedResponse implements ClientResponse {
+  readonly url: string;
+  readonly history: readonly ClientResponse[];
+  readonly type: 'default' = 'default';
+  readonly #exchange: ClientExchange;
+  readonly #head: ResponseHead;
+  #headers: HttpHeaders | null = null;
+  #stream: ReadableStream<Uint8Array> | null = null;
+  #used = false;
+
+  constructor(exchange: ClientExchange, url: string, history: readonly ClientResponse[]) {
+    this.#exchange = exchange;
+    this.#head = exchange.head as ResponseHead;
+    this.url = url;
+    this.history = history;
+  }
+
+  get status(): number {
+    return this.#head.status;
+  }
+
+  get statusText(): string {
+    return this.#head.statusText;
+  }
+
+  get ok(): boolean {
+    return this.status >= 200 && this.status <= 299;
+  }
+
+  get redirected(): boolean {
+    return this.history.length > 0;
+  }
+
+  get httpVersion(): '1.0' | '1.1' {
+    return this.#head.httpVersion;
+  }
+
+  get headers(): Headers {
+    this.#headers ??= HttpHeaders.from(this.#head);
+    return this.#headers;
+  }
+
+  get cookies(): ReadonlyMap<string, string> {
+    const found = new Map<string, string>();
+    for (const line of this.headers.getSetCookie()) {
+      const [, name, value] = /^\s*([^=;\s]+)\s*=\s*([^;]*)/.exec(line) ?? [];
+      if (name !== undefined) found.set(name, (value as string).trim());
+    }
+    return found;
+  }
+
+  get links(): ReadonlyMap<string, URL> {
+    return parseLinks(this.headers.get('link'), this.url);
+  }
+
+  // ---- the body ----
+
+  get reader(): ByteReader {
+    return this.#exchange.body;
+  }
+
+  get bodyUsed(): boolean {
+    return this.#used || (this.#stream?.locked ?? false);
+  }
+
+  get body(): ReadableStream<Uint8Array> | null {
+    if (this.#head.bodyBytes === 0) return null;
+    this.#stream ??= this.#makeStream();
+    return this.#stream;
+  }
+
+  bytes(): Promise<Buffer> {
+    return this.#whole(asBytes);
+  }
+
+  /** UTF-8, or what the content type says. RangeError for a charset that nobody knows. */
+  text(): Promise<string> {
+    return this.#whole(asText);
+  }
+
+  /** SyntaxError for what is not JSON. */
+  // biome-ignore lint/suspicious/noExplicitAny: as the Web's.
+  json<T = any>(): Promise<T> {
+    return this.#whole(asJson) as Promise<T>;
+  }
+
+  async arrayBuffer(): Promise<ArrayBuffer> {
+    const bytes = await this.bytes();
+    const copy = new ArrayBuffer(bytes.length);
+    new Uint8Array(copy).set(bytes);
+    return copy;
+  }
+
+  async blob(): Promise<Blob> {
+    const type = this.#head.header('content-type') ?? '';
+    return new Blob([await this.arrayBuffer()], { type });
+  }
+
+  formData(): Promise<FormData> {
+    return readForm(this);
+  }
+
+  multipart(): AsyncIterable<BodyPart> {
+    this.#use();
+    return new MultipartLoop(this.#exchange.body, this.#head.header('content-type'));
+  }
+
+  events(): AsyncIterable<ServerSentEvent> {
+    this.#use();
+    return readEvents(this.#exchange.body, () => this.#exchange.crash(released()));
+  }
+
+  raiseForStatus(): this {
+    const { status, statusText, headers, url, history } = this;
+    if (status < 400) return this;
+    this.#exchange.discard();
+    const message = `${url} answers ${status}${statusText === '' ? '' : ` ${statusText}`}`;
+    throw new ClientResponseError(message, { status, headers, url, history });
+  }
+
+  release(): Promise<void> {
+    this.#exchange.discard();
+    this.#exchange.body.fail(released());
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
+  }
+
+  /** Its body can be read once. Error with code ENOTSUP. */
+  clone(): never {
+    throw notSupportedError('clone', 'read the body once and pass it on');
+  }
+
+  get [Symbol.toStringTag](): string {
+    return 'Response';
+  }
+
+  #use(): void {
+    if (this.bodyUsed) throw new TypeError('The body of this response was used already');
+    this.#used = true;
+  }
+
+  /** Nearly all bodies are there when they are asked for: then no read is made for them. */
+  #whole<T>(decode: (bytes: Buffer, type: string | null) => T): Promise<T> {
+    const type = this.#head.header('content-type');
+    const refusal = takeCancellation();
+    if (refusal !== null) {
+      this.#exchange.crash(refusal);
+      return cancelledPromise(refusal);
+    }
+    try {
+      this.#use();
+      const bytes = this.#exchange.takeWhole();
+      if (bytes !== null) return Promise.resolve(decode(bytes, type));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#readWhole(type, decode);
+  }
+
+  async #readWhole<T>(
+    type: string | null,
+    decode: (bytes: Buffer, type: string | null) => T,
+  ): Promise<T> {
+    let bytes: Buffer;
+    try {
+      const encoded = this.#exchange.plan.decompress && this.#head.header('content-encoding');
+      bytes = encoded ? await this.#readDecoded() : await this.#exchange.body.readAll();
+    } catch (error) {
+      this.#exchange.crash(error);
+      throw error;
+    }
+    return decode(bytes, type);
+  }
+
+  /** As a whole, unless it grows as only an attack does. */
+  async #readDecoded(): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    for (;;) {
+      const chunk = await this.#exchange.body.read();
+      if (chunk === null) return Buffer.concat(chunks);
+      chunks.push(chunk);
+      bytes += chunk.length;
+      if (bytes > bombBytes && bytes > bombFactor * this.#exchange.bodyBytes) {
+        this.#exchange.discard();
+        throw new ClientPayloadError('The body grows too much when it is decompressed');
+      }
+    }
+  }
+
+  #makeStream(): ReadableStream<Uint8Array> {
+    return new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller): Promise<void> => {
+          const chunk = await this.#exchange.body.read();
+          if (chunk === null) controller.close();
+          else controller.enqueue(new Uint8Array(Buffer.from(chunk)));
+        },
+        cancel: (): void => void this.release(),
+      },
+      { highWaterMark: 0 },
+    );
+  }
+}
+
+function released(): ClientPayloadError {
+  return new ClientPayloadError('The response was released');
+}

@@ -1,0 +1,194 @@
+/**
+ * One request that goes out: cookies, a connection, the exchange on it.
+ *
+ * In: a request as middlewares left it. Out: its response. Never: a request twice but over a kept
+ * connection that was dead, when nothing of a response came and it may be repeated.
+ */
+import { TimeoutError } from '../../base/errors.ts';
+import type { TlsClientOptions } from '../../io/net-types.ts';
+import { currentLoop } from '../../task/frame.ts';
+import { timeoutAt } from '../../task/timeout.ts';
+import { ClientTimeoutError, ServerDisconnectedError } from '../client-errors.ts';
+import { HttpHeaders } from '../headers.ts';
+import type { ClientConnection } from './connection.ts';
+import type { Connector } from './connector.ts';
+import type { CookieJar } from './cookie-jar.ts';
+import { ClientExchange, type Outgoing } from './exchange.ts';
+import type { ProxyRoute, Route } from './open.ts';
+import { makeMessage } from './outgoing.ts';
+import { environmentProxy } from './proxy-env.ts';
+import { checkMethod, checkUrl, type RequestPlan } from './request-plan.ts';
+import { ReceivedResponse } from './response.ts';
+import { idempotent, replayable } from './retry.ts';
+import type { ClientRequest, ClientResponse, ClientTrace } from './types.ts';
+
+/** What a session lends to its requests. */
+export interface Sender {
+  readonly connector: Connector;
+  readonly cookieJar: CookieJar | null;
+  readonly trace: readonly ClientTrace[];
+  readonly trustEnv: boolean;
+}
+
+/** Connections with other TLS options are other connections. */
+const tlsIds: WeakMap<TlsClientOptions, number> = new WeakMap();
+let nextTlsId = 1;
+
+function tlsIdOf(tls: TlsClientOptions | undefined): string {
+  if (tls === undefined) return '';
+  let id = tlsIds.get(tls);
+  if (id === undefined) {
+    id = nextTlsId++;
+    tlsIds.set(tls, id);
+  }
+  return `#${id}`;
+}
+
+function makeRoute(url: URL, plan: RequestPlan, proxy: ProxyRoute | null): Route {
+  const secure = url.protocol === 'https:';
+  const standard = secure ? 443 : 80;
+  const port = url.port === '' ? standard : Number(url.port);
+  const { hostname } = url;
+  const host = hostname.charCodeAt(0) === 91 ? hostname.slice(1, -1) : hostname;
+  let key = `${url.protocol}//${url.host}`;
+  if (secure) key += tlsIdOf(plan.tls);
+  if (proxy !== null) {
+    const through = `${proxy.host}:${proxy.port} ${proxy.authorization ?? ''}`;
+    key = secure ? `${key} by ${through}` : `by ${through}`;
+  }
+  return { key, host, port, secure, tls: plan.tls, proxy };
+}
+
+function storeCookies(exchange: ClientExchange, jar: CookieJar | null, url: URL): void {
+  const lines = exchange.head?.lines ?? [];
+  if (jar === null) return;
+  for (let i = 0; i < lines.length; i += 2) {
+    if (lines[i] === 'set-cookie') jar.set(lines[i + 1] as string, url);
+  }
+}
+
+/** By the slow way: a wait for a turn, look-up, connect, TLS. */
+async function acquire(
+  sender: Sender,
+  plan: RequestPlan,
+  route: Route,
+  request: ClientRequest,
+  fresh: boolean,
+): Promise<ClientConnection> {
+  const { connector, trace } = sender;
+  const startMs = currentLoop().time();
+  const byMs = Math.min(startMs + plan.connectMs, plan.deadlineMs);
+  const queued = (): void => {
+    for (const hooks of trace) hooks.connectionQueued?.({ request });
+  };
+  const wait = { signal: plan.signal, fresh, queued: trace.length > 0 ? queued : null };
+  try {
+    return await timeoutAt(byMs === Infinity ? null : byMs, () => connector.acquire(route, wait));
+  } catch (error) {
+    if (!(error instanceof TimeoutError) || error instanceof ClientTimeoutError) throw error;
+    const phase = plan.deadlineMs <= byMs ? 'total' : 'connect';
+    const ms = phase === 'total' ? plan.totalMs : plan.connectMs;
+    const message = `No connection to ${route.host}:${route.port} within ${ms} ms`;
+    throw new ClientTimeoutError(phase, message, { cause: error });
+  }
+}
+
+function traceConnection(
+  trace: readonly ClientTrace[],
+  connection: ClientConnection,
+  request: ClientRequest,
+  startMs: number,
+): void {
+  try {
+    const durationMs = currentLoop().time() - startMs;
+    for (const hooks of trace) {
+      if (connection.uses > 0) hooks.connectionReused?.({ request });
+      else hooks.connectionCreated?.({ request, durationMs });
+    }
+  } catch (error) {
+    connection.free();
+    throw error;
+  }
+}
+
+function proxyOf(sender: Sender, plan: RequestPlan, url: URL): ProxyRoute | null {
+  if (plan.proxy !== undefined) return plan.proxy;
+  return sender.trustEnv ? environmentProxy(url) : null;
+}
+
+/** The bytes and limits of a request. Its own headers stay as they are. */
+function prepare(
+  sender: Sender,
+  plan: RequestPlan,
+  request: ClientRequest,
+  route: Route,
+  cookies: string,
+): Outgoing {
+  const { url, body } = request;
+  const { proxy } = route;
+  const method = plan.middlewares.length > 0 ? checkMethod(request.method) : request.method;
+  const kept = sender.cookieJar?.get(url) ?? '';
+  let headers = request.headers as HttpHeaders;
+  const changes = body !== null || kept !== '' || cookies !== '' || proxy !== null;
+  if (changes || !(headers instanceof HttpHeaders)) headers = new HttpHeaders(headers);
+  const jar = [headers.get('cookie') ?? '', kept, cookies].filter((part) => part !== '');
+  if (kept !== '' || cookies !== '') headers.set('cookie', jar.join('; '));
+  let target = url.pathname + url.search;
+  if (proxy !== null && !route.secure) {
+    target = `http://${url.host}${target}`;
+    if (proxy.authorization !== null) headers.set('proxy-authorization', proxy.authorization);
+  }
+  const message = makeMessage(method, target, url.host, headers, body, plan.expectContinue);
+  return {
+    method,
+    url: url.href,
+    head: message.head,
+    body: message.body,
+    stream: message.stream,
+    declaredBytes: message.declaredBytes,
+    keep: message.keep,
+    expectContinue: plan.expectContinue && body !== null,
+    signal: plan.signal,
+    deadlineMs: plan.deadlineMs,
+    totalMs: plan.totalMs,
+    readMs: plan.readMs,
+    decompress: plan.decompress,
+  };
+}
+
+/**
+ * @param cookies of the request's options, '' when they are not for this origin
+ * @param fresh on a new connection
+ */
+export async function sendRequest(
+  sender: Sender,
+  plan: RequestPlan,
+  request: ClientRequest,
+  cookies: string,
+  history: readonly ClientResponse[],
+  fresh: boolean = false,
+): Promise<ClientResponse> {
+  const { url, body } = request;
+  const { signal } = plan;
+  const { connector, trace } = sender;
+  if (plan.middlewares.length > 0) checkUrl(url, null);
+  const route = makeRoute(url, plan, proxyOf(sender, plan, url));
+  const outgoing = prepare(sender, plan, request, route, cookies);
+  if (signal?.aborted) throw signal.reason;
+  const startMs = trace.length > 0 ? currentLoop().time() : 0;
+  const connection =
+    (fresh ? null : connector.take(route.key)) ??
+    (await acquire(sender, plan, route, request, fresh));
+  if (trace.length > 0) traceConnection(trace, connection, request, startMs);
+  const exchange = new ClientExchange(connection, outgoing);
+  try {
+    await exchange.sendAndWait();
+  } catch (error) {
+    const stale = error instanceof ServerDisconnectedError && connection.uses > 1;
+    const repeatable = idempotent.includes(outgoing.method) && replayable(body);
+    if (fresh || !stale || connection.parser.started || !repeatable) throw error;
+    return await sendRequest(sender, plan, request, cookies, history, true);
+  }
+  storeCookies(exchange, sender.cookieJar, url);
+  return new ReceivedResponse(exchange, outgoing.url, history);
+}

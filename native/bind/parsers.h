@@ -1,0 +1,31 @@
+// Owner: the addon.
+// Lifetime: of the addon; the words that JavaScript gave are held by a reference.
+// Thread: the environment's thread.
+// Re-entrancy: none of its calls enters JavaScript.
+#pragma once
+
+#define NAPI_VERSION 9
+#include <napi.h>
+
+#include "parse/http1.h"
+
+namespace uvio {
+
+// The parsers of native/parse, over bytes of any origin.
+class Parsers {
+ public:
+  napi_status Define(napi_env env, napi_value exports);
+  void Dispose(napi_env env);
+
+ private:
+  static napi_value BindHttp1(napi_env env, napi_callback_info info);
+  static napi_value ParseHttp1(napi_env env, napi_callback_info info);
+
+  // State and, behind it, records: see lib/http/native-records.ts.
+  napi_ref words_ = nullptr;
+  int32_t* http1_ = nullptr;
+  size_t http1_words_ = 0;
+  http1::TargetTable targets_ = {};
+};
+
+}  // namespace uvio
