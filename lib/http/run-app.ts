@@ -105,15 +105,12 @@ let supervised = false;
 /** @throws InvalidStateError the second time, and in threads that are no workers of ours */
 function superviseOnce(): void {
   if (!isMainThread) throw new InvalidStateError('Workers are started by the main thread');
-  if (supervised) throw new InvalidStateError('runApp() with workers can be called once in a program');
+  if (supervised)
+    throw new InvalidStateError('runApp() with workers can be called once in a program');
   supervised = true;
 }
 
-async function superviseWorkers(
-  app: Application,
-  options: RunAppOptions,
-  count: number,
-): Promise<void> {
+async function superviseWorkers(options: RunAppOptions, count: number): Promise<void> {
   const { print = console.log, path, fd } = options;
   if (path !== undefined || fd !== undefined) {
     throw argTypeError('workers', '1 where path or fd is given', count);
@@ -133,7 +130,7 @@ function chooseServe(workers: unknown): Serve {
   if (count === 1) return serveAlone;
   const order = workerOrder();
   if (order !== null) return (app, options) => serveAsWorker(app, options, order);
-  return (app, options) => superviseWorkers(app, options, count);
+  return (_app, options) => superviseWorkers(options, count);
 }
 
 /**

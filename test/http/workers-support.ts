@@ -19,9 +19,7 @@ const programFile = fileURLToPath(new URL('./programs/workers.mjs', import.meta.
 export interface ProgramOptions extends Pick<RunAppOptions, 'workers' | 'port' | 'host'> {
   shutdownTimeoutMs?: number;
   fault?: 'throw' | 'exit' | 'hang';
-  /** Cancels `runApp` in the main thread. */
-  cancelMs?: number;
-  /** `runApp` once more, or a worker whose program does not end. */
+  /** A bad end of workers, and `runApp` once more in the main thread; an end that does not come. */
   after?: 'again' | 'hang';
 }
 
@@ -30,6 +28,8 @@ export class Program implements AsyncDisposable {
   errors = '';
   port = 0;
   readonly child: ChildProcess;
+  readonly #clients: Set<Client> = new Set();
+  #slow = 0;
   readonly #ended: Promise<unknown[]>;
   #changed: () => void = () => {};
 
@@ -88,15 +88,33 @@ export class Program implements AsyncDisposable {
     return await this.#ended;
   }
 
+  /** As its main thread sees it. */
   async metrics(): Promise<WorkerMetrics[]> {
-    return JSON.parse((await ask(this.port, '/metrics')).text) as WorkerMetrics[];
+    const lists = (): string[] => this.lines.filter((line) => line.startsWith('['));
+    const before = lists().length;
+    this.say('metrics');
+    return JSON.parse(await this.until(() => lists()[before])) as WorkerMetrics[];
+  }
+
+  /** Until so many more slow requests have begun. */
+  async slow(count: number): Promise<void> {
+    const begun = (): number => this.lines.filter((line) => line === 'slow').length;
+    this.#slow += count;
+    await this.until(() => (begun() >= this.#slow ? true : undefined));
+  }
+
+  /** It is closed with the program. */
+  async connect(): Promise<Client> {
+    const client = await Client.open(this.port);
+    this.#clients.add(client);
+    return client;
   }
 
   /** One connection to each of its workers. */
   async reach(count: number): Promise<Client[]> {
     const found: Map<string, Client> = new Map();
     while (found.size < count) {
-      const client = await Client.open(this.port);
+      const client = await this.connect();
       const { text } = await client.ask('/who');
       if (found.has(text)) await client.close();
       else found.set(text, client);
@@ -106,7 +124,7 @@ export class Program implements AsyncDisposable {
 
   async reachThread(threadId: string): Promise<Client> {
     for (;;) {
-      const client = await Client.open(this.port);
+      const client = await this.connect();
       if ((await client.ask('/who')).text === threadId) return client;
       await client.close();
     }
@@ -119,6 +137,7 @@ export class Program implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL');
     await this.#ended;
+    for (const client of this.#clients) await client.close();
   }
 }
 

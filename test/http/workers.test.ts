@@ -6,9 +6,12 @@ import {
   Application,
   Response,
   runApp,
+  serve,
+  type WorkerLoad,
   type WorkerMetrics,
   workerMetrics,
 } from '../../lib/http/index.ts';
+import { Event } from '../../lib/index.ts';
 import { checkLeaks } from '../support/leaks.ts';
 import { failure, runTest } from '../task/support.ts';
 import {
@@ -18,6 +21,7 @@ import {
   Load,
   missingWorkers,
   Program,
+  type ProgramOptions,
   refused,
 } from './workers-support.ts';
 
@@ -25,106 +29,65 @@ checkLeaks();
 
 describe.skipIf(missingWorkers !== null)('workers', () => {
   // covers: gunicorn/workers
-  test('each serves on the shared port in a thread of its own, and one tells of all', async () => {
+  test('each serves on the shared port, one tells of all, and dead ones come again', async () => {
     await using program = await Program.start();
     expect(program.lines[0]).toMatch(/^Running on http:\/\/127\.0\.0\.1:\d+\/ with 2 workers$/);
-    const clients = await program.reach(2);
-    expect(clients.map((client) => client.threadId).sort()).toEqual(['1', '2']);
-    const [one, two] = clients as [Client, Client];
-    for (let i = 0; i < 10; i++) await one.ask('/who');
-    const metrics = JSON.parse((await two.ask('/metrics')).text);
-    expect(metrics).toMatchObject([
-      { worker: 1, state: 'serving', restarts: 0 },
-      { worker: 2, state: 'serving', restarts: 0 },
-    ]);
-    const loads = metrics.map((one: { load: { served: number } }) => one.load.served);
-    expect(Math.max(...loads)).toBeGreaterThan(10);
-    expect(metrics[0].load).toMatchObject({ connections: expect.any(Number), requests: 0 });
-    expect(metrics[1].load.loop).toMatchObject({ tasks: expect.any(Number) });
-    program.say('metrics');
-    expect(JSON.parse(await program.line(/^\[/))).toMatchObject([{ worker: 1 }, { worker: 2 }]);
-    for (const client of clients) await client.close();
-    expect(await program.end('SIGTERM')).toEqual([0, null]);
-    const ends = program.lines.filter((line) => line.startsWith('worker '));
-    expect(ends).toHaveLength(2);
+    await tellOfAll(program);
+    await die(program, '/throw', /Worker \d died; .* 100 ms\nError: a bug.*code: 'EBUG'/s);
+    await die(program, '/exit', /Worker \d ended with exit code 5; it starts again in \d00 ms\n/);
+    program.say('break 1');
+    await die(program, 'kill', /exit code 1; it starts again.*died; it starts.*no database/s);
+    program.say('break 0');
+    await eventually(() => program.allServe());
+    const restarts = (await program.metrics()).map((one) => one.restarts);
+    expect((restarts[0] as number) + (restarts[1] as number)).toBeGreaterThanOrEqual(4);
+    expect(await program.end('SIGTERM')).toEqual([1, null]);
+    expect(program.lines.filter((line) => line.startsWith('worker '))).toHaveLength(2);
     expect(program.lines.at(-1)).toBe('the end');
-    expect(program.errors).toBe('');
   });
 
-  test('SIGTERM lets requests under way end, in each worker', async () => {
+  test('when none serves and none can start again, the program ends with the error', async () => {
     await using program = await Program.start();
     const [one, two] = (await program.reach(2)) as [Client, Client];
+    program.say('break 1');
+    program.say(`kill ${one.threadId}`);
+    await program.error(/ 100 ms.* 200 ms/s);
+    expect(await two.ask('/who')).toMatchObject({ status: 200 });
+    program.say(`kill ${two.threadId}`);
+    expect(await program.end()).toEqual([1, null]);
+    expect(program.errors.match(/it starts again/g)?.length).toBeGreaterThanOrEqual(6);
+    expect(program.errors).toMatch(/Error: no database[^\n]*\n[^}]*$/);
+    expect(program.lines).not.toContain('the end');
+  });
+
+  test('SIGTERM under load loses no request that was accepted', async () => {
+    await using program = await Program.start();
+    const [one, two] = (await program.reach(2)) as [Client, Client];
+    const idle = await program.connect();
+    const load = new Load(program.port);
+    await eventually(async () => load.answered > 300);
     const slow = [one.ask('/slow/400'), two.ask('/slow/300')];
-    const idle = await Client.open(program.port);
-    await idle.ask('/who');
+    await program.slow(2);
     const ended = program.end('SIGTERM');
-    await expect(idle.ask('/who')).rejects.toThrow();
-    expect(await Promise.all(slow)).toEqual([
-      { status: 200, text: 'slept' },
-      { status: 200, text: 'slept' },
-    ]);
+    await expect(idle.ask('/never')).rejects.toThrow();
+    expect((await Promise.all(slow)).map(({ text }) => text)).toEqual(['slept', 'slept']);
     expect(await ended).toEqual([0, null]);
-    await expect(Client.open(program.port)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    await load.end();
+    expect(load.broken).toBe(0);
+    const handled = program.lines.map((line) => Number(/ handled (\d+)$/.exec(line)?.[1] ?? 0));
+    expect(handled.reduce((sum, one) => sum + one)).toBe(load.answered + 2);
+    expect(await refused(program.port)).toBe(true);
+    expect(program.errors).toBe('');
   });
 
   test('a second signal ends the process at once', async () => {
     await using program = await Program.start();
     const asked = ask(program.port, '/slow/60000').catch(() => 'lost');
-    await eventually(async () => (await program.metrics()).some((one) => one.load?.requests === 2));
+    await program.slow(1);
     program.child.kill('SIGINT');
     await eventually(() => refused(program.port));
     expect(await program.end('SIGINT')).toEqual([null, 'SIGINT']);
     expect(await asked).toBe('lost');
-  });
-
-  test('a worker that dies takes its own requests with it, and comes again', async () => {
-    await using program = await Program.start();
-    for (const [how, told] of [
-      ['/throw', /Worker \d died; it starts again in 100 ms\nError: a bug.*code: 'EBUG'/s],
-      ['/exit', /Worker \d ended with exit code 5; it starts again in \d00 ms\n/],
-      ['kill', /Worker \d ended with exit code 1; it starts again in \d00 ms\n/],
-    ] as const) {
-      const [one, two] = (await program.reach(2)) as [Client, Client];
-      const beside = await program.reachThread(one.threadId);
-      const [lost, kept] = [one.ask('/slow/60000'), two.ask('/slow/200')];
-      void lost.catch(() => {});
-      await eventually(async () => (await program.metrics()).some(({ load }) => load?.requests !== 0));
-      if (how === 'kill') program.say(`kill ${beside.threadId}`);
-      else void beside.ask(how).catch(() => {});
-      await expect(lost).rejects.toThrow();
-      expect(await kept).toMatchObject({ status: 200 });
-      expect(await two.ask('/who')).toMatchObject({ text: two.threadId });
-      await program.error(told);
-      await eventually(() => program.allServe());
-    }
-    const restarts = (await program.metrics()).map((one) => one.restarts);
-    expect((restarts[0] as number) + (restarts[1] as number)).toBe(3);
-    expect(await program.end('SIGTERM')).toEqual([1, null]);
-  });
-
-  test('one that cannot start again is tried in growing pauses while others serve', async () => {
-    await using program = await Program.start();
-    program.say('break 1');
-    const [one, two] = (await program.reach(2)) as [Client, Client];
-    program.say(`kill ${one.threadId}`);
-    await program.error(/exit code 1; .* 100 ms.*no database/s);
-    await program.error(/again in 200 ms.*again in 400 ms/s);
-    expect(await two.ask('/who')).toMatchObject({ status: 200 });
-    expect((await program.metrics()).map((each) => each.load === null)).toContain(true);
-    program.say('break 0');
-    await eventually(() => program.allServe());
-    expect(await program.end('SIGTERM')).toEqual([1, null]);
-  });
-
-  test('when none serves and none can start, the program ends with the error', async () => {
-    await using program = await Program.start();
-    const clients = await program.reach(2);
-    program.say('break 1');
-    for (const { threadId } of clients) program.say(`kill ${threadId}`);
-    expect(await program.end()).toEqual([1, null]);
-    expect(program.errors.match(/it starts again/g)?.length).toBeGreaterThanOrEqual(8);
-    expect(program.errors).toMatch(/at async superviseWorkers|Error: no database/);
-    expect(program.lines).not.toContain('the end');
   });
 
   test('a first start that fails ends the program with its error', async () => {
@@ -152,41 +115,63 @@ describe.skipIf(missingWorkers !== null)('workers', () => {
     expect(program.lines.at(-1)).toBe('the end');
   });
 
-  test('a worker that does not stop, or whose program does not, is stopped', async () => {
-    const stubborn = async (after: 'hang' | undefined): Promise<void> => {
-      const options = after === undefined ? {} : { after };
-      await using program = await Program.start({ shutdownTimeoutMs: 0, ...options });
-      const asked = after ?? ask(program.port, '/spin/60000').catch(() => 'lost');
-      await eventually(async () => {
-        const loads = (await program.metrics()).map((one) => one.load);
-        return after !== undefined || loads.includes(null);
-      });
-      expect(await program.end('SIGTERM')).toEqual([0, null]);
-      expect(program.errors).toMatch(/Worker \d did not end in time and was stopped/);
-      if (after === undefined) expect(await asked).toBe('lost');
-    };
-    await Promise.all([stubborn('hang'), stubborn(undefined)]);
+  test('a worker that does not stop, or whose program does not end, is stopped', async () => {
+    await using program = await Program.start({ shutdownTimeoutMs: 0, after: 'hang' });
+    const [, two] = (await program.reach(2)) as [Client, Client];
+    const lost = expect(two.ask('/spin/60000')).rejects.toThrow();
+    await eventually(async () => !(await program.allServe()));
+    expect(await program.end('SIGTERM')).toEqual([0, null]);
+    expect(program.errors.match(/Worker \d did not end in time and was stopped/g)).toHaveLength(2);
+    await lost;
   });
 
-  test('a cancelled runApp closes its workers; a second one with workers is refused', async () => {
-    await using program = await Program.start({ cancelMs: 800, after: 'again' });
-    expect((await ask(program.port, '/slow/900')).text).toBe('slept');
+  test('a cancelled runApp closes its workers; another one with workers is refused', async () => {
+    await using program = await Program.start({ after: 'again' });
+    const asked = ask(program.port, '/slow/300');
+    await program.slow(1);
+    program.say('cancel');
+    expect((await asked).text).toBe('slept');
     expect(await program.end()).toEqual([1, null]);
     expect(program.lines.filter((line) => / handled 1$/.test(line))).toHaveLength(1);
+    expect(program.errors.match(/Worker \d failed as it ended\nError: a bad end/g)).toHaveLength(2);
     expect(program.errors).toMatch(/runApp\(\) with workers can be called once in a program/);
   });
-
-  test('SIGTERM under load loses no request that was accepted', async () => {
-    await using program = await Program.start();
-    const load = new Load(program.port);
-    await eventually(async () => load.answered > 500);
-    expect(await program.end('SIGTERM')).toEqual([0, null]);
-    await load.end();
-    expect(load.broken).toBe(0);
-    const handled = program.lines.map((line) => Number(/ handled (\d+)$/.exec(line)?.[1] ?? 0));
-    expect(handled.reduce((sum, one) => sum + one)).toBe(load.answered);
-  });
 });
+
+async function tellOfAll(program: Program): Promise<void> {
+  const [one, two] = (await program.reach(2)) as [Client, Client];
+  expect([one.threadId, two.threadId].sort()).toEqual(['1', '2']);
+  for (let i = 0; i < 10; i++) await one.ask('/who');
+  const metrics = JSON.parse((await two.ask('/metrics')).text);
+  expect(metrics).toMatchObject([
+    { worker: 1, state: 'serving', restarts: 0 },
+    { worker: 2, state: 'serving', restarts: 0 },
+  ]);
+  const loads: WorkerLoad[] = metrics.map(({ load }: WorkerMetrics) => load);
+  const sum = (field: 'served' | 'requests' | 'connections'): number =>
+    loads.reduce((all, load) => all + load[field], 0);
+  expect(sum('served')).toBeGreaterThanOrEqual(12);
+  expect(sum('requests')).toBe(1);
+  expect(sum('connections')).toBeGreaterThanOrEqual(2);
+  expect(loads[1]?.loop).toMatchObject({ tasks: expect.any(Number) });
+  expect(await program.metrics()).toMatchObject([{ worker: 1 }, { worker: 2 }]);
+}
+
+/** One worker dies in the middle of a request; the other goes on. */
+async function die(program: Program, how: string, told: RegExp): Promise<void> {
+  const [one, two] = (await program.reach(2)) as [Client, Client];
+  const beside = await program.reachThread(one.threadId);
+  const lost = expect(one.ask('/slow/60000')).rejects.toThrow();
+  const kept = two.ask('/slow/200');
+  await program.slow(2);
+  if (how === 'kill') program.say(`kill ${one.threadId}`);
+  else void beside.ask(how).catch(() => {});
+  await lost;
+  expect(await kept).toMatchObject({ status: 200 });
+  expect(await two.ask('/who')).toMatchObject({ text: two.threadId });
+  await program.error(told);
+  if (how !== 'kill') await eventually(() => program.allServe());
+}
 
 test.runIf(missingWorkers !== null)('without reusePort, workers are ENOTSUP', async () => {
   await using program = new Program();
@@ -214,7 +199,7 @@ describe('without workers', () => {
 
   runTest('metrics are of the one there is, and of none without runApp', async () => {
     const app = new Application().get('/', () => new Response('hello'));
-    const found: WorkerMetrics[][] = [await workerMetrics() as WorkerMetrics[]];
+    const found: WorkerMetrics[][] = [(await workerMetrics()) as WorkerMetrics[]];
     const controller = new AbortController();
     const print = async (text: string): Promise<void> => {
       const port = Number(/:(\d+)\//.exec(text)?.[1]);
@@ -229,4 +214,24 @@ describe('without workers', () => {
     expect(found[1]).toMatchObject([{ worker: 1, state: 'serving', load: { served: 1 } }]);
     expect(await workerMetrics()).toEqual([]);
   });
+});
+
+runTest('a server that closes serves kept connections while onShutdown waits', async () => {
+  const [asked, goOn] = [new Event(), new Event()];
+  const app = new Application().get('/', () => new Response('hello'));
+  app.onShutdown(async () => {
+    asked.set();
+    await goOn.wait();
+  });
+  const server = await serve(app, { host: '127.0.0.1', port: 0 });
+  const client = await Client.open(server.port);
+  expect((await client.ask('/')).text).toBe('hello');
+  const closed = server.close();
+  await asked.wait();
+  expect(await refused(server.port)).toBe(true);
+  expect((await client.ask('/')).text).toBe('hello');
+  goOn.set();
+  await closed;
+  await expect(client.ask('/')).rejects.toThrow();
+  await client.close();
 });

@@ -19,7 +19,7 @@ const maxDelayMs = 10_000;
 /** A worker that served for so long is well again. */
 const longLifeMs = 10_000;
 /** Starts in a row that may fail, of each worker, when none serves any more. */
-const maxFailedStarts = 4;
+const maxFailedStarts = 3;
 
 /** One of the workers, whichever thread it is. */
 class Post {
@@ -31,11 +31,11 @@ class Post {
   shortLives = 0;
   failedStarts = 0;
   servingSinceMs = 0;
-  status: TaskStatus<void> | null;
+  /** Of its first start, until it serves. */
+  status: TaskStatus<void> | null = null;
 
-  constructor(worker: number, status: TaskStatus<void>) {
+  constructor(worker: number) {
     this.worker = worker;
-    this.status = status;
   }
 }
 
@@ -76,18 +76,21 @@ export class Crew implements ThreadOwner, MetricsSource {
 
   /** The first one may choose the port, and finds out for all whether they can start. */
   async #startAll(group: TaskGroup): Promise<void> {
-    const startOne = (worker: number): Promise<void> =>
-      group.start((status: TaskStatus<void>) => this.#keep(new Post(worker, status)));
+    const startOne = async (worker: number): Promise<void> => {
+      const post = new Post(worker);
+      this.#posts.push(post);
+      await group.start((status: TaskStatus<void>) => this.#keep(post, status));
+    };
     await startOne(1);
     await Promise.all(Array.from({ length: this.#count - 1 }, (_, index) => startOne(index + 2)));
   }
 
-  async #keep(post: Post): Promise<never> {
-    this.#posts[post.worker - 1] = post;
+  async #keep(post: Post, status: TaskStatus<void>): Promise<never> {
+    post.status = status;
     for (;;) {
       await this.#liveOnce(post);
-      const delayMs = Math.min(firstDelayMs * 2 ** Math.max(post.shortLives - 1, 0), maxDelayMs);
-      this.#report(post, `; it starts again in ${delayMs} ms`);
+      const delayMs = Math.min(firstDelayMs * 2 ** (post.shortLives - 1), maxDelayMs);
+      this.#report(post, delayMs);
       post.state = 'waiting';
       await sleep(delayMs);
       post.restarts++;
@@ -102,31 +105,39 @@ export class Crew implements ThreadOwner, MetricsSource {
     try {
       await thread.gone();
     } finally {
-      post.state = 'stopping';
-      const how = await shielded(() => thread.end(this.#closeMs));
-      if (how === 'forced') this.#warn(`Worker ${post.worker} did not end in time and was stopped`);
+      if (!thread.exited) await this.#end(post, thread);
     }
-    if (!thread.served) {
-      post.shortLives++;
-      post.failedStarts++;
-      if (this.#isLost(post)) throw thread.failure;
-    } else {
-      const wasLong = this.#loop.time() - post.servingSinceMs >= longLifeMs;
-      post.shortLives = wasLong ? 1 : post.shortLives + 1;
-    }
+    const lifeMs = thread.served ? this.#loop.time() - post.servingSinceMs : 0;
+    post.shortLives = lifeMs >= longLifeMs ? 1 : post.shortLives + 1;
+    if (thread.served) return;
+    post.failedStarts++;
+    if (this.#isLost(post)) throw thread.failure;
+  }
+
+  async #end(post: Post, thread: WorkerThread): Promise<void> {
+    const { worker } = post;
+    post.state = 'stopping';
+    const how = await shielded(() => thread.end(this.#closeMs));
+    if (how === 'forced') this.#warn(`Worker ${worker} did not end in time and was stopped`);
+    if (!thread.threw) return;
+    const message = `Worker ${worker} failed as it ended`;
+    this.#loop.callExceptionHandler({ message, error: thread.failure });
   }
 
   /** It never served, or: none serves any more, and none could be started again and again. */
   #isLost(post: Post): boolean {
     if (post.status !== null) return true;
-    return this.#posts.every((one) => one.state !== 'serving' && one.failedStarts >= maxFailedStarts);
+    return this.#posts.every(
+      (one) => one.state !== 'serving' && one.failedStarts >= maxFailedStarts,
+    );
   }
 
-  #report(post: Post, what: string): void {
+  #report(post: Post, delayMs: number): void {
     const { failure, threw } = post.thread as WorkerThread;
-    const message = threw ? `Worker ${post.worker} died` : (failure as Error).message;
-    if (threw) this.#loop.callExceptionHandler({ message: message + what, error: failure });
-    else this.#warn(message + what);
+    const what = threw ? `Worker ${post.worker} died` : (failure as Error).message;
+    const message = `${what}; it starts again in ${delayMs} ms`;
+    if (threw) this.#loop.callExceptionHandler({ message, error: failure });
+    else this.#warn(message);
   }
 
   /** Without an error, since the exit code stays what it is. */
@@ -150,7 +161,7 @@ export class Crew implements ThreadOwner, MetricsSource {
   }
 
   collect(timeoutMs: number, tell: (list: readonly WorkerMetrics[]) => void): void {
-    const posts = this.#posts.filter(() => true);
+    const posts = [...this.#posts];
     const loads: Map<Post, WorkerLoad> = new Map();
     const asked = posts.filter((post) => post.state === 'serving');
     let told = false;

@@ -4,7 +4,12 @@
  * In: an order, requests for figures. Out: what becomes of the thread. Never: a thread that is left
  * behind: `end()` resolves when it is gone, however stubborn it is.
  */
-import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import {
+  MessageChannel,
+  type MessagePort,
+  receiveMessageOnPort,
+  Worker,
+} from 'node:worker_threads';
 import { InvalidStateError } from '../../base/errors.ts';
 import { moveOnAfter } from '../../task/scope.ts';
 import { Waiter } from '../../task/waiter.ts';

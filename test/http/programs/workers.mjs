@@ -4,21 +4,23 @@
  */
 import { createInterface } from 'node:readline';
 import { isMainThread, threadId } from 'node:worker_threads';
-import { moveOnAfter, native, pure, run, setLoopPolicy, sleep } from 'uvio';
+import { CancelScope, native, pure, run, setLoopPolicy, sleep } from 'uvio';
 import { Application, Response, runApp, workerMetrics } from 'uvio/http';
 
-const { policy, fault, cancelMs, after, ...options } = JSON.parse(process.argv[2]);
+const { policy, fault, after, ...options } = JSON.parse(process.argv[2]);
 setLoopPolicy(policy === 'native' ? native({ required: true }) : pure());
 
 let handled = 0;
-const counted = async (request, next) => {
+const counted = async (_request, next) => {
   handled++;
   return next();
 };
 const app = new Application({ middlewares: [counted] });
 app.get('/who', () => new Response(String(threadId)));
 app.get('/slow/:ms', async (request) => {
-  await sleep(Number(request.params.ms));
+  const ms = Number(request.params.ms);
+  if (ms > 1) console.log('slow');
+  await sleep(ms);
   return new Response('slept');
 });
 app.get('/spin/:ms', (request) => {
@@ -44,21 +46,30 @@ app.onStartup(async () => {
 });
 app.onCleanup(() => console.log(`worker ${threadId} handled ${handled}`));
 
+const scope = new CancelScope();
 const threads = [];
+const commands = {
+  cancel: () => scope.cancel(),
+  /** For threads that start after it. */
+  break: (value) => {
+    process.env.BROKEN = value;
+  },
+  kill: (id) => threads.find(({ threadId }) => threadId === Number(id)).terminate(),
+  metrics: async () => console.log(JSON.stringify(await workerMetrics({ timeoutMs: 300 }))),
+};
 if (isMainThread) {
   process.on('worker', (worker) => threads.push(worker));
-  process.stdin.unref();
-  createInterface({ input: process.stdin }).on('line', async (line) => {
+  process.stdin.unref?.();
+  createInterface({ input: process.stdin }).on('line', (line) => {
     const [verb, value] = line.split(' ');
-    if (verb === 'break') process.env.BROKEN = value;
-    if (verb === 'kill') threads.find((thread) => thread.threadId === Number(value)).terminate();
-    if (verb === 'metrics') console.log(JSON.stringify(await workerMetrics({ timeoutMs: 300 })));
+    commands[verb](value);
   });
 }
 
 const serving = () => runApp(app, { host: '127.0.0.1', ...options });
-if (cancelMs !== undefined && isMainThread) await run(() => moveOnAfter(cancelMs, serving));
+if (isMainThread) await run(() => scope.run(serving), { handleSignals: false });
 else await serving();
-if (after === 'again') await serving();
-if (after === 'hang' && !isMainThread) setInterval(() => {}, 1_000);
+if (!isMainThread && after === 'hang') setInterval(() => {}, 1_000);
+if (!isMainThread && after === 'again') throw new Error('a bad end');
+if (isMainThread && after === 'again') await serving();
 if (isMainThread) console.log('the end');
