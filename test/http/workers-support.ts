@@ -171,6 +171,11 @@ export class Client {
     return { status: Number(head.split(' ')[1]), text };
   }
 
+  /** Until the server has closed it, with nothing more to say. */
+  async ended(): Promise<void> {
+    if ((await this.#connection.read().catch(() => null)) !== null) throw new Error('more bytes');
+  }
+
   async close(): Promise<void> {
     await this.#connection.close().catch(() => {});
   }

@@ -10,15 +10,13 @@ import { Application, Response, runApp, workerMetrics } from 'uvio/http';
 const { policy, fault, after, ...options } = JSON.parse(process.argv[2]);
 setLoopPolicy(policy === 'native' ? native({ required: true }) : pure());
 
+/** Requests to /slow. */
 let handled = 0;
-const counted = async (_request, next) => {
-  handled++;
-  return next();
-};
-const app = new Application({ middlewares: [counted] });
+const app = new Application();
 app.get('/who', () => new Response(String(threadId)));
 app.get('/slow/:ms', async (request) => {
   const ms = Number(request.params.ms);
+  handled++;
   if (ms > 1) console.log('slow');
   await sleep(ms);
   return new Response('slept');
