@@ -21,9 +21,15 @@ const LEAK_TESTS = ['test/io/', 'test/loop/', 'test/native/', 'test/task/'];
  * Not in threads: they hand descriptors of node:fs to the addon, which a worker of Node closes once
  * more at its end, or start programs, for which spawnSync() in a worker waits for ever.
  */
-const FORKED_TESTS = ['adopt', 'fd-watch', 'pipes', 'sendfile', 'tls-interop', 'udp-interop'].map(
-  (name) => `test/io/${name}.test.ts`,
-);
+const FORKED_TESTS = [
+  'adopt',
+  'adopt-tls',
+  'fd-watch',
+  'pipes',
+  'sendfile',
+  'tls-interop',
+  'udp-interop',
+].map((name) => `test/io/${name}.test.ts`);
 /** Left out with --leaks: thousands of children, which all start with the preloaded runtimes. */
 const CHILD_TESTS = 'test/process/';
 /** By name: vitest's --exclude does nothing where projects have their own. */

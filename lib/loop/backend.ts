@@ -77,7 +77,8 @@ export interface StreamHandle {
   /**
    * Takes all of it; returns how much is buffered now, at most. What waits for the flush at the end
    * of the turn counts: `bufferedBytes` flushes first and tells the kernel's truth. Dropped
-   * (returns 0) once closing.
+   * (returns 0) once closing. Infinity: the stream is broken, and the sink will be told in a later
+   * turn; a writer must wait for that, or a loop of writes would never let the turn come.
    */
   write(data: string | Uint8Array): number;
   /** One `onDrain` when at most `lowBytes` are buffered; never from inside this call. */

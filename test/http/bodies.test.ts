@@ -100,7 +100,7 @@ describe('events', () => {
   });
 
   runTest('have pings between them', async () => {
-    const response = await fetchOf(() => eventStream(() => sleep(35), { pingMs: 10 }));
+    const response = await fetchOf(() => eventStream(() => sleep(250), { pingMs: 10 }));
     expect((await response.text()).startsWith(': ping\n\n: ping\n\n')).toBe(true);
   });
 

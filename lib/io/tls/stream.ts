@@ -106,7 +106,7 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
   }
 
   write(data: string | Uint8Array): number {
-    if (this.#has(CLOSING | SHUTDOWN)) return 0;
+    if (this.#has(CLOSING | SHUTDOWN)) return this.#error === undefined ? 0 : Infinity;
     this.#wrote = false;
     if (data.length > 0) this.#engine.write(data);
     if (!this.#wrote && this.#carrierBytes > 0) this.#carrierBytes = this.#carrier.bufferedBytes;

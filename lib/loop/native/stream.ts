@@ -18,6 +18,9 @@ const EOF_HELD = 16;
 const DIRECT_BYTES = 16 * 1024;
 /** A stream with that much in the out slab is flushed, so that its numbers are the kernel's. */
 const FLUSH_BYTES = 32 * 1024;
+/** Of `put`: the stream is broken, which its sink is told in a later turn. */
+const BROKEN = -2;
+const nothing = new Uint8Array();
 
 /** What only few streams need. */
 interface Rare {
@@ -64,7 +67,7 @@ export class NativeStream implements StreamHandle {
     if ((this.#state & (CLOSING | SHUTDOWN)) !== 0) return 0;
     const hub = this.backend.hub;
     const bytes = typeof data === 'string' ? hub.putText(this.id, data) : this.put(hub, data);
-    if (bytes < 0) return this.queuedIn(hub);
+    if (bytes < 0) return bytes === BROKEN ? Infinity : this.queuedIn(hub);
     const epoch = hub.ctl[CTL_FLUSH_EPOCH] as number;
     if (this.#epoch === epoch) {
       this.#pending += bytes;
@@ -73,19 +76,19 @@ export class NativeStream implements StreamHandle {
       this.#pending = bytes;
     }
     if (this.#pending >= FLUSH_BYTES) {
-      hub.binding.flush();
       this.#pending = 0;
+      // It flushes first; a write of nothing tells whether the stream is still there.
+      if (hub.binding.write(this.id, nothing) < 0) return Infinity;
     }
     return this.queuedIn(hub) + this.#pending;
   }
 
-  /** Bytes put into the out slab; -1 when the addon took them. */
+  /** Bytes put into the out slab; -1 when the addon took them, BROKEN when it could not. */
   private put(hub: NativeHub, data: Uint8Array): number {
     if (data.length <= DIRECT_BYTES) return hub.put(this.id, data);
     // A negative result closes the stream; the reason comes with onClosed.
-    hub.binding.write(this.id, data);
     this.#pending = 0;
-    return -1;
+    return hub.binding.write(this.id, data) < 0 ? BROKEN : -1;
   }
 
   sendFile(fd: number, offsetBytes: number, maxBytes: number): number {

@@ -63,7 +63,6 @@ function contextOf(secureContext: SecureContext): unknown {
 }
 
 class NativeTls implements TlsEngine {
-  readonly bufferedBytes = 0;
   readonly #binding: TlsBinding;
   /** Null once destroyed. */
   #session: TlsSession | null;
@@ -80,12 +79,18 @@ class NativeTls implements TlsEngine {
   /** onEnd or onTlsError was told. */
   #ended = false;
   #shut = false;
+  /** It failed, which the sink is about to be told. */
+  #broken = false;
 
   constructor(binding: TlsBinding, session: TlsSession, start: TlsStart, sink: TlsSink) {
     this.#binding = binding;
     this.#session = session;
     this.#start = start;
     this.#sink = sink;
+  }
+
+  get bufferedBytes(): number {
+    return this.#broken && !this.#ended ? Infinity : 0;
   }
 
   start(): void {
@@ -222,7 +227,9 @@ class NativeTls implements TlsEngine {
     const { words } = this.#binding;
     const events = words[WORD_EVENTS] as number;
     if ((words[WORD_OUTPUT] as number) > 0) this.#tellCiphertext(events);
-    if ((events & TLS_FAILED) !== 0) process.nextTick(() => this.#tellError());
+    if ((events & TLS_FAILED) === 0) return;
+    this.#broken = true;
+    process.nextTick(() => this.#tellError());
   }
 
   shutdown(): void {

@@ -82,6 +82,7 @@ export class PureStream implements StreamHandle {
   write(data: string | Uint8Array): number {
     if (this.#closing || this.#shutdown) return 0;
     const socket = this.#socket;
+    if (socket.destroyed) return Infinity;
     if (typeof data === 'string') {
       // Node encodes it at once.
       socket.write(data, 'utf8');
@@ -93,7 +94,7 @@ export class PureStream implements StreamHandle {
     if (taken < 0) {
       // The kernel tells a reset once: a second try would only find a broken pipe.
       socket.destroy(systemError(taken, 'write'));
-      return 0;
+      return Infinity;
     }
     if (taken < data.byteLength) socket.write(Buffer.from(data.subarray(taken)));
     return socket.writableLength;
