@@ -7,7 +7,7 @@
 import { availableParallelism } from 'node:os';
 import { isMainThread } from 'node:worker_threads';
 import { argTypeError, InvalidStateError } from '../base/errors.ts';
-import { checkInteger } from '../base/units.ts';
+import { checkInteger, checkMs } from '../base/units.ts';
 import type { LoopPolicy } from '../io/handles.ts';
 import { startServer } from '../io/start-server.ts';
 import { currentFrame, currentLoop } from '../task/frame.ts';
@@ -27,6 +27,11 @@ export interface RunAppOptions extends ServeOptions {
   /** Gets the start message. Default console.log; null for silence. */
   print?: ((text: string) => void) | null;
   /**
+   * How long kept connections are served on when a signal came, so that no request is lost that is
+   * on its way; see `HttpServer.close`. Default 100.
+   */
+  drainMs?: number;
+  /**
    * Threads that run the program's file again, from its beginning, and serve there; 'auto' is one
    * for each core. The system spreads connections over them (SO_REUSEPORT), so it takes a host and
    * a port. The main thread serves nothing: it starts workers that died again, tells all of them
@@ -35,6 +40,7 @@ export interface RunAppOptions extends ServeOptions {
   workers?: number | 'auto';
 }
 
+const defaultDrainMs = 100;
 const defaultSignals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM'];
 
 /** Waits for the first of some signals; a second one ends the process as it always does. */
@@ -67,7 +73,12 @@ class SignalWaiter extends Waiter<void> {
   };
 }
 
-type Serve = (app: Application, options: RunAppOptions) => Promise<void>;
+/** Checked, with its defaults. */
+interface RunPlan extends RunAppOptions {
+  drainMs: number;
+}
+
+type Serve = (app: Application, plan: RunPlan) => Promise<void>;
 
 async function untilSignal(
   { handleSignals = defaultSignals, signal }: RunAppOptions,
@@ -81,13 +92,17 @@ async function untilSignal(
   }
 }
 
-async function serveAlone(app: Application, options: RunAppOptions): Promise<void> {
-  const { print = console.log } = options;
-  await untilSignal(options, async (stop) => {
-    await using server = await serve(app, options);
-    using _ = addMetricsSource(new SoleWorker(server as RunningServer));
-    print?.(`Running on ${server.url}`);
-    await stop();
+async function serveAlone(app: Application, plan: RunPlan): Promise<void> {
+  const { print = console.log, drainMs } = plan;
+  await untilSignal(plan, async (stop) => {
+    const server = (await serve(app, plan)) as RunningServer;
+    try {
+      using _ = addMetricsSource(new SoleWorker(server));
+      print?.(`Running on ${server.url}`);
+      await stop();
+    } finally {
+      await server.close({ drainMs });
+    }
   });
 }
 
@@ -110,16 +125,16 @@ function superviseOnce(): void {
   supervised = true;
 }
 
-async function superviseWorkers(options: RunAppOptions, count: number): Promise<void> {
-  const { print = console.log, path, fd } = options;
+async function superviseWorkers(plan: RunPlan, count: number): Promise<void> {
+  const { print = console.log, path, fd, drainMs } = plan;
   if (path !== undefined || fd !== undefined) {
     throw argTypeError('workers', '1 where path or fd is given', count);
   }
-  const { shutdownTimeoutMs } = checkServe(currentLoop(), options);
+  const { shutdownTimeoutMs } = checkServe(currentLoop(), plan);
   superviseOnce();
-  await checkFree(options);
-  const crew = new Crew(count, shutdownTimeoutMs);
-  await untilSignal(options, (stop) =>
+  await checkFree(plan);
+  const crew = new Crew(count, drainMs + shutdownTimeoutMs);
+  await untilSignal(plan, (stop) =>
     crew.run(() => print?.(`Running on ${crew.url} with ${count} workers`), stop),
   );
 }
@@ -129,8 +144,8 @@ function chooseServe(workers: unknown): Serve {
   const count = workers === 'auto' ? availableParallelism() : checkInteger('workers', workers, 1);
   if (count === 1) return serveAlone;
   const order = workerOrder();
-  if (order !== null) return (app, options) => serveAsWorker(app, options, order);
-  return (_app, options) => superviseWorkers(options, count);
+  if (order !== null) return (app, plan) => serveAsWorker(app, plan, plan.drainMs, order);
+  return (_app, plan) => superviseWorkers(plan, count);
 }
 
 /**
@@ -145,10 +160,11 @@ export async function runApp(
 ): Promise<void> {
   const { workers = 1, policy } = options;
   const serveApp = chooseServe(workers);
+  const drainMs = checkMs('drainMs', options.drainMs ?? defaultDrainMs);
   const main = async (): Promise<void> => {
     const made = await app;
     if (!(made instanceof Application)) throw argTypeError('app', 'an Application', made);
-    await serveApp(made, options);
+    await serveApp(made, { ...options, drainMs });
   };
   if (currentFrame() !== undefined) await main();
   else await run(main, { ...(policy === undefined ? {} : { policy }), handleSignals: false });

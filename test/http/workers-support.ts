@@ -16,8 +16,9 @@ export const missingWorkers: string | null = ((): string | null => {
 
 const programFile = fileURLToPath(new URL('./programs/workers.mjs', import.meta.url));
 
-export interface ProgramOptions extends Pick<RunAppOptions, 'workers' | 'port' | 'host'> {
-  shutdownTimeoutMs?: number;
+type Settings = 'workers' | 'port' | 'shutdownTimeoutMs' | 'drainMs';
+
+export interface ProgramOptions extends Pick<RunAppOptions, Settings> {
   fault?: 'throw' | 'exit' | 'hang';
   /** A bad end of workers, and `runApp` once more in the main thread; an end that does not come. */
   after?: 'again' | 'hang';
@@ -151,6 +152,8 @@ export class Client {
   readonly #connection: Connection;
   /** Of the worker behind it. */
   threadId = '';
+  /** The server said that it closes. */
+  closes = false;
 
   private constructor(connection: Connection) {
     this.#connection = connection;
@@ -165,6 +168,7 @@ export class Client {
     const connection = this.#connection;
     await connection.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n${header}\r\n`);
     const head = String(await connection.readUntil('\r\n\r\n'));
+    this.closes = /^connection: close\r/im.test(head);
     const length = Number(/content-length: (\d+)/i.exec(head)?.[1]);
     const text = String(await connection.readExactly(length));
     if (path === '/who') this.threadId = text;
@@ -210,8 +214,8 @@ export async function ask(port: number, path: string): Promise<Answer> {
 export class Load {
   /** Whole answers. */
   answered = 0;
-  /** Answers that broke off after their first byte. */
-  broken = 0;
+  /** Requests without one on a connection that was good before; answers that broke off. */
+  lost = 0;
   readonly #port: number;
   readonly #clients: Promise<void>[];
 
@@ -220,21 +224,22 @@ export class Load {
     this.#clients = Array.from({ length: 16 }, (_, index) => this.#ask(index % 2 === 0));
   }
 
+  /** Until nobody listens any more. */
   async #ask(keeps: boolean): Promise<void> {
-    let client: Client | null = null;
-    try {
-      for (;;) {
-        client ??= await Client.open(this.#port);
-        await client.ask('/slow/1', keeps ? '' : 'Connection: close\r\n');
-        this.answered++;
-        if (keeps) continue;
-        await client.close();
-        client = null;
+    while (!(await refused(this.#port))) {
+      const client = await Client.open(this.#port).catch(() => null);
+      let asked = 0;
+      try {
+        while (client?.closes === false) {
+          await client.ask('/slow/1', keeps ? '' : 'Connection: close\r\n');
+          this.answered++;
+          asked++;
+        }
+      } catch (error) {
+        // A new connection that the server had not accepted yet is reset by the system.
+        const begun = (error as { partial?: Buffer }).partial?.length !== 0;
+        if (asked > 0 || begun) this.lost++;
       }
-    } catch (error) {
-      // The server has closed it, or nobody listens any more. Bytes of an answer that are there
-      // and not whole are another matter.
-      if ((error as { partial?: Buffer }).partial?.length) this.broken++;
       await client?.close();
     }
   }

@@ -46,17 +46,19 @@ class Member extends Waiter<void> implements MetricsSource {
     order.channel.unref();
   }
 
-  async serve(app: Application, options: ServeOptions): Promise<void> {
+  async serve(app: Application, options: ServeOptions, drainMs: number): Promise<void> {
     const port = this.#order.port ?? options.port;
     const shared = { ...options, ...(port === undefined ? {} : { port }), reusePort: true };
     const { signal } = options;
+    let server: RunningServer | null = null;
     try {
-      await using server = await serve(app, shared);
-      this.#server = server as RunningServer;
+      server = (await serve(app, shared)) as RunningServer;
+      this.#server = server;
       using _ = addMetricsSource(this);
       this.#tell({ kind: 'serving', port: server.port, url: server.url });
       if (!this.#stopped) await this.start(signal === undefined ? {} : { signal });
     } finally {
+      await server?.close({ drainMs });
       this.#server = null;
       this.#tell({ kind: 'closed' });
     }
@@ -94,9 +96,10 @@ class Member extends Waiter<void> implements MetricsSource {
 export async function serveAsWorker(
   app: Application,
   options: ServeOptions,
+  drainMs: number,
   order: WorkerOrder,
 ): Promise<void> {
   if (taken) throw new InvalidStateError('runApp() with workers can be called once in a program');
   taken = true;
-  await new Member(order).serve(app, options);
+  await new Member(order).serve(app, options, drainMs);
 }
