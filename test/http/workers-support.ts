@@ -237,8 +237,8 @@ export class Load {
         }
       } catch (error) {
         // A new connection that the server had not accepted yet is reset by the system.
-        const begun = (error as { partial?: Buffer }).partial?.length !== 0;
-        if (asked > 0 || begun) this.lost++;
+        const { partial } = error as { partial?: Buffer };
+        if (asked > 0 || (partial?.length ?? 0) > 0) this.lost++;
       }
       await client?.close();
     }
