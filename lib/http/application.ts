@@ -7,6 +7,7 @@
 import { type Awaitable, argTypeError, type Data, InvalidStateError } from '../base/errors.ts';
 import { checkBytes } from '../base/units.ts';
 import { fetchOnce } from './fetch.ts';
+import { isToken } from './headers.ts';
 import { LifeCycle } from './life-cycle.ts';
 import { mountedFetch } from './mount.ts';
 import { buildPath, type PathParams, type PathPart, parsePath } from './path-params.ts';
@@ -65,8 +66,6 @@ export interface Mount {
 
 type ResponseHook = (request: HttpRequest, response: ResponseLike) => Awaitable<void>;
 type ErrorHandler = (error: unknown, request: HttpRequest) => Awaitable<ResponseLike>;
-
-const methodForm = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 /** Routes, middlewares and life cycle. Frozen when it is first served. (aiohttp.web.Application) */
 export class Application {
@@ -146,7 +145,7 @@ export class Application {
     options: RouteOptions = {},
   ): this {
     this.#checkOpen();
-    if (typeof method !== 'string' || !methodForm.test(method)) {
+    if (!isToken(method)) {
       throw argTypeError('method', "a method's name or '*'", method);
     }
     if (typeof handler !== 'function') throw argTypeError('handler', 'a function', handler);

@@ -135,3 +135,10 @@ export function bodyStream(body: Body): ReadableStream<Uint8Array> {
     { highWaterMark: 1 },
   );
 }
+
+/** A copy: the memory of a Buffer may be shared with others. */
+export function toArrayBuffer(bytes: Uint8Array): ArrayBuffer {
+  const copy = new ArrayBuffer(bytes.length);
+  new Uint8Array(copy).set(bytes);
+  return copy;
+}

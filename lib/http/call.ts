@@ -33,6 +33,15 @@ export interface CallSettings {
   ended(call: Call): void;
 }
 
+/** Of calls that no server makes. */
+export const defaultSettings: CallSettings = {
+  trust: null,
+  handlerCancellation: false,
+  webRequest: false,
+  logged: false,
+  ended(): void {},
+};
+
 /** What answers: a compiled application. */
 export interface Dispatcher {
   dispatch(call: Call): ResponseLike | PromiseLike<ResponseLike>;

@@ -6,14 +6,12 @@
  */
 import type { Buffer } from 'node:buffer';
 import { BrokenResourceError } from '../base/errors.ts';
-import { defaultLimits } from '../io/limits.ts';
-import { ReadingStream } from '../io/reading-stream.ts';
 import { flagEnded, flagGone, flagReadingPaused } from '../io/stream.ts';
 import { HttpError } from './http-error.ts';
-import { ReadingHandle } from './reading-handle.ts';
+import { FedReader, ReadingHandle } from './reading-handle.ts';
 import type { Exchange } from './wire.ts';
 
-export class BodyReader extends ReadingStream {
+export class BodyReader extends FedReader {
   readonly exchange: Exchange;
   readonly #begin: () => void;
   #begun = false;
@@ -23,7 +21,7 @@ export class BodyReader extends ReadingStream {
   /** @param begin asks the exchange for its body; called at the first read */
   constructor(exchange: Exchange, maxBytes: number, begin: () => void) {
     const handle = new ReadingHandle();
-    super(handle, defaultLimits);
+    super(handle);
     handle.target = this;
     this.exchange = exchange;
     this.#begin = begin;
@@ -67,18 +65,6 @@ export class BodyReader extends ReadingStream {
   fail(error: Error): void {
     if (!this.has(flagGone) && !this.has(flagEnded)) this.onClosed(error);
   }
-
-  onDrain(): void {}
-
-  finish(): void {}
-
-  abort(): void {}
-
-  protected override lossOf(error: Error): BrokenResourceError {
-    return error as BrokenResourceError;
-  }
-
-  protected settle(): void {}
 }
 
 function tooLarge(): HttpError {

@@ -10,6 +10,7 @@ import {
   type Data,
   type WaitOptions,
 } from '../base/errors.ts';
+import { quieted, quietReject, resolved } from '../base/quiet.ts';
 import { checkData, dataBytes, joinData } from '../io/data.ts';
 import type { ByteWriter } from '../io/net-types.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
@@ -20,15 +21,6 @@ export type WriteTarget = Pick<Exchange, 'bufferedBytes' | 'endResponse' | 'noti
 
 const highWaterBytes = 65_536;
 const lowWaterBytes = 16_384;
-
-const resolved: Promise<void> = Promise.resolve();
-const ignore = (): void => {};
-
-function quietReject(error: unknown): Promise<never> {
-  const promise = Promise.reject(error);
-  promise.catch(ignore);
-  return promise;
-}
 
 export class ExchangeWriter implements ByteWriter {
   readonly #exchange: WriteTarget;
@@ -73,7 +65,7 @@ export class ExchangeWriter implements ByteWriter {
     const bufferedBytes = this.#exchange.write(checked);
     if (cancelled !== null) {
       const promise = cancelledPromise(cancelled);
-      promise.catch(ignore);
+      quieted(promise);
       return promise;
     }
     if (bufferedBytes <= highWaterBytes) return resolved;
@@ -118,7 +110,7 @@ export class ExchangeWriter implements ByteWriter {
   #wait(options: WaitOptions | undefined): Promise<void> {
     const waiter = new Waiter<void>('write');
     const promise = waiter.start(options);
-    promise.catch(ignore);
+    quieted(promise);
     if (waiter.active) {
       if (this.#drains.length === 0) this.#exchange.notifyDrain(lowWaterBytes);
       this.#drains.push(waiter);

@@ -10,17 +10,9 @@ import type { SocketAddress } from '../io/net-types.ts';
 import { currentLoop } from '../task/frame.ts';
 import { abortable } from '../task/signal.ts';
 import type { Application } from './application.ts';
-import { Call, type CallSettings } from './call.ts';
+import { Call, defaultSettings } from './call.ts';
 import { dispatcherOf } from './dispatch.ts';
 import type { Exchange, ExchangeSink, HeaderList } from './wire.ts';
-
-const settings: CallSettings = {
-  trust: null,
-  handlerCancellation: false,
-  webRequest: false,
-  logged: false,
-  ended(): void {},
-};
 
 const nowhere: SocketAddress = Object.freeze({ address: '', port: 0, family: 'unix' });
 
@@ -208,7 +200,7 @@ export async function fetchOnce(app: Application, request: Request): Promise<glo
   await starting;
   const answer = new Promise<globalThis.Response>((resolve, reject) => {
     const exchange = new WebExchange(request, resolve, reject);
-    new Call(exchange, settings, dispatcherOf(app), app).start(currentLoop());
+    new Call(exchange, defaultSettings, dispatcherOf(app), app).start(currentLoop());
   });
   return await abortable(answer);
 }

@@ -6,6 +6,8 @@
  */
 import { Buffer } from 'node:buffer';
 import { Duplex } from 'node:stream';
+import { ignore } from '../base/quiet.ts';
+import { isAscii } from '../io/data.ts';
 import type { CallbackContext, EventLoop, StreamHandle, StreamSink } from '../io/handles.ts';
 import { lingerMs } from './wire.ts';
 
@@ -273,8 +275,6 @@ export class HandleDuplex extends Duplex implements StreamSink {
   }
 }
 
-function ignore(): void {}
-
 /** Backends write strings as UTF-8; others are encoded here. */
 function toData(chunk: string | Buffer, encoding: BufferEncoding): string | Buffer {
   if (typeof chunk !== 'string' || encoding === 'utf8' || encoding === 'utf-8') return chunk;
@@ -283,9 +283,4 @@ function toData(chunk: string | Buffer, encoding: BufferEncoding): string | Buff
 
 function toBuffer(chunk: string | Buffer, encoding: BufferEncoding): Buffer {
   return typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk;
-}
-
-function isAscii(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: ASCII has them.
-  return /^[\x00-\x7f]*$/.test(text);
 }

@@ -15,6 +15,16 @@ export type HeadersInit =
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** Field content of RFC 9110 as Latin-1: no control character but HTAB. */
 const badValue = /[^\t\x20-\x7e\x80-\xff]/;
+/** Of RFC 9110: names of headers and methods, subprotocols. */
+export function isToken(text: unknown): text is string {
+  return typeof text === 'string' && token.test(text);
+}
+
+/** What may stand in a line of a head. */
+export function isFieldText(text: string): boolean {
+  return !badValue.test(text);
+}
+
 const outerBlanks = /^[\t\n\r ]+|[\t\n\r ]+$/g;
 
 /** Nearly all names that come are in lower case already, or among few. */
@@ -33,7 +43,7 @@ function lowerName(name: string): string {
 export function checkHeaderName(name: unknown): string {
   const text = typeof name === 'string' ? name : String(name);
   if (lowered.has(text)) return lowered.get(text) as string;
-  if (!token.test(text)) throw badHeader(`Header name ${JSON.stringify(text)} is not a token`);
+  if (!isToken(text)) throw badHeader(`Header name ${JSON.stringify(text)} is not a token`);
   return lowerName(text);
 }
 
@@ -43,13 +53,13 @@ export function checkHeaderName(name: unknown): string {
  */
 export function checkHeaderValue(name: string, value: unknown): string {
   let text = typeof value === 'string' ? value : String(value);
-  if (!badValue.test(text)) {
+  if (isFieldText(text)) {
     const first = text.charCodeAt(0);
     const last = text.charCodeAt(text.length - 1);
     if (first !== 32 && first !== 9 && last !== 32 && last !== 9) return text;
   }
   text = text.replace(outerBlanks, '');
-  if (badValue.test(text)) {
+  if (!isFieldText(text)) {
     throw badHeader(`Value of header '${name}' holds a character that may not be in it`);
   }
   return text;

@@ -5,6 +5,8 @@
  * character that could end a line; a date older than a second.
  */
 import { Buffer } from 'node:buffer';
+import { isAscii } from '../io/data.ts';
+import { isFieldText } from './headers.ts';
 import { reasonOf } from './reasons.ts';
 import type { HeaderList } from './wire.ts';
 
@@ -41,24 +43,14 @@ function statusLine(status: number, statusText: string): string {
  * @throws TypeError ERR_INVALID_ARG_VALUE
  */
 function checkedText(text: string): string {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if ((code < 32 && code !== 9) || code === 127 || code > 255) {
-      throw Object.assign(new TypeError('A response head holds a forbidden character'), {
-        code: 'ERR_INVALID_ARG_VALUE',
-      });
-    }
-  }
-  return text;
+  if (isFieldText(text)) return text;
+  throw Object.assign(new TypeError('A response head holds a forbidden character'), {
+    code: 'ERR_INVALID_ARG_VALUE',
+  });
 }
 
 /** Above it a body is not copied into one string with its head. */
 const joinedLength = 8192;
-
-/** Whether a string that was made of Latin-1 is the same in UTF-8. */
-export function isAscii(text: string): boolean {
-  return Buffer.byteLength(text, 'utf8') === text.length;
-}
 
 /** The head up to the lines that the wire adds. Latin-1. */
 export function headText(status: number, statusText: string, headers: HeaderList): string {

@@ -1,6 +1,6 @@
 /**
- * What the addon's HTTP/1 parser and JavaScript tell each other; `native/parse/http1.h` is its
- * other half.
+ * What the addon's HTTP/1 parser and JavaScript tell each other, as far as a server needs it;
+ * `native/parse/http1.h` is its other half.
  *
  * In: nothing. Out: names of words, and the texts of refusals. Never: behaviour.
  */
@@ -20,29 +20,18 @@ export const STATE_WORDS = 32;
 
 // Phases.
 export const PHASE_START = 0;
-export const PHASE_START_LF = 1;
 export const PHASE_FIRST_OF_HEAD = 2;
 export const PHASE_LAST_OF_HEAD = 14;
-export const PHASE_UNTIL_CLOSE = 16;
-
-// Modes.
-export const MODE_RESPONSE = 1;
-export const MODE_TO_HEAD = 2;
-export const MODE_TO_CONNECT = 4;
 
 // Why a call returned.
-export const STOP_NEEDS_MORE = 0;
 export const STOP_NO_ROOM = 1;
 export const STOP_NO_BUDGET = 2;
 export const STOP_UPGRADED = 3;
-export const STOP_ERROR = 4;
-export const STOP_MESSAGE_END = 5;
 
 // Records.
 export const RECORD_HEAD = 1;
 export const RECORD_DATA = 2;
 export const RECORD_END = 3;
-export const RECORD_TRAILER = 4;
 export const RECORD_BAD = 5;
 /** Words of a head's record. */
 export const HEAD_WORDS = 13;
@@ -54,7 +43,6 @@ export const FLAG_UPGRADE = 4;
 export const FLAG_HAS_BODY = 8;
 export const FLAG_CHUNKED = 16;
 export const FLAG_HTTP_10 = 32;
-export const FLAG_TO_CLOSE = 64;
 
 /** A target's id with this bit: the table of targets has a new text there. */
 export const TARGET_FRESH = 0x10000;

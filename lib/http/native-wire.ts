@@ -5,12 +5,10 @@
  * for headers; a timer for each request; user code while records are read.
  */
 import { Buffer } from 'node:buffer';
-import type { ByteParsers, CallbackContext, StreamHandle, StreamSink } from '../io/handles.ts';
-import { defaultLimits } from '../io/limits.ts';
-import type { SocketAddress } from '../io/net-types.ts';
+import type { ByteParsers, StreamHandle, StreamSink } from '../io/handles.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { flagEnded, flagGone, type StreamOwner, unknownAddress } from '../io/stream.ts';
-import { StreamTransport } from '../io/transport.ts';
+import { flagEnded, flagGone } from '../io/stream.ts';
+import type { StreamTransport } from '../io/transport.ts';
 import { headText, writeHead } from './native-answer.ts';
 import type { ExchangeHome, NativeExchange } from './native-exchange.ts';
 import { NativeIntake } from './native-intake.ts';
@@ -43,8 +41,6 @@ const waitBody = 3;
 const waitEnd = 4;
 
 export class NativeConnection extends WireConnection implements StreamSink, ExchangeHome, Swept {
-  readonly host: WireHost;
-  readonly context: CallbackContext;
   dueMs: number = Infinity;
   readonly #sweep: Sweep;
   readonly #intake: NativeIntake;
@@ -65,9 +61,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   #released = false;
 
   constructor(handle: StreamHandle, host: WireHost, parsers: ByteParsers, sweep: Sweep) {
-    super(handle, defaultLimits);
-    this.host = host;
-    this.context = host.context;
+    super(handle, host);
     this.#sweep = sweep;
     this.#intake = new NativeIntake(this, parsers, host.limits);
     handle.sink = this;
@@ -79,10 +73,6 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     return this.#current !== null || this.#queue.length > 0;
   }
 
-  get secure(): boolean {
-    return this.tls !== null;
-  }
-
   get closing(): boolean {
     return this.host.closing || this.#closeAsked || (this.has(flagEnded) && !this.#waits);
   }
@@ -92,25 +82,9 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     return this.#queue.length > 0 || this.#intake.rest !== null || this.#intake.refusal !== null;
   }
 
-  get remoteAddress(): SocketAddress {
-    return this.handle.remoteAddress() ?? unknownAddress;
-  }
-
-  get localAddress(): SocketAddress {
-    return this.handle.localAddress() ?? unknownAddress;
-  }
-
   closeWhenIdle(): void {
     this.#closeAsked = true;
     if (!this.busy && !this.#released) this.handle.close();
-  }
-
-  override finish(): void {
-    this.handle.close();
-  }
-
-  override abort(): void {
-    this.handle.abort();
   }
 
   // ---- StreamSink, inside the server's context ----
@@ -192,16 +166,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     this.#sweep.remove(this);
     const { handle } = this;
     writeHead(handle, `${headText(101, reasonOf(101), headers)}\r\n`);
-    const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
-    handle.sink = transport;
-    const owner: StreamOwner = {
-      streamGone: () => this.leaveOwner(),
-      streamReplaced: (_, fresh) => {
-        fresh.owner = owner;
-      },
-    };
-    transport.owner = owner;
-    transport.protocol = protocol;
+    const transport = this.handOver(handle, protocol);
     const early = this.#intake.rest;
     if (this.#paused) handle.resume();
     this.context.run(beginUpgraded, { transport, early, ended: this.has(flagEnded) });

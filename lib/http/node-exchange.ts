@@ -7,6 +7,7 @@
 import { Buffer } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Data } from '../base/errors.ts';
+import { ignore } from '../base/quiet.ts';
 import type { CallbackContext } from '../io/handles.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
@@ -339,8 +340,6 @@ export class NodeExchange implements Exchange {
     this.owner.context.run(run, { exchange: this, call });
   }
 }
-
-function ignore(): void {}
 
 function bodyBytesOf(request: IncomingMessage): number {
   const { headers } = request;

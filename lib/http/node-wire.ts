@@ -7,12 +7,10 @@
 import type { Buffer } from 'node:buffer';
 import http, { IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { CallbackContext, StreamHandle } from '../io/handles.ts';
-import { defaultLimits } from '../io/limits.ts';
-import type { SocketAddress } from '../io/net-types.ts';
+import type { StreamHandle } from '../io/handles.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { flagGone, type StreamOwner, unknownAddress } from '../io/stream.ts';
-import { StreamTransport } from '../io/transport.ts';
+import { flagGone } from '../io/stream.ts';
+import type { StreamTransport } from '../io/transport.ts';
 import { checkHead, type Refusal } from './framing.ts';
 import { HandleDuplex } from './handle-duplex.ts';
 import { type ExchangeOwner, NodeExchange } from './node-exchange.ts';
@@ -62,8 +60,6 @@ function asksForWebSocket(request: IncomingMessage): boolean {
 }
 
 export class NodeConnection extends WireConnection implements ExchangeOwner {
-  readonly host: WireHost;
-  readonly context: CallbackContext;
   readonly duplex: HandleDuplex;
   #queue: NodeExchange[] = [];
   #current: NodeExchange | null = null;
@@ -88,9 +84,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   #slowBytes = 0;
 
   constructor(handle: StreamHandle, host: WireHost) {
-    super(handle, defaultLimits);
-    this.host = host;
-    this.context = host.context;
+    super(handle, host);
     this.duplex = new HandleDuplex(handle, host.loop, host.context, {
       duplexEnded: () => this.#peerEnded(),
       duplexClosed: (error) => this.#closed(error),
@@ -105,22 +99,10 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     return this.#current !== null || this.#queue.length > 0;
   }
 
-  get secure(): boolean {
-    return this.tls !== null;
-  }
-
   get closing(): boolean {
     // What came before the client's FIN is answered.
     const ended = this.#ended && this.#queue.length === 0 && this.#refusal === null;
     return this.host.closing || this.#closeAsked || ended;
-  }
-
-  get remoteAddress(): SocketAddress {
-    return this.handle.remoteAddress() ?? unknownAddress;
-  }
-
-  get localAddress(): SocketAddress {
-    return this.handle.localAddress() ?? unknownAddress;
   }
 
   get waitingBytes(): number {
@@ -138,14 +120,6 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   closeWhenIdle(): void {
     this.#closeAsked = true;
     if (!this.busy && !this.#released) this.handle.close();
-  }
-
-  override finish(): void {
-    this.handle.close();
-  }
-
-  override abort(): void {
-    this.handle.abort();
   }
 
   /** A head was parsed. */
@@ -226,16 +200,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
     exchange.response.detachSocket(this.duplex as never);
     const handle = this.duplex.release();
-    const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
-    handle.sink = transport;
-    const owner: StreamOwner = {
-      streamGone: () => this.leaveOwner(),
-      streamReplaced: (_, fresh) => {
-        fresh.owner = owner;
-      },
-    };
-    transport.owner = owner;
-    transport.protocol = protocol;
+    const transport = this.handOver(handle, protocol);
     transport.write(`${head}\r\n`);
     const early = this.#upgradeHead as Buffer;
     this.context.run(beginUpgraded, { transport, early });

@@ -25,6 +25,8 @@ export type PathParams<P extends string> = string extends P
   ? Record<string, string | undefined>
   : Merge<PathSegments<P>>;
 
+export const noParams: Record<string, string> = Object.freeze({ __proto__: null as never });
+
 export interface PathPart {
   readonly kind: 'fixed' | 'param' | 'rest';
   /** The text of a fixed part; the name of another. */

@@ -1,9 +1,13 @@
 /**
- * What a byte reader without a stream of the backend reads from.
+ * Byte readers without a stream of the backend, and what they read from.
  *
- * In: pause and resume of the reader. Out: the same, to whoever brings the bytes. Never: writing.
+ * In: bytes from whoever has them; pause and resume of the reader. Out: reads; the same calls to
+ * whoever brings the bytes. Never: writing.
  */
+import type { BrokenResourceError } from '../base/errors.ts';
 import type { StreamHandle, StreamSink } from '../io/handles.ts';
+import { defaultLimits } from '../io/limits.ts';
+import { ReadingStream } from '../io/reading-stream.ts';
 import { inertSink } from '../io/stream.ts';
 
 export interface ReadingTarget {
@@ -44,4 +48,24 @@ export class ReadingHandle implements StreamHandle {
   remoteAddress(): null {
     return null;
   }
+}
+
+/** A byte reader over one; whoever brings the bytes calls `onData`, `onEof`, `onClosed`. */
+export abstract class FedReader extends ReadingStream {
+  constructor(handle: ReadingHandle) {
+    super(handle, defaultLimits);
+  }
+
+  onDrain(): void {}
+
+  finish(): void {}
+
+  abort(): void {}
+
+  /** Readers are told what happened itself. */
+  protected override lossOf(error: Error): BrokenResourceError {
+    return error as BrokenResourceError;
+  }
+
+  protected settle(): void {}
 }

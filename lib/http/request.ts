@@ -9,13 +9,14 @@ import { ReadableStream } from 'node:stream/web';
 import { notSupportedError } from '../base/errors.ts';
 import type { ByteReader, TlsInfo } from '../io/net-types.ts';
 import type { Application } from './application.ts';
+import { toArrayBuffer } from './body.ts';
 import type { Call } from './call.ts';
 import { parseCookies } from './cookies.ts';
 import { readForm } from './forms.ts';
 import { HttpHeaders } from './headers.ts';
 import { HttpError } from './http-error.ts';
 import { type BodyPart, MultipartLoop } from './multipart.ts';
-import type { PathParams } from './path-params.ts';
+import { noParams, type PathParams } from './path-params.ts';
 import { type Forwarded, readForwarded, unmapped } from './proxy.ts';
 import { type State, StateMap } from './state.ts';
 import type { Exchange } from './wire.ts';
@@ -50,8 +51,6 @@ export interface HttpRequest<P extends string = string> extends Request {
   /** A real Web Request with the same body. */
   toWeb(): Request;
 }
-
-const noParams: Record<string, string> = Object.freeze({ __proto__: null as never });
 
 export class ServerRequest implements HttpRequest {
   /** @internal */
@@ -203,10 +202,7 @@ export class ServerRequest implements HttpRequest {
   }
 
   async arrayBuffer(): Promise<ArrayBuffer> {
-    const bytes = await this.bytes();
-    const copy = new ArrayBuffer(bytes.length);
-    new Uint8Array(copy).set(bytes);
-    return copy;
+    return toArrayBuffer(await this.bytes());
   }
 
   async blob(): Promise<Blob> {

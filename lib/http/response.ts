@@ -8,7 +8,7 @@ import { Buffer } from 'node:buffer';
 import type { ReadableStream } from 'node:stream/web';
 import { type Awaitable, argTypeError, type Data, rangeError } from '../base/errors.ts';
 import type { ByteWriter } from '../io/net-types.ts';
-import { bodyBytes, bodyStream, bodyType } from './body.ts';
+import { bodyBytes, bodyStream, bodyType, toArrayBuffer } from './body.ts';
 import { type CookieOptions, deleteCookie, setCookie } from './cookies.ts';
 import { type HeadersInit, HttpHeaders } from './headers.ts';
 import type { HttpRequest } from './request.ts';
@@ -146,10 +146,7 @@ export class Response implements ResponseLike {
   }
 
   async arrayBuffer(): Promise<ArrayBuffer> {
-    const bytes = await this.bytes();
-    const copy = new ArrayBuffer(bytes.length);
-    new Uint8Array(copy).set(bytes);
-    return copy;
+    return toArrayBuffer(await this.bytes());
   }
 
   async text(): Promise<string> {

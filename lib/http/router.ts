@@ -6,7 +6,7 @@
  */
 import findMyWay, { type HTTPVersion, type Instance } from 'find-my-way';
 import type { Application } from './application.ts';
-import type { PathPart } from './path-params.ts';
+import { noParams, type PathPart } from './path-params.ts';
 import type { HttpRequest } from './request.ts';
 import type { ResponseLike } from './response.ts';
 
@@ -28,7 +28,6 @@ export interface Found {
   readonly params: Record<string, string>;
 }
 
-const noParams: Record<string, string> = Object.freeze({ __proto__: null as never });
 const anyMethod = '*';
 
 /** What find-my-way calls a path. */

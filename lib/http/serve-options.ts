@@ -4,7 +4,7 @@
  * In: what users give. Out: a plan with all defaults. Never: a silent correction.
  */
 import { argTypeError, type WaitOptions } from '../base/errors.ts';
-import { checkBytes, checkInteger, checkMs } from '../base/units.ts';
+import { checkInteger, checkMs } from '../base/units.ts';
 import type { EventLoop } from '../io/handles.ts';
 import { checkListen, type ListenPlan } from '../io/listen.ts';
 import type { ListenOptions, TlsServerOptions } from '../io/net-types.ts';
@@ -126,8 +126,8 @@ function listenOptions(options: ServeOptions): ListenOptions {
   if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
     throw argTypeError('tls', 'an object', tls);
   }
-  checkBytes('maxConnections', maxConnections ?? Infinity, 1);
   return {
+    start: false,
     ...(host === undefined ? {} : { host }),
     ...(fd === undefined
       ? { port: port ?? defaultPort }

@@ -10,6 +10,7 @@ import type { StreamHandle } from '../io/handles.ts';
 import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress } from '../io/net-types.ts';
 import { StreamServer } from '../io/server.ts';
+import { serveTcp, serveUnix } from '../io/start-server.ts';
 import type { Stream } from '../io/stream.ts';
 import { currentLoop } from '../task/frame.ts';
 import { CancelScope, shielded } from '../task/scope.ts';
@@ -19,7 +20,6 @@ import { Waiter } from '../task/waiter.ts';
 import { Application, type FetchHandler } from './application.ts';
 import { Call, type CallSettings, type Dispatcher } from './call.ts';
 import { dispatcherOf, fetchDispatcher } from './dispatch.ts';
-import { bindListeners } from './listen.ts';
 import { nativeWire } from './native-wire.ts';
 import { nodeWire } from './node-wire.ts';
 import {
@@ -59,14 +59,11 @@ const partingMs = 100;
 class Site extends StreamServer {
   readonly #openWire: OpenWire;
   readonly #host: WireHost;
-  readonly secure: boolean;
 
   constructor(host: WireHost, plan: ServePlan, openWire: OpenWire) {
     super(host.loop, defaultLimits, plan.listen.maxConnections);
     this.#host = host;
     this.#openWire = openWire;
-    this.tls = plan.listen.tls;
-    this.secure = this.tls !== null;
   }
 
   protected override open(stream: StreamHandle): void {
@@ -152,7 +149,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     const site = this.#sites[0];
     const [address] = this.addresses;
     if (site === undefined || address === undefined) return '';
-    const scheme = site.secure ? 'https' : 'http';
+    const scheme = site.tls !== null ? 'https' : 'http';
     if (address.family === 'unix') return `${scheme}://localhost/`;
     const everywhere = address.address === '::' || address.address === '0.0.0.0';
     const plain = address.family === 'IPv6' ? `[${address.address}]` : address.address;
@@ -188,7 +185,8 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   async #open(plan: ServePlan): Promise<void> {
     const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this));
-    await bindListeners(site, plan);
+    if (plan.path === undefined) await serveTcp(site, plan.listen);
+    else await serveUnix(site, plan.listen, plan.path);
     if (this.closing) {
       site.close();
       throw new ClosedResourceError('The server was closed');

@@ -41,9 +41,11 @@
 import type { Buffer } from 'node:buffer';
 import type { Data } from '../base/errors.ts';
 import type { CallbackContext, EventLoop, StreamHandle } from '../io/handles.ts';
+import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { Stream } from '../io/stream.ts';
+import { Stream, type StreamOwner, unknownAddress } from '../io/stream.ts';
+import { StreamTransport } from '../io/transport.ts';
 
 /** Of an unread body, declared by content-length: read and dropped to keep the connection. */
 export const maxDiscardBytes = 65_536;
@@ -98,10 +100,54 @@ export type OpenWire = (stream: StreamHandle, host: WireHost) => WireConnection;
  * through `leaveOwner()`, which the wire calls from `StreamSink.onClosed`.
  */
 export abstract class WireConnection extends Stream {
+  readonly host: WireHost;
+  readonly context: CallbackContext;
+
+  constructor(handle: StreamHandle, host: WireHost) {
+    super(handle, defaultLimits);
+    this.host = host;
+    this.context = host.context;
+  }
+
   /** A request is under way or waits for its turn. */
   abstract readonly busy: boolean;
   /** Graceful close: now if not `busy`, else after the responses that are under way. Idempotent. */
   abstract closeWhenIdle(): void;
+
+  get secure(): boolean {
+    return this.tls !== null;
+  }
+
+  get remoteAddress(): SocketAddress {
+    return this.handle.remoteAddress() ?? unknownAddress;
+  }
+
+  get localAddress(): SocketAddress {
+    return this.handle.localAddress() ?? unknownAddress;
+  }
+
+  override finish(): void {
+    this.handle.close();
+  }
+
+  override abort(): void {
+    this.handle.abort();
+  }
+
+  /** The stream goes on under a transport, which keeps this one's place in the server's list. */
+  protected handOver(handle: StreamHandle, protocol: StreamProtocol): StreamTransport {
+    const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
+    handle.sink = transport;
+    const owner: StreamOwner = {
+      streamGone: () => this.leaveOwner(),
+      streamReplaced: (_, fresh) => {
+        fresh.owner = owner;
+      },
+    };
+    transport.owner = owner;
+    transport.protocol = protocol;
+    return transport;
+  }
 }
 
 /** What tells of an exchange's body and end. Set with `readBody` or `watch`. */

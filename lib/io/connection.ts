@@ -18,6 +18,7 @@ import {
   InvalidStateError,
   type WaitOptions,
 } from '../base/errors.ts';
+import { quieted, quietReject, resolved } from '../base/quiet.ts';
 import type { SocketAddress } from '../loop/backend.ts';
 import { currentFrame, currentLoop, type Frame } from '../task/frame.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
@@ -46,15 +47,6 @@ import { planUpgrade } from './tls/plan.ts';
 import { TlsStream } from './tls/stream.ts';
 import { ConnectionUpgrade, endedBefore, type Upgradable } from './tls/upgrade.ts';
 import { WebBridge } from './web-bridge.ts';
-
-const resolved: Promise<void> = Promise.resolve();
-const ignore = (): void => {};
-
-/** A rejection that may be ignored. */
-function quietReject(promise: Promise<never>): Promise<never> {
-  promise.catch(ignore);
-  return promise;
-}
 
 /** Waits for the end. Cancelled, it gives up flushing, but waits for the little that is left. */
 class CloseWaiter extends Waiter<void> {
@@ -129,15 +121,15 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
     if (this.state !== stateOpen || this.has(flagWriteEnded)) return this.refuseWrite();
     const cancelled = takeCancellation();
     if (this.has(flagOverHighWater) && this.isFull(bytes)) {
-      if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
+      if (cancelled !== null) return quieted(cancelledPromise(cancelled));
       const { maxBufferedBytes } = this.limits;
-      return quietReject(Promise.reject(bufferFullError(this.writeBufferBytes, maxBufferedBytes)));
+      return quietReject(bufferFullError(this.writeBufferBytes, maxBufferedBytes));
     }
     const bufferedBytes = this.handle.write(bytes);
     if (bufferedBytes > this.limits.highWaterBytes) this.askForDrain(this.limits.lowWaterBytes);
-    if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
+    if (cancelled !== null) return quieted(cancelledPromise(cancelled));
     if (options?.signal?.aborted) {
-      return quietReject(Promise.reject(options.signal.reason));
+      return quietReject(options.signal.reason);
     }
     if (bufferedBytes <= this.limits.highWaterBytes) return resolved;
     return this.waitForDrain(options);
@@ -160,7 +152,7 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
       this.mark(flagWriteEnded);
       this.handle.shutdown();
     }
-    if (cancelled !== null) return quietReject(cancelledPromise(cancelled));
+    if (cancelled !== null) return quieted(cancelledPromise(cancelled));
     if (this.handle.bufferedBytes === 0) return resolved;
     // No more comes, so writers that wait for the low-water mark may as well wait for this.
     this.unmark(flagOverHighWater);
@@ -221,7 +213,7 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
       promise = waiter.start();
     }
     closers.push(waiter);
-    promise.catch(ignore);
+    quieted(promise);
     return promise;
   }
 
@@ -306,20 +298,20 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
     const loss = this.loss;
     const untold = loss !== null && !this.lossTold && this.state !== stateAborted;
     if (this.state === stateLost) this.state = stateClosing;
-    return untold ? quietReject(Promise.reject(this.tellLoss(loss))) : resolved;
+    return untold ? quietReject(this.tellLoss(loss)) : resolved;
   }
 
   private refuseWrite(): Promise<never> {
     const loss = this.loss;
     if (this.state === stateLost) {
       const error = loss ?? new BrokenResourceError('The connection was ended by the peer');
-      return quietReject(Promise.reject(error));
+      return quietReject(error);
     }
     if (this.has(flagUpgrading)) {
-      return quietReject(Promise.reject(new BusyResourceError('startTls() goes on')));
+      return quietReject(new BusyResourceError('startTls() goes on'));
     }
-    if (this.state !== stateOpen) return quietReject(Promise.reject(this.closedError()));
-    return quietReject(Promise.reject(new ClosedResourceError('write after writeEof()')));
+    if (this.state !== stateOpen) return quietReject(this.closedError());
+    return quietReject(new ClosedResourceError('write after writeEof()'));
   }
 
   private refuseUpgrade(): Promise<never> | null {
@@ -352,7 +344,7 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
     }
     const waiter = new Waiter<void>('write');
     const promise = waiter.start(options);
-    promise.catch(ignore);
+    quieted(promise);
     if (!waiter.active) return promise;
     rare.drains.push(waiter);
     if (signal === undefined) {

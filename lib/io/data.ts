@@ -64,3 +64,8 @@ export function toBytes(data: Data): Uint8Array {
 export function dataBytes(data: Data): number {
   return typeof data === 'string' ? Buffer.byteLength(data) : data.length;
 }
+
+/** Whether a string is the same bytes in UTF-8, Latin-1 and ASCII. */
+export function isAscii(text: string): boolean {
+  return Buffer.byteLength(text, 'utf8') === text.length;
+}

@@ -5,7 +5,7 @@
  * cancellation.
  */
 import { argTypeError, systemErrorByCode } from '../base/errors.ts';
-import { checkInteger } from '../base/units.ts';
+import { checkCount } from '../base/units.ts';
 import type { FoundAddress, OpenUdp } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { Waiter } from '../task/waiter.ts';
@@ -42,7 +42,6 @@ export function checkUdp(options: UdpOptions): UdpPlan {
   if ((remoteHost === undefined) !== (remotePort === undefined)) {
     throw argTypeError('remotePort', 'given together with remoteHost', remotePort);
   }
-  const maxQueued = options.maxQueued ?? 64;
   return {
     localHost: localHost === undefined ? undefined : checkHost('localHost', localHost),
     localPort: checkPort('localPort', options.localPort ?? 0),
@@ -51,7 +50,7 @@ export function checkUdp(options: UdpOptions): UdpPlan {
     family: checkFamily(options.family),
     reusePort: checkFlag('reusePort', options.reusePort ?? false),
     broadcast: checkFlag('broadcast', options.broadcast ?? false),
-    maxQueued: maxQueued === Infinity ? maxQueued : checkInteger('maxQueued', maxQueued, 1),
+    maxQueued: checkCount('maxQueued', options.maxQueued ?? 64, 1),
     lookup: checkLookup(options.lookup),
   };
 }

@@ -15,7 +15,7 @@ import {
   systemErrorByCode,
   type WaitOptions,
 } from '../base/errors.ts';
-import { checkInteger } from '../base/units.ts';
+import { checkCount, checkInteger } from '../base/units.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { Waiter } from '../task/waiter.ts';
 import { flagWriteEnded, stateOpen } from './stream.ts';
@@ -57,7 +57,8 @@ class Sending implements SendingFile {
     this.#transport = transport;
     this.#wait = { signal: options.signal };
     this.#offset = checkInteger('offset', options.offset ?? 0);
-    this.#countBytes = checkCount(options.countBytes);
+    const { countBytes = Infinity } = options;
+    this.#countBytes = checkCount('countBytes', countBytes);
   }
 
   async run(file: string | number, fallback: boolean): Promise<number> {
@@ -197,11 +198,6 @@ class Sending implements SendingFile {
 
 function closedError(): ClosedResourceError {
   return new ClosedResourceError('The transport was closed');
-}
-
-function checkCount(countBytes: number | undefined): number {
-  if (countBytes === undefined || countBytes === Infinity) return Infinity;
-  return checkInteger('countBytes', countBytes);
 }
 
 export async function sendFile(

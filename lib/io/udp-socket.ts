@@ -13,6 +13,7 @@ import {
   type Data,
   type WaitOptions,
 } from '../base/errors.ts';
+import { quieted, resolved } from '../base/quiet.ts';
 import type { SocketAddress } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { refused } from '../sync/entry.ts';
@@ -31,9 +32,6 @@ import { defaultLimits } from './limits.ts';
 import { lookup as systemLookup } from './names.ts';
 import type { Datagram, UdpOptions, UdpSocket } from './net-types.ts';
 import { checkUdp, openDatagram, type UdpPlan } from './open-datagram.ts';
-
-const resolved: Promise<void> = Promise.resolve();
-const ignore = (): void => {};
 
 /** The one wait of those who receive; also the iterator, which needs no state. */
 class Receiver extends Waiter<unknown> implements AsyncIterator<Datagram, undefined> {
@@ -219,7 +217,7 @@ class Socket extends DatagramEndpoint implements UdpSocket {
       promise = waiter.start();
     }
     this.#closers.push(waiter);
-    promise.catch(ignore);
+    quieted(promise);
     return promise;
   }
 

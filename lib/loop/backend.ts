@@ -42,6 +42,27 @@ export interface BackendHost {
   onError(message: string, error: unknown, subject: unknown): void;
 }
 
+/**
+ * One call into a sink: as the running loop, in the sink's context, whatever it throws (rule 6).
+ * `arg` spares callers a closure.
+ */
+export function callSink<A>(
+  host: BackendHost,
+  sink: { readonly context: CallbackContext | null },
+  tell: (arg: A) => void,
+  arg: A,
+): void {
+  const before = host.enter();
+  try {
+    if (sink.context === null) tell(arg);
+    else sink.context.run(tell, arg);
+  } catch (error) {
+    host.onError('Exception in an I/O callback', error, sink);
+  } finally {
+    host.leave(before);
+  }
+}
+
 export interface SocketAddress {
   /** An IP address, or the path of a UNIX socket. */
   readonly address: string;

@@ -12,6 +12,7 @@ import type {
   WritableStreamDefaultWriter,
 } from 'node:stream/web';
 import { argTypeError } from '../base/errors.ts';
+import { ignore } from '../base/quiet.ts';
 import { StreamConnection } from '../io/connection.ts';
 import { defaultLimits } from '../io/limits.ts';
 import type { ByteReader, ByteWriter, Connection } from '../io/net-types.ts';
@@ -20,8 +21,6 @@ import { frameStorage } from '../task/frame.ts';
 
 type Reader = ReadableStreamDefaultReader<Uint8Array>;
 type Writer = WritableStreamDefaultWriter<Uint8Array>;
-
-const ignore = (): void => {};
 
 class WebHandle implements StreamHandle {
   sink: StreamSink | null = null;

@@ -7,7 +7,7 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import { type Duplex, duplexPair } from 'node:stream';
 import { argTypeError } from '../base/errors.ts';
 import { Application, type FetchHandler, type Handler } from '../http/application.ts';
-import { Call, type CallSettings } from '../http/call.ts';
+import { Call, defaultSettings } from '../http/call.ts';
 import { dispatcherOf, fetchDispatcher } from '../http/dispatch.ts';
 import { type ExchangeOwner, NodeExchange } from '../http/node-exchange.ts';
 import type { HttpRequest, ServerRequest } from '../http/request.ts';
@@ -56,14 +56,6 @@ function ownerOf(request: IncomingMessage, response: ServerResponse): ExchangeOw
   };
 }
 
-const settings: CallSettings = {
-  trust: null,
-  handlerCancellation: false,
-  webRequest: false,
-  logged: false,
-  ended(): void {},
-};
-
 /**
  * An application or fetch handler for node:http.createServer, or Express' `use`: there, requests
  * that no route fits go on to the next one. Start-up hooks run before the first request.
@@ -76,7 +68,7 @@ export function toRequestListener(app: Application | { fetch: FetchHandler }): R
   return (request, response, next) => {
     const owner = ownerOf(request, response);
     const exchange = new NodeExchange(request, response, owner, false, false);
-    const call = new Call(exchange, settings, dispatcher, application);
+    const call = new Call(exchange, defaultSettings, dispatcher, application);
     if (next !== undefined && !dispatcher.hasRoute(exchange.method, call.path)) {
       next();
       return;

@@ -37,8 +37,8 @@ function sendCancel(session: Session, done: () => void): void {
   const courier = new Courier(done);
   const sent = async (): Promise<void> => {
     try {
-      const plain = { ...plan, tls: 'disable' as const };
-      await openWire(loop, session.wire.transport?.tls ? plan : plain, address, courier);
+      const secure = session.wire.transport?.tls != null;
+      await openWire(loop, secure ? plan : { ...plan, tls: 'disable' }, address, courier);
       courier.transport?.write(message);
     } catch {
       courier.finish();

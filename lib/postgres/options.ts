@@ -159,26 +159,27 @@ function addressesOf(options: ConnectOptions, settings: Settings): Address[] {
   });
 }
 
+type TlsPart = Pick<ConnectPlan, 'tls' | 'tlsOptions' | 'directTls'>;
+
 const tlsModes: readonly string[] = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'];
 
-function tlsOf(
-  options: ConnectOptions,
-  settings: Settings,
-): { mode: TlsMode; options: TlsClientOptions } {
+function tlsOf(options: ConnectOptions, settings: Settings): TlsPart {
   const direct = options.directTls ?? settings.get('sslnegotiation') === 'direct';
   const given = options.tls ?? settings.get('sslmode') ?? (direct ? 'require' : 'prefer');
-  if (typeof given === 'object') return { mode: 'verify-full', options: given };
+  if (typeof given === 'object') {
+    return { tls: 'verify-full', tlsOptions: given, directTls: direct };
+  }
   // libpq's 'allow' tries without first, which helps nobody.
   const mode = given === 'allow' ? 'prefer' : given;
   if (!tlsModes.includes(mode)) throw new InterfaceError(`Unknown tls mode '${mode}'`);
   if (direct && (mode === 'disable' || mode === 'prefer')) {
     throw new InterfaceError(`directTls needs tls 'require' or more, not '${mode}'`);
   }
-  if (mode === 'disable') return { mode, options: {} };
+  if (mode === 'disable') return { tls: mode, tlsOptions: {}, directTls: direct };
   const files = readTlsFiles(settings);
   // As libpq: with a list of authorities to trust, 'require' checks the certificate, too.
   const checked = mode === 'require' && files.ca !== undefined ? 'verify-ca' : mode;
-  return { mode: checked as TlsMode, options: files };
+  return { tls: checked as TlsMode, tlsOptions: files, directTls: direct };
 }
 
 const targets = ['any', 'primary', 'standby', 'read-write', 'read-only', 'prefer-standby'];
@@ -239,9 +240,7 @@ export function makePlan(given: string | ConnectOptions = {}): ConnectPlan {
       if (typeof password === 'function') return password();
       return password ?? readPassword(passfile, address, database, user);
     },
-    tls: tls.mode,
-    tlsOptions: tls.options,
-    directTls: options.directTls ?? settings.get('sslnegotiation') === 'direct',
+    ...tls,
     channelBinding: choice('channel_binding', settings.get('channel_binding') ?? 'prefer', [
       'disable',
       'prefer',

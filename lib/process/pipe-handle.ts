@@ -7,7 +7,7 @@
 import { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
 import { systemErrorByCode } from '../base/errors.ts';
-import type { StreamHandle, StreamSink } from '../loop/backend.ts';
+import { callSink, type StreamHandle, type StreamSink } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 
 const empty: Uint8Array = new Uint8Array(0);
@@ -207,19 +207,7 @@ export class PipeHandle implements StreamHandle {
     this.sink = null;
   }
 
-  /** Calls into the sink: as the running loop, in its context, whatever it throws. */
   #dispatch(call: (sink: StreamSink) => void): void {
-    const { sink } = this;
-    if (sink === null) return;
-    const loop = this.#loop;
-    const before = loop.enter();
-    try {
-      if (sink.context === null) call(sink);
-      else sink.context.run(call, sink);
-    } catch (error) {
-      loop.onError('Exception in an I/O callback', error, sink);
-    } finally {
-      loop.leave(before);
-    }
+    if (this.sink !== null) callSink(this.#loop, this.sink, call, this.sink);
   }
 }

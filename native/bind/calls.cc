@@ -2,6 +2,7 @@
 #include <string>
 
 #include "bind/addon.h"
+#include "bind/define.h"
 
 // Every call reads its arguments, asks the hub and returns an integer: a value >= 0 or a negative
 // errno. JavaScript checks types before and makes errors after; a wrong type here gives -EINVAL.
@@ -312,11 +313,6 @@ napi_value UvVersion(napi_env env, napi_callback_info) {
   return out;
 }
 
-struct Call {
-  const char* name;
-  napi_callback function;
-};
-
 constexpr Call kCalls[] = {
     {"setup", Setup},           {"setChunk", SetChunk},         {"listenTcp", ListenTcp},
     {"listenUnix", ListenUnix}, {"connectTcp", ConnectTcp},     {"connectUnix", ConnectUnix},
@@ -341,15 +337,9 @@ constexpr int64_t kLayout[] = {
 }  // namespace
 
 napi_status DefineCalls(napi_env env, napi_value exports, Addon* addon) {
-  for (const Call& call : kCalls) {
-    napi_value function;
-    napi_status status = napi_create_function(env, call.name, NAPI_AUTO_LENGTH, call.function,
-                                              addon, &function);
-    if (status == napi_ok) status = napi_set_named_property(env, exports, call.name, function);
-    if (status != napi_ok) return status;
-  }
   napi_value layout;
-  napi_status status = napi_create_array(env, &layout);
+  napi_status status = DefineAll(env, exports, addon, kCalls);
+  if (status == napi_ok) status = napi_create_array(env, &layout);
   uint32_t index = 0;
   for (const int64_t word : kLayout) {
     napi_value value;

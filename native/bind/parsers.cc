@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "bind/define.h"
+
 namespace uvio {
 
 namespace {
@@ -69,17 +71,8 @@ napi_value Parsers::ParseHttp1(napi_env env, napi_callback_info info) {
 }
 
 napi_status Parsers::Define(napi_env env, napi_value exports) {
-  const struct {
-    const char* name;
-    napi_callback call;
-  } calls[] = {{"http1Bind", BindHttp1}, {"http1Parse", ParseHttp1}};
-  for (const auto& [name, call] : calls) {
-    napi_value function;
-    napi_status status = napi_create_function(env, name, NAPI_AUTO_LENGTH, call, this, &function);
-    if (status == napi_ok) status = napi_set_named_property(env, exports, name, function);
-    if (status != napi_ok) return status;
-  }
-  return napi_ok;
+  const Call calls[] = {{"http1Bind", BindHttp1}, {"http1Parse", ParseHttp1}};
+  return DefineAll(env, exports, this, calls);
 }
 
 void Parsers::Dispose(napi_env env) {

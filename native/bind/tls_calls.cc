@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bind/define.h"
 #include "bind/tls_addon.h"
 
 // Results are integers, and the shared words; strings, certificates and errors are asked for by
@@ -408,11 +409,6 @@ napi_value Version(napi_env env, napi_callback_info info) {
   return args.String(OpenSSL_version(OPENSSL_VERSION_STRING));
 }
 
-struct Call {
-  const char* name;
-  napi_callback function;
-};
-
 constexpr Call kCalls[] = {
     {"setup", Setup},       {"setOutput", SetOutput}, {"open", Open},
     {"close", Close},       {"start", Start},         {"feed", Feed},
@@ -425,14 +421,7 @@ constexpr Call kCalls[] = {
 }  // namespace
 
 napi_status DefineTlsCalls(napi_env env, napi_value exports, TlsAddon* addon) {
-  for (const Call& call : kCalls) {
-    napi_value function;
-    napi_status status = napi_create_function(env, call.name, NAPI_AUTO_LENGTH, call.function,
-                                              addon, &function);
-    if (status == napi_ok) status = napi_set_named_property(env, exports, call.name, function);
-    if (status != napi_ok) return status;
-  }
-  return napi_ok;
+  return DefineAll(env, exports, addon, kCalls);
 }
 
 }  // namespace uvio::tls

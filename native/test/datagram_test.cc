@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bare_host.h"
 #include "check.h"
 #include "core/hub.h"
 
@@ -47,29 +48,15 @@ struct Got {
   bool bulk;
 };
 
-struct Host final : HubHost {
-  uv_loop_t loop;
+struct Host final : BareHost {
   FaultEngine engine;
-  std::unique_ptr<Hub> hub;
-  std::vector<uint8_t> shared, small, bulk;
+  std::vector<uint8_t> small, bulk;
   std::vector<Got> got;
   std::vector<std::vector<int>> events;  // id, kind, a, b
   int entries = 0;
-  bool disposed = false;
 
-  Host() : engine(&loop), shared(kSharedBytes), small(64 << 10), bulk(512 << 10) {
-    uv_loop_init(&loop);
-    hub = std::make_unique<Hub>(&loop, this, &engine);
-    CHECK_EQ(hub->Open(), 0);
-    hub->Map(shared.data(), 0);
-  }
-  ~Host() {
-    hub->Dispose();
-    uv_run(&loop, UV_RUN_DEFAULT);
-    CHECK(disposed);
-    CHECK_EQ(uv_loop_close(&loop), 0);
-  }
-  int32_t* ctl() { return reinterpret_cast<int32_t*>(shared.data()); }
+  Host() : engine(&loop), small(64 << 10), bulk(512 << 10) { OpenHub(&engine); }
+  ~Host() { CloseHub(); }
   int32_t queued(uint32_t id) {
     return reinterpret_cast<int32_t*>(shared.data() + kQueuedOffset)[id & kSlotMask];
   }
@@ -77,11 +64,6 @@ struct Host final : HubHost {
     const int id = hub->OpenUdp(host, 0, false);
     CHECK(id >= 0);
     return static_cast<uint32_t>(id);
-  }
-  int Port(uint32_t id) {
-    std::string text;
-    CHECK_EQ(hub->AddressOf(id, false, &text), 0);
-    return ctl()[kCtlAddrPort];
   }
   // What JavaScript does. Without a port: to the connected peer.
   void Put(uint32_t id, const std::string& text, int port) {
@@ -127,19 +109,10 @@ struct Host final : HubHost {
     auto& chunk = is_bulk ? bulk : small;
     return {chunk.data(), chunk.size()};
   }
-  void OnDisposed() override { disposed = true; }
   int Count(int kind) const {
     int count = 0;
     for (const auto& event : events) count += event[1] == kind;
     return count;
-  }
-  template <typename Done>
-  bool RunUntil(Done done) {
-    for (int i = 0; i < 20000; i++) {
-      if (done()) return true;
-      uv_run(&loop, UV_RUN_NOWAIT);
-    }
-    return false;
   }
 };
 
@@ -169,7 +142,7 @@ TEST(many_datagrams_of_a_turn_leave_in_few_calls_and_arrive_in_one_entry) {
   Host host;
   const uint32_t a = host.Open();
   const uint32_t b = host.Open();
-  const int port = host.Port(b);
+  const int port = host.PortOf(b);
   for (int i = 0; i < 40; i++) host.Put(a, "number " + std::to_string(i), port);
   host.hub->Flush();
   CHECK_EQ(host.engine.calls, 2);
@@ -179,7 +152,7 @@ TEST(many_datagrams_of_a_turn_leave_in_few_calls_and_arrive_in_one_entry) {
     const Got& one = host.got[static_cast<size_t>(i)];
     CHECK_EQ(one.id, b);
     CHECK(one.text == "number " + std::to_string(i));
-    CHECK_EQ(one.head.port(), host.Port(a));
+    CHECK_EQ(one.head.port(), host.PortOf(a));
     CHECK_EQ(one.head.family(), 4u);
   }
 }
@@ -188,7 +161,7 @@ TEST(sizes_from_none_to_the_most) {
   Host host;
   const uint32_t a = host.Open();
   const uint32_t b = host.Open();
-  CHECK_EQ(host.hub->ConnectUdp(a, "127.0.0.1", host.Port(b)), 0);
+  CHECK_EQ(host.hub->ConnectUdp(a, "127.0.0.1", host.PortOf(b)), 0);
   const std::vector<size_t> sizes = {0, 1, 4096, 4097, 65507};
   for (const size_t size : sizes) {
     host.Put(a, std::string(size, 'x'), 0);
@@ -208,8 +181,8 @@ TEST(a_chunk_that_is_full_keeps_the_rest_for_the_next_one) {
   const uint32_t c = host.Open();
   for (int round = 0; round < 12; round++) {
     for (int i = 0; i < 12; i++) {
-      host.Put(a, std::string(static_cast<size_t>(1000 + i), 'b'), host.Port(b));
-      host.Put(a, std::string(static_cast<size_t>(2000 + i), 'c'), host.Port(c));
+      host.Put(a, std::string(static_cast<size_t>(1000 + i), 'b'), host.PortOf(b));
+      host.Put(a, std::string(static_cast<size_t>(2000 + i), 'c'), host.PortOf(c));
     }
     host.hub->Flush();
     const auto wanted = static_cast<size_t>((round + 1) * 24);
@@ -227,14 +200,14 @@ TEST(a_datagram_that_fails_costs_the_others_nothing) {
   Host host;
   const uint32_t a = host.Open();
   const uint32_t b = host.Open();
-  for (int i = 1; i <= 5; i++) host.Put(a, std::to_string(i), host.Port(b));
+  for (int i = 1; i <= 5; i++) host.Put(a, std::to_string(i), host.PortOf(b));
   host.engine.fails_at = 3;
   host.hub->Flush();
   CHECK(host.RunUntil([&] { return host.got.size() == 4 && host.Count(kRecError) == 1; }));
   CHECK(host.got[2].text == "4");
   CHECK_EQ(host.events[0][2], EPERM);
   CHECK_EQ(host.events[0][3], static_cast<int>(kSysSend));
-  const int port = host.Port(b);
+  const int port = host.PortOf(b);
   std::string text;
   CHECK_EQ(host.hub->FailedAddress(a, &text), 0);
   CHECK(text == "127.0.0.1");
@@ -246,7 +219,7 @@ TEST(a_full_kernel_queues_in_order_and_drain_is_told) {
   const uint32_t a = host.Open();
   const uint32_t b = host.Open();
   host.engine.full = true;
-  for (int i = 0; i < 50; i++) host.Put(a, std::to_string(100 + i), host.Port(b));
+  for (int i = 0; i < 50; i++) host.Put(a, std::to_string(100 + i), host.PortOf(b));
   host.hub->Flush();
   CHECK_EQ(host.queued(a), 50 * 4);
   CHECK(host.ctl()[kCtlQueued] > 0);
@@ -283,7 +256,7 @@ TEST(closing_sends_what_waits_and_aborting_does_not) {
     const uint32_t a = host.Open();
     const uint32_t b = host.Open();
     host.engine.full = true;
-    for (int i = 0; i < 5; i++) host.Put(a, "x", host.Port(b));
+    for (int i = 0; i < 5; i++) host.Put(a, "x", host.PortOf(b));
     CHECK_EQ(abort ? host.hub->Abort(a) : host.hub->Close(a), 0);
     host.engine.full = false;
     CHECK(host.RunUntil([&] { return host.Count(kRecClosed) == 1; }));
@@ -300,12 +273,12 @@ TEST(closing_while_datagrams_wait_in_the_inbox) {
   const uint32_t b = host.Open();
   const uint32_t c = host.Open();
   for (int round = 0; round < 8; round++) {
-    for (int i = 0; i < 20; i++) host.Put(a, std::string(3000, 'b'), host.Port(b));
+    for (int i = 0; i < 20; i++) host.Put(a, std::string(3000, 'b'), host.PortOf(b));
     host.hub->Flush();
     uv_run(&host.loop, UV_RUN_NOWAIT);
   }
   host.hub->Abort(b);
-  host.Put(a, "to c", host.Port(c));
+  host.Put(a, "to c", host.PortOf(c));
   host.hub->Flush();
   CHECK(host.RunUntil([&] { return !host.got.empty() && host.got.back().id == c; }));
   CHECK(host.got.back().text == "to c");
@@ -314,7 +287,7 @@ TEST(closing_while_datagrams_wait_in_the_inbox) {
 TEST(nobody_listens_at_the_connected_peer) {
   Host host;
   const uint32_t gone = host.Open();
-  const int port = host.Port(gone);
+  const int port = host.PortOf(gone);
   host.hub->Abort(gone);
   const uint32_t a = host.Open();
   CHECK_EQ(host.hub->ConnectUdp(a, "127.0.0.1", port), 0);
@@ -340,19 +313,19 @@ TEST(settings_are_checked) {
   CHECK_EQ(host.hub->SetUdpOption(a, UdpOption::kMulticastInterface, 0, "", "::1"), -EINVAL);
   CHECK_EQ(host.hub->SetUdpOption(a + 1, UdpOption::kTtl, 1, "", ""), -EBADF);
   CHECK_EQ(host.hub->OpenUdp("no address", 0, false), -EINVAL);
-  CHECK_EQ(host.hub->OpenUdp("127.0.0.1", host.Port(a), false), -EADDRINUSE);
+  CHECK_EQ(host.hub->OpenUdp("127.0.0.1", host.PortOf(a), false), -EADDRINUSE);
 }
 
 TEST(disposing_with_datagrams_everywhere) {
   Host host;
   const uint32_t a = host.Open();
   const uint32_t b = host.Open();
-  host.Put(a, "under way", host.Port(b));
+  host.Put(a, "under way", host.PortOf(b));
   host.hub->Flush();
   host.engine.full = true;
-  host.Put(a, "queued", host.Port(b));
+  host.Put(a, "queued", host.PortOf(b));
   host.hub->Flush();
-  host.Put(a, "in the slab", host.Port(b));
+  host.Put(a, "in the slab", host.PortOf(b));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bare_host.h"
 #include "check.h"
 #include "core/hub.h"
 #include "core/watch.h"
@@ -18,33 +19,21 @@ using namespace uvio;
 
 namespace {
 
-struct Host final : HubHost {
+struct Host final : BareHost {
   struct Event {
     uint32_t id;
     int kind;
     int a, b;
   };
-  uv_loop_t loop;
-  std::vector<uint8_t> shared, chunk;
-  std::unique_ptr<Hub> hub;
+  std::vector<uint8_t> chunk;
   std::vector<Event> events;
   std::string data;
-  bool disposed = false;
 
-  Host() : shared(kSharedBytes), chunk(512 << 10) {
+  Host() : chunk(512 << 10) {
     signal(SIGPIPE, SIG_IGN);  // as Node does
-    uv_loop_init(&loop);
-    hub = std::make_unique<Hub>(&loop, this);
-    CHECK_EQ(hub->Open(), 0);
-    hub->Map(shared.data(), 0);
+    OpenHub();
   }
-  ~Host() {
-    hub->Dispose();
-    uv_run(&loop, UV_RUN_DEFAULT);
-    CHECK(disposed);
-    CHECK_EQ(uv_loop_close(&loop), 0);
-  }
-  int32_t* ctl() { return reinterpret_cast<int32_t*>(shared.data()); }
+  ~Host() { CloseHub(); }
   void Enter(int records) override {
     const int32_t* in = reinterpret_cast<const int32_t*>(shared.data() + kInOffset);
     for (int i = 0; i < records; i++, in += 4) {
@@ -57,7 +46,6 @@ struct Host final : HubHost {
     ctl()[kCtlSmallPos] = ctl()[kCtlBulkPos] = ctl()[kCtlNeedChunk] = 0;
   }
   Chunk GetChunk(bool) override { return {chunk.data(), chunk.size()}; }
-  void OnDisposed() override { disposed = true; }
   int Count(int kind) const {
     int count = 0;
     for (const Event& event : events) count += event.kind == kind;

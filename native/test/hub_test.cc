@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "bare_host.h"
 #include "check.h"
 #include "core/socket.h"
 
@@ -51,35 +52,17 @@ struct Event {
   int a, b;
 };
 
-struct Host final : HubHost {
-  uv_loop_t loop;
+struct Host final : BareHost {
   FaultEngine engine;
-  std::unique_ptr<Hub> hub;
-  std::vector<uint8_t> shared, small, bulk;
+  std::vector<uint8_t> small, bulk;
   std::vector<Event> events;  // without data records
   std::vector<std::pair<uint32_t, std::string>> data;
   std::function<void(const Event&)> on_event;
   bool echo = true;
-  bool disposed = false;
 
-  Host() : engine(&loop), shared(kSharedBytes), small(64 << 10), bulk(512 << 10) {
-    uv_loop_init(&loop);
-    hub = std::make_unique<Hub>(&loop, this, &engine);
-    CHECK_EQ(hub->Open(), 0);
-    hub->Map(shared.data(), 0);
-  }
-  ~Host() {
-    hub->Dispose();
-    uv_run(&loop, UV_RUN_DEFAULT);
-    CHECK(disposed);
-    CHECK_EQ(uv_loop_close(&loop), 0);
-  }
-  int32_t* ctl() { return reinterpret_cast<int32_t*>(shared.data()); }
-  int Port(int listener) {
-    std::string text;
-    CHECK_EQ(hub->AddressOf(static_cast<uint32_t>(listener), false, &text), 0);
-    return ctl()[kCtlAddrPort];
-  }
+  Host() : engine(&loop), small(64 << 10), bulk(512 << 10) { OpenHub(&engine); }
+  ~Host() { CloseHub(); }
+  int Port(int listener) { return PortOf(static_cast<uint32_t>(listener)); }
   // What JavaScript does: copy into the slab, append a record.
   void Put(uint32_t id, const std::string& text) {
     int32_t* out = reinterpret_cast<int32_t*>(shared.data() + kOutOffset);
@@ -117,20 +100,11 @@ struct Host final : HubHost {
     auto& chunk = is_bulk ? bulk : small;
     return {chunk.data(), chunk.size()};
   }
-  void OnDisposed() override { disposed = true; }
 
   int Count(int kind) const {
     int count = 0;
     for (const Event& event : events) count += event.kind == kind;
     return count;
-  }
-  template <typename Done>
-  bool RunUntil(Done done) {
-    for (int i = 0; i < 20000; i++) {
-      if (done()) return true;
-      uv_run(&loop, UV_RUN_NOWAIT);
-    }
-    return false;
   }
 };
 

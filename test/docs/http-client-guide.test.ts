@@ -1,18 +1,11 @@
 /** The programs of docs/guide/http-client.md print what their comments say. */
 import { expect, test } from 'vitest';
-import { expectedOutput, runProgram } from '../support/program.ts';
-import { text } from '../support/source-tree.ts';
+import { checkProgram, guidePrograms } from '../support/program.ts';
 
-const programs = [...text('docs/guide/http-client.md').matchAll(/^## (.*?)$.*?```ts\n(.*?)```/gms)];
+const programs = guidePrograms('http-client');
 
 test('the guide to the client has its programs', () => {
   expect(programs.length).toBe(3);
 });
 
-test.each(programs.map((match) => [match[1] as string, match[2] as string]))(
-  '%s',
-  (title, program) => {
-    const name = `guide-client-${title.toLowerCase().replaceAll(/\W+/g, '-')}`;
-    expect(runProgram(name, program)).toEqual(expectedOutput(program));
-  },
-);
+test.each(programs)('%s', (title, program) => checkProgram('http-client', title, program));

@@ -1,20 +1,12 @@
 /** The programs of docs/guide/udp-and-names.md print what their comments say. */
 import { expect, test } from 'vitest';
-import { expectedOutput, runProgram } from '../support/program.ts';
-import { text } from '../support/source-tree.ts';
+import { checkProgram, guidePrograms } from '../support/program.ts';
 
-const page = text('docs/guide/udp-and-names.md');
-const programs = [...page.matchAll(/^## (.*?)$.*?```ts\n(.*?)```/gms)];
+const programs = guidePrograms('udp-and-names');
 
 test('the guide has its programs', () => {
   expect(programs.length).toBe(4);
 });
 
 // covers: asyncio/create-datagram-endpoint, asyncio/getaddrinfo
-test.each(programs.map((match) => [match[1] as string, match[2] as string]))(
-  '%s',
-  (title, program) => {
-    const name = `udp-${title.toLowerCase().replaceAll(/\W+/g, '-')}`;
-    expect(runProgram(name, program)).toEqual(expectedOutput(program));
-  },
-);
+test.each(programs)('%s', (title, program) => checkProgram('udp-and-names', title, program));

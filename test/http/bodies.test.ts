@@ -2,22 +2,10 @@
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { HttpHeaders } from '../../lib/http/headers.ts';
-import { Application, eventStream, type Handler, Response } from '../../lib/http/index.ts';
+import { eventStream, Response } from '../../lib/http/index.ts';
 import { CancelScope, sleep } from '../../lib/index.ts';
 import { failure, runTest } from '../task/support.ts';
-
-function appOf(handler: Handler, maxBodyBytes?: number): Application {
-  const options = maxBodyBytes === undefined ? {} : { maxBodyBytes };
-  return new Application(options).route('*', '/*', handler as Handler<'/*'>);
-}
-
-async function fetchOf(
-  handler: Handler,
-  init: RequestInit = {},
-  path = '/p?a=1&a=2&b=',
-): Promise<globalThis.Response> {
-  return await appOf(handler).fetch(new Request(`http://host:81${path}`, init));
-}
+import { appOf, fetchOf } from './support.ts';
 
 describe('compression', () => {
   const long = 'compress me '.repeat(200);

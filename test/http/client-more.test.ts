@@ -14,25 +14,8 @@ import {
 } from '../../lib/http/index.ts';
 import { RateLimiter, sleep, TimeoutError, timeout } from '../../lib/index.ts';
 import { failure, runTest } from '../task/support.ts';
-import { failsWith, ok, withRaw, withSession } from './client-support.ts';
+import { echo, failsWith, ok, withRaw, withSession } from './client-support.ts';
 import { withHandler, withServer } from './support.ts';
-
-/** Says what it got. */
-async function echo(request: HttpRequest): Promise<Response> {
-  const headers = Object.fromEntries(request.headers);
-  const { method, path } = request;
-  return Response.json({
-    method,
-    path,
-    query: [...request.query],
-    headers,
-    body: await request.text(),
-  });
-}
-
-function _withEcho(test: (session: ClientSession, url: string) => unknown): Promise<void> {
-  return withHandler(echo, (url) => withSession({}, (session) => test(session, url)));
-}
 
 describe('a redirect', () => {
   const app = (): Application =>

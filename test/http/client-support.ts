@@ -19,6 +19,7 @@ import {
 } from '../../lib/index.ts';
 import { ca } from '../io/tls-support.ts';
 import { failure } from '../task/support.ts';
+import { withHandler } from './support.ts';
 
 /** Requests come here as text; what it gives is written. Null: the connection is closed. */
 export type Answer = (request: string, connection: Connection) => unknown;
@@ -166,3 +167,20 @@ export async function withProxy(test: (url: string, log: string[]) => unknown): 
 
 /** Trusts the server of the tests. */
 export const tls: TlsClientOptions = { ca, servername: 'server.test' };
+
+/** Says what it got. */
+export async function echo(request: HttpRequest): Promise<Response> {
+  const headers = Object.fromEntries(request.headers);
+  const { method, path } = request;
+  return Response.json({
+    method,
+    path,
+    query: [...request.query],
+    headers,
+    body: await request.text(),
+  });
+}
+
+export function withEcho(test: (session: ClientSession, url: string) => unknown): Promise<void> {
+  return withHandler(echo, (url) => withSession({}, (session) => test(session, url)));
+}

@@ -6,31 +6,13 @@ import {
   ClientPayloadError,
   ClientResponseError,
   ClientSession,
-  type HttpRequest,
   InvalidUrlError,
   Response,
 } from '../../lib/http/index.ts';
 import { ClosedResourceError, sleep } from '../../lib/index.ts';
 import { failure, runTest } from '../task/support.ts';
-import { failsWith, withRaw, withSession } from './client-support.ts';
+import { echo, failsWith, withEcho, withRaw, withSession } from './client-support.ts';
 import { withHandler } from './support.ts';
-
-/** Says what it got. */
-async function echo(request: HttpRequest): Promise<Response> {
-  const headers = Object.fromEntries(request.headers);
-  const { method, path } = request;
-  return Response.json({
-    method,
-    path,
-    query: [...request.query],
-    headers,
-    body: await request.text(),
-  });
-}
-
-function withEcho(test: (session: ClientSession, url: string) => unknown): Promise<void> {
-  return withHandler(echo, (url) => withSession({}, (session) => test(session, url)));
-}
 
 // covers: aiohttp/clientsession
 describe('a session', () => {

@@ -1,27 +1,9 @@
 /** Requests and responses as handlers and clients see them. */
 import { describe, expect, test } from 'vitest';
-import {
-  Application,
-  type Handler,
-  HttpError,
-  type HttpRequest,
-  Response,
-} from '../../lib/http/index.ts';
+import { type Handler, HttpError, type HttpRequest, Response } from '../../lib/http/index.ts';
 import { sleep } from '../../lib/index.ts';
 import { failure, runTest } from '../task/support.ts';
-
-function appOf(handler: Handler, maxBodyBytes?: number): Application {
-  const options = maxBodyBytes === undefined ? {} : { maxBodyBytes };
-  return new Application(options).route('*', '/*', handler as Handler<'/*'>);
-}
-
-async function fetchOf(
-  handler: Handler,
-  init: RequestInit = {},
-  path = '/p?a=1&a=2&b=',
-): Promise<globalThis.Response> {
-  return await appOf(handler).fetch(new Request(`http://host:81${path}`, init));
-}
+import { appOf, fetchOf } from './support.ts';
 
 async function seenBy<T>(
   look: (request: HttpRequest) => T | Promise<T>,

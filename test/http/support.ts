@@ -37,6 +37,20 @@ export function withHandler(
   return withServer(new Application().route('*', '/*', handler as Handler<'/*'>), test, options);
 }
 
+/** One handler for everything, without a server. */
+export function appOf(handler: Handler, maxBodyBytes?: number): Application {
+  const options = maxBodyBytes === undefined ? {} : { maxBodyBytes };
+  return new Application(options).route('*', '/*', handler as Handler<'/*'>);
+}
+
+export async function fetchOf(
+  handler: Handler,
+  init: RequestInit = {},
+  path = '/p?a=1&a=2&b=',
+): Promise<globalThis.Response> {
+  return await appOf(handler).fetch(new Request(`http://host:81${path}`, init));
+}
+
 export type Delivery = 'whole' | 'bytes' | 'random';
 
 /** A small generator: the same cuts in each run. */

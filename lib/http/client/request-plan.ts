@@ -11,7 +11,7 @@ import type { TlsClientOptions } from '../../io/net-types.ts';
 import { currentLoop } from '../../task/frame.ts';
 import type { QueryInit } from '../application.ts';
 import { InvalidUrlError } from '../client-errors.ts';
-import { HttpHeaders } from '../headers.ts';
+import { HttpHeaders, isToken } from '../headers.ts';
 import type { Body } from '../response.ts';
 import type { ProxyRoute } from './open.ts';
 import { checkRetry, type RetryPlan } from './retry.ts';
@@ -43,7 +43,6 @@ export interface RequestPlan {
   readonly deadlineMs: number;
 }
 
-const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const common: ReadonlySet<string> = new Set([
   'DELETE',
   'GET',
@@ -56,9 +55,7 @@ const common: ReadonlySet<string> = new Set([
 
 /** As the Web's fetch: the common ones in capitals. */
 export function checkMethod(method: unknown): string {
-  if (typeof method !== 'string' || !token.test(method)) {
-    throw argTypeError('method', 'a token', method);
-  }
+  if (!isToken(method)) throw argTypeError('method', 'a token', method);
   const upper = method.toUpperCase();
   if (upper === 'CONNECT') throw argTypeError('method', 'another one than CONNECT', method);
   return common.has(upper) ? upper : method;
@@ -166,7 +163,7 @@ function cookieText(cookies: Record<string, string> | undefined): string {
   if (cookies === undefined) return '';
   const parts: string[] = [];
   for (const [name, value] of Object.entries(cookies)) {
-    if (!token.test(name) || /[^\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]/.test(value)) {
+    if (!isToken(name) || /[^\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]/.test(value)) {
       throw argTypeError('cookies', 'names and values of the form of RFC 6265', name);
     }
     parts.push(`${name}=${value}`);

@@ -3,16 +3,13 @@
  *
  * In: bytes as they come, decoded. Out: promises of bytes. Never: more ahead than a stream reads.
  */
-import type { BrokenResourceError } from '../../base/errors.ts';
-import { defaultLimits } from '../../io/limits.ts';
-import { ReadingStream } from '../../io/reading-stream.ts';
 import { flagEnded, flagGone } from '../../io/stream.ts';
-import { ReadingHandle, type ReadingTarget } from '../reading-handle.ts';
+import { FedReader, ReadingHandle, type ReadingTarget } from '../reading-handle.ts';
 
-export class ResponseBody extends ReadingStream {
+export class ResponseBody extends FedReader {
   constructor(target: ReadingTarget) {
     const handle = new ReadingHandle();
-    super(handle, defaultLimits);
+    super(handle);
     handle.target = target;
   }
 
@@ -24,17 +21,4 @@ export class ResponseBody extends ReadingStream {
   fail(error: unknown): void {
     if (!this.complete) this.onClosed(error as Error);
   }
-
-  onDrain(): void {}
-
-  finish(): void {}
-
-  abort(): void {}
-
-  /** Readers are told what happened itself. */
-  protected override lossOf(error: Error): BrokenResourceError {
-    return error as BrokenResourceError;
-  }
-
-  protected settle(): void {}
 }

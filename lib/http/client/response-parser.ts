@@ -7,6 +7,7 @@
  * Everything about the wire is behind `ResponseParser`; a parser of the addon can take its place.
  */
 import { Buffer } from 'node:buffer';
+import { isFieldText, isToken } from '../headers.ts';
 import type { HeaderSource } from '../wire.ts';
 
 /** Status line and header lines of one response; trailers have as much. */
@@ -91,8 +92,6 @@ const afterChunk = 6;
 const inTrailers = 7;
 
 const statusForm = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
-const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const badValue = /[^\t\x20-\x7e\x80-\xff]/;
 const chunkForm = /^([0-9A-Fa-f]{1,13})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?$/;
 const lengthForm = /^\d{1,15}$/;
 
@@ -102,7 +101,7 @@ const knownNames: Map<string, string> = new Map();
 function checkName(name: string): string {
   const known = knownNames.get(name);
   if (known !== undefined) return known;
-  if (!token.test(name)) throw new FramingError('The name of a header is not a token');
+  if (!isToken(name)) throw new FramingError('The name of a header is not a token');
   const lower = name.toLowerCase();
   if (knownNames.size < 512) knownNames.set(name, lower);
   return lower;
@@ -121,7 +120,7 @@ function readField(line: string): [string, string] {
   const colon = line.indexOf(':');
   if (colon <= 0) throw new FramingError('A header line has no name');
   const value = trimBlanks(line.slice(colon + 1));
-  if (badValue.test(value)) throw new FramingError('A header holds a control character');
+  if (!isFieldText(value)) throw new FramingError('A header holds a control character');
   return [checkName(line.slice(0, colon)), value];
 }
 

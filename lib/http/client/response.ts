@@ -4,11 +4,13 @@
  * In: an exchange whose head has come. Out: the surface of the Web's Response, each part made when
  * first asked for. Never: a body that failed half-way and keeps its connection.
  */
+
 import { Buffer } from 'node:buffer';
 import { ReadableStream } from 'node:stream/web';
 import { notSupportedError } from '../../base/errors.ts';
 import type { ByteReader } from '../../io/net-types.ts';
 import { cancelledPromise, takeCancellation } from '../../task/waiter.ts';
+import { toArrayBuffer } from '../body.ts';
 import { ClientPayloadError, ClientResponseError } from '../client-errors.ts';
 import type { ServerSentEvent } from '../events.ts';
 import { readForm } from '../forms.ts';
@@ -130,10 +132,7 @@ export class ReceivedResponse implements ClientResponse {
   }
 
   async arrayBuffer(): Promise<ArrayBuffer> {
-    const bytes = await this.bytes();
-    const copy = new ArrayBuffer(bytes.length);
-    new Uint8Array(copy).set(bytes);
-    return copy;
+    return toArrayBuffer(await this.bytes());
   }
 
   async blob(): Promise<Blob> {

@@ -4,6 +4,7 @@
  * In: headers of the other side. Out: what was agreed on, or why not. Never: a socket.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { isToken } from '../headers.ts';
 import {
   type Agreement,
   chooseOffer,
@@ -50,13 +51,6 @@ export function acceptOf(key: string): string {
   return createHash('sha1')
     .update(key + magic)
     .digest('base64');
-}
-
-/** A subprotocol is a token. */
-const tokenForm = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-
-export function isToken(text: unknown): text is string {
-  return typeof text === 'string' && tokenForm.test(text);
 }
 
 /** What of a client's request makes a WebSocket of it, and the headers to answer with. */

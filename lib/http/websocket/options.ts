@@ -5,7 +5,7 @@
  */
 import { argTypeError, rangeError } from '../../base/errors.ts';
 import { checkBytes, checkMs } from '../../base/units.ts';
-import { isToken } from './handshake.ts';
+import { isToken } from '../headers.ts';
 
 export interface WebSocketOptions {
   /** In order of preference. */

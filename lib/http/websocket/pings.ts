@@ -6,9 +6,8 @@
  */
 import { Buffer } from 'node:buffer';
 import type { WaitOptions } from '../../base/errors.ts';
+import { quieted } from '../../base/quiet.ts';
 import { Waiter } from '../../task/waiter.ts';
-
-const ignore = (): void => {};
 
 interface Ping {
   readonly payload: Buffer;
@@ -26,7 +25,7 @@ export class Pings {
   ): { payload: Buffer | null; promise: Promise<void> } {
     const waiter = new Waiter<void>('ping');
     const promise = waiter.start(options);
-    promise.catch(ignore);
+    quieted(promise);
     if (!waiter.active) return { payload: null, promise };
     const payload = data === undefined ? this.#nextPayload() : Buffer.from(data);
     this.#open.push({ payload, waiter });

@@ -17,6 +17,7 @@ import {
   rangeError,
   type WaitOptions,
 } from '../../base/errors.ts';
+import { quieted, quietReject, resolved } from '../../base/quiet.ts';
 import { checkData } from '../../io/data.ts';
 import type { EventLoop } from '../../io/handles.ts';
 import type { SocketAddress } from '../../io/net-types.ts';
@@ -44,7 +45,7 @@ import type { WebSocketPlan } from './options.ts';
 import { Pings } from './pings.ts';
 import type { Subscriber, Topics } from './topics.ts';
 import type { WebSocketConnection } from './types.ts';
-import { CloseWaiter, ignore, quietReject, resolved } from './waits.ts';
+import { CloseWaiter } from './waits.ts';
 
 /** For the peer to close the connection after both close frames, or to see why it was refused. */
 const lingerMs = 1_000;
@@ -128,7 +129,7 @@ export class WebSocketStream
     const cancelled = takeCancellation();
     if (cancelled !== null) {
       const promise = cancelledPromise(cancelled);
-      promise.catch(ignore);
+      quieted(promise);
       return promise;
     }
     if (options?.signal?.aborted) return quietReject(options.signal.reason);
@@ -167,7 +168,7 @@ export class WebSocketStream
   #waitForDrain(options: WaitOptions | undefined): Promise<void> {
     const waiter = new Waiter<void>('send');
     const promise = waiter.start(options);
-    promise.catch(ignore);
+    quieted(promise);
     if (waiter.active) this.#getRare().drains.push(waiter);
     return promise;
   }
@@ -316,7 +317,7 @@ export class WebSocketStream
     const promise = waiter.start();
     if (waiter.active) this.#getRare().closers.push(waiter);
     else this.abort();
-    promise.catch(ignore);
+    quieted(promise);
     return promise;
   }
 

@@ -8,11 +8,12 @@
  */
 import type { Buffer } from 'node:buffer';
 import { TimeoutError, tlsTruncatedError } from '../../base/errors.ts';
-import type {
-  CallbackContext,
-  SocketAddress,
-  StreamHandle,
-  StreamSink,
+import {
+  type CallbackContext,
+  callSink,
+  type SocketAddress,
+  type StreamHandle,
+  type StreamSink,
 } from '../../loop/backend.ts';
 import type { EventLoop, Job, TimerTarget } from '../../loop/event-loop.ts';
 import type { TlsEngine, TlsSink } from '../../loop/tls.ts';
@@ -463,19 +464,7 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     this.#timer = -1;
   }
 
-  /** Calls into the sink: as the running loop, in its context, whatever it throws. */
   #dispatch(tell: (stream: TlsStream) => void): void {
-    const { sink } = this;
-    if (sink === null) return;
-    const loop = this.#loop;
-    const before = loop.enter();
-    try {
-      if (sink.context === null) tell(this);
-      else sink.context.run(tell, this);
-    } catch (error) {
-      loop.onError('Exception in an I/O callback', error, sink);
-    } finally {
-      loop.leave(before);
-    }
+    if (this.sink !== null) callSink(this.#loop, this.sink, tell, this);
   }
 }

@@ -8,12 +8,13 @@ import { Buffer } from 'node:buffer';
 import { createSocket, type Socket, type SocketOptions } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { notSupportedError, systemErrorByCode } from '../../base/errors.ts';
-import type {
-  DatagramHandle,
-  DatagramSink,
-  OpenUdp,
-  SocketAddress,
-  UdpSetting,
+import {
+  callSink,
+  type DatagramHandle,
+  type DatagramSink,
+  type OpenUdp,
+  type SocketAddress,
+  type UdpSetting,
 } from '../backend.ts';
 import type { PureBackend } from './backend.ts';
 import { reusePortSupported } from './listener.ts';
@@ -193,26 +194,14 @@ export class PureDatagram implements DatagramHandle {
     this.#backend.datagrams.delete(this);
     const sink = this.#sink;
     this.#sink = null;
-    if (sink !== null) this.#callOn(sink, () => sink.onClosed());
+    if (sink !== null) callSink(this.#backend.host, sink, () => sink.onClosed(), sink);
     this.#backend.streamGone();
   }
 
   #call(tell: (sink: DatagramSink) => void): void {
     const sink = this.#sink;
-    if (sink !== null && !this.#closing && !this.#finishing) this.#callOn(sink, tell);
-  }
-
-  #callOn(sink: DatagramSink, tell: (sink: DatagramSink) => void): void {
-    const { host } = this.#backend;
-    const before = host.enter();
-    try {
-      if (sink.context === null) tell(sink);
-      else sink.context.run(tell, sink);
-    } catch (error) {
-      host.onError('Exception in an I/O callback', error, sink);
-    } finally {
-      host.leave(before);
-    }
+    if (sink === null || this.#closing || this.#finishing) return;
+    callSink(this.#backend.host, sink, tell, sink);
   }
 }
 

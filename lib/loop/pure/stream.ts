@@ -8,7 +8,7 @@
 import { writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { systemError } from '../../base/errors.ts';
-import type { SocketAddress, StreamHandle, StreamSink } from '../backend.ts';
+import { callSink, type SocketAddress, type StreamHandle, type StreamSink } from '../backend.ts';
 import type { PureBackend } from './backend.ts';
 
 const streamKey: unique symbol = Symbol('uvio.stream');
@@ -204,20 +204,9 @@ export class PureStream implements StreamHandle {
     return this.#remote;
   }
 
-  /** Calls into the sink: as the running loop, in its context, whatever it throws. @internal */
+  /** @internal */
   dispatch(deliver: (stream: PureStream) => void): void {
-    const sink = this.sink;
-    if (sink === null) return;
-    const { host } = this.backend;
-    const before = host.enter();
-    try {
-      if (sink.context === null) deliver(this);
-      else sink.context.run(deliver, this);
-    } catch (error) {
-      host.onError('Exception in an I/O callback', error, sink);
-    } finally {
-      host.leave(before);
-    }
+    if (this.sink !== null) callSink(this.backend.host, this.sink, deliver, this);
   }
 
   /** @internal */

@@ -10,12 +10,13 @@
 import { Buffer } from 'node:buffer';
 import { isIP } from 'node:net';
 import { systemErrorByCode } from '../../base/errors.ts';
-import type {
-  DatagramHandle,
-  DatagramSink,
-  OpenUdp,
-  SocketAddress,
-  UdpSetting,
+import {
+  callSink,
+  type DatagramHandle,
+  type DatagramSink,
+  type OpenUdp,
+  type SocketAddress,
+  type UdpSetting,
 } from '../backend.ts';
 import type { Network } from './network.ts';
 
@@ -127,7 +128,7 @@ export class SimulatedDatagram implements DatagramHandle {
       datagrams.delete(this);
       const sink = this.#sink;
       this.#sink = null;
-      if (sink !== null) this.#callOn(sink, (one) => one.onClosed());
+      if (sink !== null) callSink(this.#network.owner.host, sink, () => sink.onClosed(), sink);
       owner.ended();
     });
   }
@@ -187,19 +188,7 @@ export class SimulatedDatagram implements DatagramHandle {
   }
 
   #call(tell: (sink: DatagramSink) => void): void {
-    if (this.#sink !== null && !this.#closing) this.#callOn(this.#sink, tell);
-  }
-
-  #callOn(sink: DatagramSink, tell: (sink: DatagramSink) => void): void {
-    const { host } = this.#network.owner;
-    const before = host.enter();
-    try {
-      if (sink.context === null) tell(sink);
-      else sink.context.run(tell, sink);
-    } catch (error) {
-      host.onError('Exception in an I/O callback', error, sink);
-    } finally {
-      host.leave(before);
-    }
+    if (this.#sink === null || this.#closing) return;
+    callSink(this.#network.owner.host, this.#sink, tell, this.#sink);
   }
 }

@@ -11,7 +11,13 @@
 import { Buffer } from 'node:buffer';
 import { Deque } from '../../base/deque.ts';
 import { systemErrorByCode } from '../../base/errors.ts';
-import type { BackendHost, SocketAddress, StreamHandle, StreamSink } from '../backend.ts';
+import {
+  type BackendHost,
+  callSink,
+  type SocketAddress,
+  type StreamHandle,
+  type StreamSink,
+} from '../backend.ts';
 import type { Random } from './random.ts';
 
 /** Most that one delivery brings. */
@@ -384,20 +390,8 @@ export class SimulatedStream implements StreamHandle {
     return this.#error;
   }
 
-  /** Calls into the sink: as the running loop, in its context, whatever it throws. */
   #dispatch(tell: (stream: SimulatedStream) => void): void {
-    const { sink } = this;
-    if (sink === null) return;
-    const { host } = this.#carrier;
-    const before = host.enter();
-    try {
-      if (sink.context === null) tell(this);
-      else sink.context.run(tell, this);
-    } catch (error) {
-      host.onError('Exception in an I/O callback', error, sink);
-    } finally {
-      host.leave(before);
-    }
+    if (this.sink !== null) callSink(this.#carrier.host, this.sink, tell, this);
   }
 }
 
