@@ -2,9 +2,9 @@
 //   node bench/workers.mjs [--workers 1,2] [--rounds 5] [--seconds 3] [--policy native]
 //     [--name workers]
 //
-// The load is wrk, on the same machine: on two cores it takes its share of them, and two workers
-// cannot have all of both. So there are two programs: `plaintext` answers at once and shows what the
-// load leaves; `work` computes for half a millisecond, beside which the load hardly counts.
+// The load is wrk, on the same machine: on two cores it takes its share, and two workers cannot
+// have all of both. So there are two programs: `plaintext` answers at once and shows what the load
+// leaves; `work` computes for half a millisecond, beside which the load hardly counts.
 // CPU time is that of the server's process, all threads together.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -6,10 +6,11 @@
  */
 import { availableParallelism } from 'node:os';
 import { isMainThread } from 'node:worker_threads';
-import { argTypeError, InvalidStateError } from '../base/errors.ts';
+import { argTypeError, InvalidStateError, notSupportedError } from '../base/errors.ts';
 import { checkInteger, checkMs } from '../base/units.ts';
 import type { LoopPolicy } from '../io/handles.ts';
-import { startServer } from '../io/start-server.ts';
+import type { StreamServer } from '../io/server.ts';
+import { startServer, startUnixServer } from '../io/start-server.ts';
 import { currentFrame, currentLoop } from '../task/frame.ts';
 import { handledSignals, run } from '../task/run.ts';
 import { Waiter } from '../task/waiter.ts';
@@ -33,9 +34,10 @@ export interface RunAppOptions extends ServeOptions {
   drainMs?: number;
   /**
    * Threads that run the program's file again, from its beginning, and serve there; 'auto' is one
-   * for each core. The system spreads connections over them (SO_REUSEPORT), so it takes a host and
-   * a port. The main thread serves nothing: it starts workers that died again, tells all of them
-   * to close at a signal, and waits for them. ENOTSUP where `reusePort` is. Default 1: no threads.
+   * for each core. The system spreads connections over them: each listens on the port for itself
+   * (ENOTSUP where `reusePort` is), or all share the socket of `path` or `fd` (ENOTSUP on `pure`).
+   * The main thread serves nothing: it starts workers that died again, tells all of them
+   * to close at a signal, and waits for them. Default 1: no threads.
    */
   workers?: number | 'auto';
 }
@@ -106,13 +108,25 @@ async function serveAlone(app: Application, plan: RunPlan): Promise<void> {
   });
 }
 
-/** Somebody else's port could be shared by mistake, if that one allows it. */
-async function checkFree({ host, port = 8080, reusePort }: ServeOptions): Promise<void> {
-  if (port === 0 || reusePort === true) return;
+/**
+ * What the main thread listens on for its workers: a socket they share, or, when each has its own,
+ * nothing. Then the port is tried: somebody else's could be shared by mistake, if they allow it.
+ */
+async function openShared(options: ServeOptions): Promise<StreamServer | null> {
+  const { host, port = 8080, path, fd, backlog, reusePort } = options;
+  const given = {
+    ...(fd === undefined ? {} : { fd }),
+    ...(backlog === undefined ? {} : { backlog }),
+  };
+  const common = { start: false, ...given };
+  if (path !== undefined) return (await startUnixServer(() => {}, path, common)) as StreamServer;
+  if (fd !== undefined) return (await startServer(() => {}, common)) as StreamServer;
+  if (port === 0 || reusePort === true) return null;
   const where = host === undefined ? { port } : { host, port };
-  const server = await startServer(() => {}, { ...where, start: false });
+  const server = await startServer(() => {}, { start: false, ...where });
   server.close();
   await server.waitClosed();
+  return null;
 }
 
 let supervised = false;
@@ -126,17 +140,26 @@ function superviseOnce(): void {
 }
 
 async function superviseWorkers(plan: RunPlan, count: number): Promise<void> {
-  const { print = console.log, path, fd, drainMs } = plan;
-  if (path !== undefined || fd !== undefined) {
-    throw argTypeError('workers', '1 where path or fd is given', count);
+  const { print = console.log, drainMs } = plan;
+  const loop = currentLoop();
+  const { shutdownTimeoutMs } = checkServe(loop, plan);
+  if (loop.backendHandle.listenFd === undefined) {
+    throw notSupportedError('listen', `threads share no port of ${loop.backendHandle.name}`);
   }
-  const { shutdownTimeoutMs } = checkServe(currentLoop(), plan);
   superviseOnce();
-  await checkFree(plan);
-  const crew = new Crew(count, drainMs + shutdownTimeoutMs);
-  await untilSignal(plan, (stop) =>
-    crew.run(() => print?.(`Running on ${crew.url} with ${count} workers`), stop),
-  );
+  const shared = await openShared(plan);
+  const crew = new Crew(count, drainMs + shutdownTimeoutMs, shared?.descriptor ?? null);
+  try {
+    await untilSignal(plan, (stop) =>
+      crew.run(
+        () => print?.(`Running on ${crew.url} with ${count} workers`),
+        // The last one to close is a worker, which has accepted what was waiting.
+        () => stop().finally(() => shared?.close()),
+      ),
+    );
+  } finally {
+    shared?.close();
+  }
 }
 
 /** How this thread is to serve. */
@@ -151,7 +174,7 @@ function chooseServe(workers: unknown): Serve {
 /**
  * Serves until cancelled or a signal comes, then closes gracefully. Starts a run if none is.
  * Rejects as `serve` does; with workers, with the error of one that could not start at first, or
- * of the last one when none serves any more and none can be started again and again.
+ * BrokenResourceError when none serves any more, and each has died five times in a row.
  * InvalidStateError for workers of a program that is no file. (aiohttp.web.run_app; gunicorn)
  */
 export async function runApp(

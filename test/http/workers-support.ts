@@ -1,11 +1,21 @@
 /** Programs with workers, and clients that know which worker they talk to. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { rolldown } from 'rolldown';
 import type { RunAppOptions, WorkerMetrics } from '../../lib/http/index.ts';
-import { type Connection, openConnection, sleep } from '../../lib/index.ts';
+import {
+  type Connection,
+  openConnection,
+  openUnixConnection,
+  sleep,
+  type TlsClientOptions,
+} from '../../lib/index.ts';
+import { clientTls, pem } from '../io/tls-support.ts';
 import { policyName } from '../support/policy.ts';
+import { root } from '../support/source-tree.ts';
 
 /** Null, or why this policy has none on this Node. */
 export const missingWorkers: string | null = ((): string | null => {
@@ -14,29 +24,59 @@ export const missingWorkers: string | null = ((): string | null => {
   return policyName === 'native' || known ? null : 'node:net has no reusePort here';
 })();
 
-const programFile = fileURLToPath(new URL('./programs/workers.mjs', import.meta.url));
+const source = fileURLToPath(new URL('./programs/workers.mjs', import.meta.url));
+/** As deep as the package's own files: the addon is found from where they lie. */
+const programFile = join(root, 'build/programs/workers', `${policyName}.mjs`);
 
-type Settings = 'workers' | 'port' | 'shutdownTimeoutMs' | 'drainMs';
+/** One file, since each thread of each program loads it: that is most of the time of a start. */
+export async function buildProgram(): Promise<void> {
+  const built = await rolldown({
+    input: source,
+    platform: 'node',
+    external: [/^node:/, 'node-gyp-build'],
+  });
+  await built.write({ file: programFile, codeSplitting: false });
+}
+
+type Settings = 'workers' | 'port' | 'path' | 'fd' | 'shutdownTimeoutMs' | 'drainMs';
+
+/** Where clients go. */
+export interface Place {
+  readonly port?: number;
+  readonly path?: string;
+  readonly tls?: TlsClientOptions;
+}
 
 export interface ProgramOptions extends Pick<RunAppOptions, Settings> {
   fault?: 'throw' | 'exit' | 'hang';
   /** A bad end of workers, and `runApp` once more in the main thread; an end that does not come. */
   after?: 'again' | 'hang';
+  secure?: boolean;
 }
 
 export class Program implements AsyncDisposable {
   readonly lines: string[] = [];
   errors = '';
-  port = 0;
+  place: Place;
   readonly child: ChildProcess;
   readonly #clients: Set<Client> = new Set();
   #slow = 0;
   readonly #ended: Promise<unknown[]>;
   #changed: () => void = () => {};
 
-  constructor(options: ProgramOptions = {}) {
-    const given = { policy: policyName, workers: 2, port: 0, ...options };
-    this.child = spawn(process.execPath, [programFile, JSON.stringify(given)]);
+  /** @param inherited becomes its descriptor 3 */
+  constructor({ secure = false, ...options }: ProgramOptions = {}, inherited?: number) {
+    const { path, fd } = options;
+    const where = path === undefined && fd === undefined ? { host: '127.0.0.1', port: 0 } : {};
+    const tls = secure
+      ? { tls: { cert: `${pem('server.pem')}`, key: `${pem('server-key.pem')}` } }
+      : {};
+    const given = { policy: policyName, workers: 2, ...where, ...tls, ...options };
+    const stdio = ['pipe', 'pipe', 'pipe', ...(inherited === undefined ? [] : [inherited])];
+    this.place = { ...(path === undefined ? {} : { path }), ...(secure ? { tls: clientTls } : {}) };
+    this.child = spawn(process.execPath, [programFile, JSON.stringify(given)], {
+      stdio: stdio as StdioOptions,
+    });
     this.#ended = once(this.child, 'close');
     void this.#ended.then(() => this.#changed());
     createInterface({ input: this.child.stdout as never }).on('line', (line) => {
@@ -50,10 +90,11 @@ export class Program implements AsyncDisposable {
   }
 
   /** One whose workers serve. */
-  static async start(options?: ProgramOptions): Promise<Program> {
-    const program = new Program(options);
+  static async start(options?: ProgramOptions, inherited?: number): Promise<Program> {
+    const program = new Program(options, inherited);
     const line = await program.line(/^Running on /);
-    program.port = Number(/:(\d+)\//.exec(line)?.[1]);
+    const port = /:(\d+)\//.exec(line)?.[1];
+    if (port !== undefined) program.place = { ...program.place, port: Number(port) };
     return program;
   }
 
@@ -106,7 +147,7 @@ export class Program implements AsyncDisposable {
 
   /** It is closed with the program. */
   async connect(): Promise<Client> {
-    const client = await Client.open(this.port);
+    const client = await Client.open(this.place);
     this.#clients.add(client);
     return client;
   }
@@ -159,8 +200,10 @@ export class Client {
     this.#connection = connection;
   }
 
-  static async open(port: number): Promise<Client> {
-    return new Client(await openConnection({ host: '127.0.0.1', port }));
+  static async open({ port, path, tls }: Place): Promise<Client> {
+    const secure = tls === undefined ? {} : { tls };
+    if (path !== undefined) return new Client(await openUnixConnection(path, secure));
+    return new Client(await openConnection({ host: '127.0.0.1', port: port as number, ...secure }));
   }
 
   /** Rejects when the connection ends before the whole answer has come. */
@@ -191,9 +234,9 @@ export async function eventually(condition: () => Promise<boolean>): Promise<voi
 }
 
 /** Nobody listens there any more. */
-export async function refused(port: number): Promise<boolean> {
+export async function refused(place: Place): Promise<boolean> {
   try {
-    await (await Client.open(port)).close();
+    await (await Client.open(place)).close();
     return false;
   } catch {
     return true;
@@ -201,8 +244,8 @@ export async function refused(port: number): Promise<boolean> {
 }
 
 /** On a connection of its own. */
-export async function ask(port: number, path: string): Promise<Answer> {
-  const client = await Client.open(port);
+export async function ask(place: Place, path: string): Promise<Answer> {
+  const client = await Client.open(place);
   try {
     return await client.ask(path, 'Connection: close\r\n');
   } finally {
@@ -216,18 +259,18 @@ export class Load {
   answered = 0;
   /** Requests without one on a connection that was good before; answers that broke off. */
   lost = 0;
-  readonly #port: number;
+  readonly #place: Place;
   readonly #clients: Promise<void>[];
 
-  constructor(port: number) {
-    this.#port = port;
+  constructor(place: Place) {
+    this.#place = place;
     this.#clients = Array.from({ length: 16 }, (_, index) => this.#ask(index % 2 === 0));
   }
 
   /** Until nobody listens any more. */
   async #ask(keeps: boolean): Promise<void> {
-    while (!(await refused(this.#port))) {
-      const client = await Client.open(this.#port).catch(() => null);
+    while (!(await refused(this.#place))) {
+      const client = await Client.open(this.#place).catch(() => null);
       let asked = 0;
       try {
         while (client?.closes === false) {

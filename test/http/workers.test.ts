@@ -1,10 +1,15 @@
 /** Workers of `runApp`: programs of several threads, and what becomes of them when some die. */
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
-import { describe, expect, test } from 'vitest';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
 import type { WorkerLoad, WorkerMetrics } from '../../lib/http/index.ts';
+import { policyName } from '../support/policy.ts';
 import {
   ask,
+  buildProgram,
   type Client,
   eventually,
   Load,
@@ -12,6 +17,18 @@ import {
   Program,
   refused,
 } from './workers-support.ts';
+
+beforeAll(buildProgram);
+
+function socketPath(): string {
+  return join(tmpdir(), `uvio-workers-${process.pid}`);
+}
+
+/** What those with `/slow` said at their end that they had handled. */
+function handledBy(program: Program): number {
+  const counts = program.lines.map((line) => Number(/ handled (\d+)$/.exec(line)?.[1] ?? 0));
+  return counts.reduce((sum, one) => sum + one);
+}
 
 // Programs, which mostly start and wait: side by side.
 describe.skipIf(missingWorkers !== null).concurrent('workers', () => {
@@ -42,15 +59,15 @@ describe.skipIf(missingWorkers !== null).concurrent('workers', () => {
     expect(await two.ask('/who')).toMatchObject({ status: 200 });
     program.say(`kill ${two.threadId}`);
     expect(await program.end()).toEqual([1, null]);
-    expect(program.errors.match(/it starts again/g)?.length).toBeGreaterThanOrEqual(6);
-    expect(program.errors).toMatch(/Error: no database[^\n]*\n[^}]*$/);
+    expect(program.errors.match(/it starts again/g)?.length).toBeGreaterThanOrEqual(8);
+    expect(program.errors).toMatch(/BrokenResourceError: No worker serves.*cause.*no database/s);
     expect(program.lines).not.toContain('the end');
   });
 
   test('SIGTERM under load loses no request that was accepted', async () => {
     await using program = await Program.start({ drainMs: 2_000 });
     const [one, two] = (await program.reach(2)) as [Client, Client];
-    const load = new Load(program.port);
+    const load = new Load(program.place);
     await eventually(async () => load.answered > 300);
     const slow = [one.ask('/slow/400'), two.ask('/slow/300')];
     await program.slow(2);
@@ -60,18 +77,17 @@ describe.skipIf(missingWorkers !== null).concurrent('workers', () => {
     expect(await ended).toEqual([0, null]);
     await load.end();
     expect(load.lost).toBe(0);
-    const handled = program.lines.map((line) => Number(/ handled (\d+)$/.exec(line)?.[1] ?? 0));
-    expect(handled.reduce((sum, one) => sum + one)).toBe(load.answered + 2);
-    expect(await refused(program.port)).toBe(true);
+    expect(handledBy(program)).toBe(load.answered + 2);
+    expect(await refused(program.place)).toBe(true);
     expect(program.errors).toBe('');
   });
 
   test('a second signal ends the process at once', async () => {
     await using program = await Program.start();
-    const asked = ask(program.port, '/slow/60000').catch(() => 'lost');
+    const asked = ask(program.place, '/slow/60000').catch(() => 'lost');
     await program.slow(1);
     program.child.kill('SIGINT');
-    await eventually(() => refused(program.port));
+    await eventually(() => refused(program.place));
     expect(await program.end('SIGINT')).toEqual([null, 'SIGINT']);
     expect(await asked).toBe('lost');
   });
@@ -104,23 +120,60 @@ describe.skipIf(missingWorkers !== null).concurrent('workers', () => {
   test('a worker that does not stop, or whose program does not end, is stopped', async () => {
     await using program = await Program.start({ shutdownTimeoutMs: 0, after: 'hang' });
     const [, two] = (await program.reach(2)) as [Client, Client];
-    const lost = expect(two.ask('/spin/60000')).rejects.toThrow();
+    const lost = expect(two.ask('/block')).rejects.toThrow();
     await eventually(async () => !(await program.allServe()));
     expect(await program.end('SIGTERM')).toEqual([0, null]);
     expect(program.errors.match(/Worker \d did not end in time and was stopped/g)).toHaveLength(2);
     await lost;
   });
 
-  test('a cancelled runApp closes its workers; another one with workers is refused', async () => {
-    await using program = await Program.start({ after: 'again' });
-    const asked = ask(program.port, '/slow/300');
+  test('they serve TLS; a cancelled runApp closes them; another one is refused', async () => {
+    await using program = await Program.start({ after: 'again', secure: true });
+    const asked = ask(program.place, '/slow/300');
     await program.slow(1);
     program.say('cancel');
     expect((await asked).text).toBe('slept');
     expect(await program.end()).toEqual([1, null]);
-    expect(program.lines.filter((line) => / handled 1$/.test(line))).toHaveLength(1);
+    expect(handledBy(program)).toBe(1);
     expect(program.errors.match(/Worker \d failed as it ended\nError: a bad end/g)).toHaveLength(2);
     expect(program.errors).toMatch(/runApp\(\) with workers can be called once in a program/);
+  });
+});
+
+describe.concurrent('one socket for all workers', () => {
+  test.runIf(policyName === 'native')('a UNIX socket, which outlives them', async () => {
+    const path = socketPath();
+    await using program = await Program.start({ path, secure: true });
+    const [one, two] = (await program.reach(2)) as [Client, Client];
+    program.say(`kill ${one.threadId}`);
+    await one.ended();
+    expect(await two.ask('/who')).toMatchObject({ text: two.threadId });
+    await eventually(() => program.allServe());
+    const asked = ask(program.place, '/slow/200');
+    await program.slow(1);
+    const ended = program.end('SIGTERM');
+    expect((await asked).text).toBe('slept');
+    expect(await ended).toEqual([0, null]);
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test.runIf(policyName === 'native')('a descriptor that the program was given', async () => {
+    const given = createServer().listen(0, '127.0.0.1');
+    await once(given, 'listening');
+    const { port } = given.address() as AddressInfo;
+    const { fd } = (given as unknown as { _handle: { fd: number } })._handle;
+    await using program = await Program.start({ fd: 3 }, fd);
+    given.close();
+    expect(program.place).toEqual({ port });
+    for (const client of await program.reach(2)) await client.close();
+    expect(await program.end('SIGTERM')).toEqual([0, null]);
+    expect(await refused(program.place)).toBe(true);
+  });
+
+  test.runIf(policyName === 'pure')('is ENOTSUP on pure', async () => {
+    await using program = new Program({ path: socketPath() });
+    expect(await program.end()).toEqual([1, null]);
+    expect(program.errors).toMatch(/ENOTSUP.*threads share.*only on native/s);
   });
 });
 

@@ -4,7 +4,7 @@
  * In: how many, and how long they may take. Out: workers that serve until the tasks are cancelled.
  * Never: a request: those are the workers' own; a thread that outlives `run`.
  */
-import { ExceptionGroup } from '../../base/errors.ts';
+import { BrokenResourceError, ExceptionGroup } from '../../base/errors.ts';
 import { currentLoop } from '../../task/frame.ts';
 import { type TaskGroup, type TaskStatus, taskGroup } from '../../task/group.ts';
 import { shielded } from '../../task/scope.ts';
@@ -18,8 +18,8 @@ const firstDelayMs = 100;
 const maxDelayMs = 10_000;
 /** A worker that served for so long is well again. */
 const longLifeMs = 10_000;
-/** Starts in a row that may fail, of each worker, when none serves any more. */
-const maxFailedStarts = 3;
+/** Short lives in a row that each worker may have, when none serves any more. */
+const maxShortLives = 5;
 
 /** One of the workers, whichever thread it is. */
 class Post {
@@ -29,7 +29,6 @@ class Post {
   restarts = 0;
   /** In a row. */
   shortLives = 0;
-  failedStarts = 0;
   servingSinceMs = 0;
   /** Of its first start, until it serves. */
   status: TaskStatus<void> | null = null;
@@ -43,15 +42,20 @@ export class Crew implements ThreadOwner, MetricsSource {
   readonly #loop = currentLoop();
   readonly #count: number;
   readonly #closeMs: number;
+  readonly #fd: number | null;
   readonly #posts: Post[] = [];
   #port: number | null = null;
   /** Where they serve. */
   url = '';
 
-  /** @param closeMs for servers to close */
-  constructor(count: number, closeMs: number) {
+  /**
+   * @param closeMs for servers to close
+   * @param fd of a socket that all share; null for one of each, on the same port
+   */
+  constructor(count: number, closeMs: number, fd: number | null) {
     this.#count = count;
     this.#closeMs = closeMs;
+    this.#fd = fd;
   }
 
   /**
@@ -100,7 +104,7 @@ export class Crew implements ThreadOwner, MetricsSource {
   /** From the start of a thread to its death, or to the end of this task and of the thread. */
   async #liveOnce(post: Post): Promise<void> {
     post.state = 'starting';
-    const thread = new WorkerThread(this, post.worker, this.#port);
+    const thread = new WorkerThread(this, post.worker, { port: this.#port, fd: this.#fd });
     post.thread = thread;
     try {
       await thread.gone();
@@ -109,9 +113,11 @@ export class Crew implements ThreadOwner, MetricsSource {
     }
     const lifeMs = thread.served ? this.#loop.time() - post.servingSinceMs : 0;
     post.shortLives = lifeMs >= longLifeMs ? 1 : post.shortLives + 1;
-    if (thread.served) return;
-    post.failedStarts++;
-    if (this.#isLost(post)) throw thread.failure;
+    if (post.status !== null) throw thread.failure;
+    if (this.#isLost(post)) {
+      const message = 'No worker serves any more: all of them died again and again';
+      throw new BrokenResourceError(message, { cause: thread.failure });
+    }
   }
 
   async #end(post: Post, thread: WorkerThread): Promise<void> {
@@ -124,12 +130,10 @@ export class Crew implements ThreadOwner, MetricsSource {
     this.#loop.callExceptionHandler({ message, error: thread.failure });
   }
 
-  /** It never served, or: none serves any more, and none could be started again and again. */
-  #isLost(post: Post): boolean {
-    if (post.status !== null) return true;
-    return this.#posts.every(
-      (one) => one.state !== 'serving' && one.failedStarts >= maxFailedStarts,
-    );
+  #isLost(dead: Post): boolean {
+    const isLost = (post: Post): boolean =>
+      (post === dead || post.state !== 'serving') && post.shortLives >= maxShortLives;
+    return this.#posts.every(isLost);
   }
 
   #report(post: Post, delayMs: number): void {
@@ -150,7 +154,6 @@ export class Crew implements ThreadOwner, MetricsSource {
     this.#port = port;
     this.url = url;
     if (post.state === 'starting') post.state = 'serving';
-    post.failedStarts = 0;
     post.servingSinceMs = this.#loop.time();
     post.status?.started();
     post.status = null;

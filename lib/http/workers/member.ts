@@ -20,7 +20,7 @@ import {
 } from './messages.ts';
 import { addMetricsSource, loadOf, type MetricsSource } from './metrics.ts';
 
-/** Added to what an asker allows: the supervisor keeps that time itself, then its answer travels. */
+/** Added to what an asker allows: the supervisor keeps to that, and then its answer travels. */
 const travelMs = 500;
 
 let taken = false;
@@ -47,12 +47,10 @@ class Member extends Waiter<void> implements MetricsSource {
   }
 
   async serve(app: Application, options: ServeOptions, drainMs: number): Promise<void> {
-    const port = this.#order.port ?? options.port;
-    const shared = { ...options, ...(port === undefined ? {} : { port }), reusePort: true };
     const { signal } = options;
     let server: RunningServer | null = null;
     try {
-      server = (await serve(app, shared)) as RunningServer;
+      server = (await serve(app, this.#shared(options))) as RunningServer;
       this.#server = server;
       using _ = addMetricsSource(this);
       this.#tell({ kind: 'serving', port: server.port, url: server.url });
@@ -62,6 +60,15 @@ class Member extends Waiter<void> implements MetricsSource {
       this.#server = null;
       this.#tell({ kind: 'closed' });
     }
+  }
+
+  #shared(options: ServeOptions): ServeOptions {
+    const { fd, port } = this.#order;
+    if (fd !== null) {
+      const { host: _host, port: _port, path: _path, ...others } = options;
+      return { ...others, fd, shareFd: true };
+    }
+    return { ...options, ...(port === null ? {} : { port }), reusePort: true };
   }
 
   #tell(message: FromWorker): void {

@@ -15,6 +15,8 @@ export interface WorkerOrder {
   readonly worker: number;
   /** Where the others listen; null for the first of all, which may choose. */
   readonly port: number | null;
+  /** What the main thread listens on, instead of a port. */
+  readonly fd: number | null;
   readonly channel: MessagePort;
 }
 

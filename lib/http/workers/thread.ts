@@ -54,12 +54,12 @@ export class WorkerThread {
   #lastId = 0;
   readonly #asked: Map<number, (load: WorkerLoad) => void> = new Map();
 
-  constructor(owner: ThreadOwner, worker: number, port: number | null) {
+  constructor(owner: ThreadOwner, worker: number, place: Pick<WorkerOrder, 'port' | 'fd'>) {
     this.worker = worker;
     this.#owner = owner;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
-    const order: WorkerOrder = { worker, port, channel: port2 };
+    const order: WorkerOrder = { worker, ...place, channel: port2 };
     this.#thread = new Worker(programFile(), {
       argv: process.argv.slice(2),
       name: `uvio worker ${worker}`,

@@ -4,10 +4,21 @@
  */
 import { createInterface } from 'node:readline';
 import { isMainThread, threadId } from 'node:worker_threads';
-import { CancelScope, native, pure, run, setLoopPolicy, sleep } from 'uvio';
-import { Application, Response, runApp, workerMetrics } from 'uvio/http';
 
 const { policy, fault, after, ...options } = JSON.parse(process.argv[2]);
+
+// Before the package is loaded, which takes most of the time of a start.
+if (!isMainThread) {
+  if (fault === 'throw' || process.env.BROKEN === '1') throw new Error('no database');
+  if (fault === 'exit') process.exit(3);
+  if (fault === 'hang') {
+    console.log('worker starts');
+    await new Promise(() => setInterval(() => {}, 60_000));
+  }
+}
+
+const { CancelScope, native, pure, run, setLoopPolicy, sleep } = await import('uvio');
+const { Application, Response, runApp, workerMetrics } = await import('uvio/http');
 setLoopPolicy(policy === 'native' ? native({ required: true }) : pure());
 
 /** Requests to /slow. */
@@ -21,10 +32,8 @@ app.get('/slow/:ms', async (request) => {
   await sleep(ms);
   return new Response('slept');
 });
-app.get('/spin/:ms', (request) => {
-  const end = Date.now() + Number(request.params.ms);
-  while (Date.now() < end);
-  return new Response('span');
+app.get('/block', () => {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 });
 app.get('/exit', () => process.exit(5));
 app.get('/throw', () => {
@@ -34,14 +43,6 @@ app.get('/throw', () => {
   return sleep(60_000);
 });
 app.get('/metrics', async () => Response.json(await workerMetrics({ timeoutMs: 300 })));
-app.onStartup(async () => {
-  if (fault === 'throw' || process.env.BROKEN === '1') throw new Error('no database');
-  if (fault === 'exit') process.exit(3);
-  if (fault === 'hang') {
-    console.log('worker starts');
-    await sleep(60_000);
-  }
-});
 app.onCleanup(() => console.log(`worker ${threadId} handled ${handled}`));
 
 const scope = new CancelScope();
@@ -64,7 +65,7 @@ if (isMainThread) {
   });
 }
 
-const serving = () => runApp(app, { host: '127.0.0.1', ...options });
+const serving = () => runApp(app, options);
 if (isMainThread) await run(() => scope.run(serving), { handleSignals: false });
 else await serving();
 if (!isMainThread && after === 'hang') setInterval(() => {}, 1_000);
