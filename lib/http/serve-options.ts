@@ -33,6 +33,8 @@ export interface ServeOptions extends WaitOptions {
   path?: string;
   /** A listening socket opened elsewhere, instead of host, port and path (see `systemdSockets`). */
   fd?: number;
+  /** `fd` belongs to the main thread. @internal */
+  shareFd?: boolean;
   /** HTTPS: options of node:tls. `ALPNProtocols` is ['http/1.1'] when left out. */
   tls?: TlsServerOptions;
   reusePort?: boolean;
@@ -122,7 +124,7 @@ function secureOptions(tls: TlsServerOptions): TlsServerOptions {
 }
 
 function listenOptions(options: ServeOptions): ListenOptions {
-  const { host, port, fd, backlog, reusePort, maxConnections, signal, tls } = options;
+  const { host, port, fd, shareFd, backlog, reusePort, maxConnections, signal, tls } = options;
   if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
     throw argTypeError('tls', 'an object', tls);
   }
@@ -132,6 +134,7 @@ function listenOptions(options: ServeOptions): ListenOptions {
     ...(fd === undefined
       ? { port: port ?? defaultPort }
       : { fd, ...(port === undefined ? {} : { port }) }),
+    ...(shareFd === undefined ? {} : { shareFd }),
     ...(backlog === undefined ? {} : { backlog }),
     ...(reusePort === undefined ? {} : { reusePort }),
     ...(maxConnections === undefined ? {} : { maxConnections }),

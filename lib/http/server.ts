@@ -41,8 +41,12 @@ export interface HttpServer extends AsyncDisposable {
   readonly requests: number;
   /** One more address (aiohttp: TCPSite, UnixSite, SockSite). */
   listen(options: Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls'>): Promise<void>;
-  /** Stops listening, ends idle connections, waits for handlers, cancels late ones, cleans up. */
-  close(options?: { timeoutMs?: number }): Promise<void>;
+  /**
+   * Stops listening, ends idle connections, waits for handlers, cancels late ones, cleans up.
+   * With `drainMs` connections are ended that much later, or when none is left: requests that come
+   * meanwhile are answered, and each answer tells its client that the connection closes.
+   */
+  close(options?: { timeoutMs?: number; drainMs?: number }): Promise<void>;
   waitClosed(options?: WaitOptions): Promise<void>;
 }
 
@@ -110,6 +114,8 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   readonly #accessLog: ((record: AccessRecord) => void) | null;
   #sites: Site[] = [];
   #requests = 0;
+  /** Requests that are over. */
+  served = 0;
   /** Calls that are not done. */
   readonly #calls: Set<Call> = new Set();
   #idleWaiters: Waiter<void>[] = [];
@@ -207,6 +213,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   ended(call: Call): void {
     this.#requests--;
+    this.served++;
     this.#calls.delete(call);
     if (this.#accessLog !== null) {
       this.#log({
@@ -234,10 +241,10 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   // ---- the end ----
 
-  close(options: { timeoutMs?: number } = {}): Promise<void> {
-    const timeoutMs = options.timeoutMs ?? this.#plan.shutdownTimeoutMs;
+  close(options: { timeoutMs?: number; drainMs?: number } = {}): Promise<void> {
+    const { timeoutMs = this.#plan.shutdownTimeoutMs, drainMs = 0 } = options;
     this.#ending ??= createTask({ name: 'close of an HTTP server' }, () =>
-      shielded(() => this.#end(timeoutMs)),
+      shielded(() => this.#end(timeoutMs, drainMs)),
     ).join();
     const waiter = new Waiter<void>('close');
     const promise = waiter.start();
@@ -248,11 +255,12 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     return promise;
   }
 
-  async #end(timeoutMs: number): Promise<void> {
+  async #end(timeoutMs: number, drainMs: number): Promise<void> {
     this.closing = true;
     for (const site of this.#sites) site.close();
     const errors: unknown[] = [];
     await this.#app.life.tellShutdown().catch((error: unknown) => errors.push(error));
+    if (drainMs > 0) await new CancelScope({ timeoutMs: drainMs }).run(() => this.#allGone());
     for (const site of this.#sites) site.endIdle();
     await new CancelScope({ timeoutMs }).run(() => this.#idle());
     for (const call of this.#calls) call.cancel('The server was closed');
@@ -268,14 +276,15 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   /** Last responses go out; who does not take them, or does not close, is cut off. */
   async #drained(): Promise<void> {
-    const all = async (): Promise<void> => {
-      for (const site of this.#sites) await site.waitClosed();
-    };
     const untilMs = this.loop.time() + flushMs;
     while (this.#sites.some((site) => site.writing) && this.loop.time() < untilMs) await sleep(5);
-    await new CancelScope({ timeoutMs: partingMs }).run(all);
+    await new CancelScope({ timeoutMs: partingMs }).run(() => this.#allGone());
     for (const site of this.#sites) site.abortClients();
-    await all();
+    await this.#allGone();
+  }
+
+  async #allGone(): Promise<void> {
+    for (const site of this.#sites) await site.waitClosed();
   }
 
   async #idle(): Promise<void> {

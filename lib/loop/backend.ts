@@ -178,6 +178,8 @@ export interface ListenUnix {
 /** A socket that listens already. */
 export interface ListenFd {
   readonly fd: number;
+  /** Listens on a second descriptor of the socket, and leaves this one alone. */
+  readonly duplicate: boolean;
   readonly backlog: number;
   readonly noDelay: boolean;
   readonly paused: boolean;
