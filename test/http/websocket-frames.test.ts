@@ -211,7 +211,7 @@ describe('the reader', () => {
     for (let length = 0; length < 140; length++) {
       for (let offset = 0; offset < 4; offset++) {
         const room = Buffer.alloc(length + 4, 0x55);
-        maskInPlace(room.subarray(offset, offset + length), key, offset);
+        maskInPlace(room.subarray(offset, offset + length), key.readInt32LE(), offset);
         const plain = Buffer.alloc(length + 4, 0x55).map((byte, i) =>
           i < offset || i >= offset + length
             ? byte

@@ -37,15 +37,36 @@ describe('compression', () => {
     ),
   );
 
+  // What the server answers with windows of 4 KiB, the default.
   const offers: [string, string | null][] = [
-    ['permessage-deflate', 'permessage-deflate; server_no_context_takeover'],
-    ['permessage-deflate; server_max_window_bits=10', 'server_max_window_bits=10'],
-    ['permessage-deflate; server_max_window_bits=8', null],
-    ['permessage-deflate; client_max_window_bits', 'permessage-deflate'],
+    ['permessage-deflate', 'permessage-deflate; client_no_context_takeover\r\n'],
+    [
+      'permessage-deflate; client_max_window_bits',
+      'permessage-deflate; client_max_window_bits=12\r\n',
+    ],
+    [
+      'permessage-deflate; client_max_window_bits=8; server_max_window_bits=8',
+      'permessage-deflate; server_max_window_bits=8; client_max_window_bits=8\r\n',
+    ],
+    [
+      'permessage-deflate; server_max_window_bits="15"; client_max_window_bits=15',
+      'permessage-deflate; server_max_window_bits=12; client_max_window_bits=12\r\n',
+    ],
+    [
+      'permessage-deflate; server_no_context_takeover; client_max_window_bits',
+      'permessage-deflate; server_no_context_takeover; client_max_window_bits=12\r\n',
+    ],
+    [
+      'permessage-deflate; client_no_context_takeover; client_max_window_bits=9',
+      'permessage-deflate; client_max_window_bits=9; client_no_context_takeover\r\n',
+    ],
     ['permessage-deflate; client_max_window_bits=16', null],
+    ['permessage-deflate; client_max_window_bits=7', null],
+    ['permessage-deflate; client_max_window_bits=010', null],
     ['permessage-deflate; server_max_window_bits', null],
+    ['permessage-deflate; server_no_context_takeover=1', null],
     ['permessage-deflate; nonsense', null],
-    ['permessage-deflate; nonsense, permessage-deflate', 'permessage-deflate'],
+    ['permessage-deflate; nonsense, permessage-deflate', 'permessage-deflate; client_no'],
     ['x-webkit-deflate-frame', null],
   ];
   test('answers each offer', () =>

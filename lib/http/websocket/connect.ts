@@ -22,6 +22,7 @@ import { checkHeaderName, checkHeaderValue, type HeadersInit, HttpHeaders } from
 import { type Agreed, makeRequest, readResponse } from './handshake.ts';
 import { checkWebSocket, type WebSocketOptions, type WebSocketPlan } from './options.ts';
 import { WebSocketStream } from './socket.ts';
+import { Terms } from './terms.ts';
 import type { WebSocketConnection } from './types.ts';
 
 const maxHeadBytes = 16_384;
@@ -163,7 +164,7 @@ class Handshake extends Waiter<WebSocketStream> implements Protocol {
 
   #open(agreed: Agreed, early: Buffer): void {
     const transport = this.#transport as Transport;
-    const socket = new WebSocketStream(this.#loop, false, this.#plan, agreed, null);
+    const socket = new WebSocketStream(new Terms(this.#loop, this.#plan, null), agreed);
     transport.protocol = socket;
     socket.connectionMade(transport);
     this.wake(socket);
