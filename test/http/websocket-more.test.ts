@@ -4,8 +4,8 @@ import { createServer } from 'node:net';
 import { deflateRawSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import WebSocketOfWs, { WebSocketServer } from 'ws';
+import { openWebSocket } from '../../lib/http/client/open-socket.ts';
 import { Application } from '../../lib/http/index.ts';
-import { openWebSocket } from '../../lib/http/websocket/connect.ts';
 import { createTask } from '../../lib/index.ts';
 import { failure, inRun, runTest } from '../task/support.ts';
 import { exchangeRaw, realNetwork, withServer } from './support.ts';
@@ -227,7 +227,7 @@ describe.runIf(realNetwork)('with ws', () => {
   runTest('a server that answers nonsense, much, or nothing', async () => {
     for (const [answer, name] of [
       ['HTTP/2 101 x\r\n\r\n', 'WebSocketHandshakeError'],
-      ['x'.repeat(20_000), 'WebSocketHandshakeError'],
+      ['x'.repeat(40_000), 'WebSocketHandshakeError'],
       ['HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n', 'WebSocketHandshakeError'],
       [null, 'ServerDisconnectedError'],
     ] as const) {
@@ -248,7 +248,7 @@ describe.runIf(realNetwork)('with ws', () => {
     await once(server, 'listening');
     const { port } = server.address() as { port: number };
     const url = `ws://127.0.0.1:${port}/`;
-    expect((await failure(openWebSocket(url, { timeoutMs: 20 }))).name).toBe('TimeoutError');
+    expect((await failure(openWebSocket(url, { timeoutMs: 20 }))).name).toBe('ClientTimeoutError');
     server.close();
   });
 });
