@@ -5,7 +5,7 @@
  * frame that is written at once.
  */
 import { Buffer } from 'node:buffer';
-import { maskInPlace, putMaskKey } from './mask.ts';
+import { maskInPlace, nextMaskKey } from './mask.ts';
 
 const maxHeaderBytes = 14;
 /** Strings up to this many code units, and bytes up to this many, are framed in one place. */
@@ -35,10 +35,11 @@ function putHeader(
   return start;
 }
 
-/** Masks the payload at `at`, whose header begins at `start`. */
+/** Masks the payload at `at`, behind its key. */
 function mask(into: Buffer, at: number, end: number): void {
-  putMaskKey(into, at - 4);
-  maskInPlace(into.subarray(at, end), into.subarray(at - 4, at), 0);
+  const key = nextMaskKey();
+  into.writeInt32LE(key, at - 4);
+  maskInPlace(into.subarray(at, end), key, 0);
 }
 
 /**

@@ -6,6 +6,8 @@
  *
  * RFC 6455. Received messages wait in a queue; above `readAheadBytes` or `readAheadMessages` the
  * transport stops reading, so a peer that sends faster than it is listened to is held up by TCP.
+ * What ends the input, a close frame or a bad one, counts a turn later when messages came with it:
+ * who answers messages at once has answered those before it.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
 import {
@@ -19,14 +21,13 @@ import {
 } from '../../base/errors.ts';
 import { quieted, quietReject, resolved } from '../../base/quiet.ts';
 import { checkData } from '../../io/data.ts';
-import type { EventLoop } from '../../io/handles.ts';
 import type { SocketAddress } from '../../io/net-types.ts';
 import type { Protocol, Transport } from '../../io/protocols.ts';
 import { unknownAddress } from '../../io/stream.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../../task/waiter.ts';
 import { makeFrame } from './build.ts';
 import { closeReasonOf, readClose, writeClose } from './close-frame.ts';
-import { deflate, inflate, minDeflateBytes } from './deflate.ts';
+import { Compression } from './deflate.ts';
 import {
   closeBadData,
   FrameError,
@@ -40,15 +41,26 @@ import {
 } from './frames.ts';
 import type { Agreed } from './handshake.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { Inbox, type InboxOwner, type Message, type ReceiveOptions } from './inbox.ts';
-import type { WebSocketPlan } from './options.ts';
+import { Inbox, type InboxOwner, type Message, Messages, type ReceiveOptions } from './inbox.ts';
 import { Pings } from './pings.ts';
-import type { Subscriber, Topics } from './topics.ts';
+import type { Terms } from './terms.ts';
+import type { SharedFrames, Subscriber, Topics } from './topics.ts';
 import type { WebSocketConnection } from './types.ts';
 import { CloseWaiter } from './waits.ts';
 
 /** For the peer to close the connection after both close frames, or to see why it was refused. */
 const lingerMs = 1_000;
+
+/** Our close frame was sent. */
+const flagCloseSent = 1;
+/** The peer's came. */
+const flagCloseReceived = 2;
+/** There is no connection any more. */
+const flagGone = 4;
+/** The transport is above its high-water mark. */
+const flagFull = 8;
+/** Messages came in the read that is looked at. */
+const flagFresh = 16;
 
 /** What only few sockets need. */
 class Rare {
@@ -56,56 +68,51 @@ class Rare {
   drains: Waiter<void>[] = [];
   closers: Waiter<void>[] = [];
   topics: Set<string> | null = null;
+  endTimer = -1;
+  /** What ended the input, while it does not count yet. */
+  ending: FrameError | Buffer | null = null;
+}
+
+/** Whoever serves a socket. */
+export interface SocketOwner {
+  socketMade(): void;
+  socketGone(): void;
 }
 
 export class WebSocketStream
   implements WebSocketConnection, Protocol, FrameSink, InboxOwner, Subscriber
 {
-  readonly protocol: string;
   closeCode: number | null = null;
   closeReason = '';
-  /** @internal Called once, when there is a transport. */
-  onMade: (() => void) | null = null;
-  readonly #plan: WebSocketPlan;
+  /** @internal Called once, when there is a transport; and once when that is gone. */
+  owner: SocketOwner | null = null;
+  readonly #terms: Terms;
   readonly #agreed: Agreed;
-  readonly #loop: EventLoop;
-  readonly #isServer: boolean;
-  readonly #topics: Topics | null;
+  readonly #compression: Compression | null;
   readonly #reader: FrameReader;
-  #transport: Transport | null = null;
   readonly #inbox: Inbox = new Inbox(this);
-  #closeSent = false;
-  #closeReceived = false;
-  #gone = false;
-  #full = false;
+  #transport: Transport | null = null;
+  #flags = 0;
   /** Why it broke; null while it did not. */
   #fault: Error | null = null;
   #heartbeat: Heartbeat | null = null;
-  #endTimer = -1;
   #rare: Rare | null = null;
 
-  constructor(
-    loop: EventLoop,
-    isServer: boolean,
-    plan: WebSocketPlan,
-    agreed: Agreed,
-    topics: Topics | null,
-  ) {
-    this.#loop = loop;
-    this.#isServer = isServer;
-    this.#plan = plan;
+  constructor(terms: Terms, agreed: Agreed) {
+    this.#terms = terms;
     this.#agreed = agreed;
-    this.#topics = topics;
-    this.protocol = agreed.protocol;
-    this.#reader = new FrameReader(this, {
-      masked: isServer,
-      compressed: agreed.deflate !== null,
-      maxMessageBytes: plan.maxMessageBytes,
-    });
+    const { deflate } = agreed;
+    this.#compression = deflate === null ? null : new Compression(deflate);
+    this.#reader = new FrameReader(this, terms.rulesFor(deflate !== null));
+  }
+
+  get protocol(): string {
+    return this.#agreed.protocol;
   }
 
   get open(): boolean {
-    return !this.#gone && !this.#closeSent && !this.#closeReceived && this.#fault === null;
+    const over = flagGone | flagCloseSent | flagCloseReceived;
+    return (this.#flags & over) === 0 && this.#fault === null;
   }
 
   get remoteAddress(): SocketAddress {
@@ -114,6 +121,11 @@ export class WebSocketStream
 
   get bufferedBytes(): number {
     return this.#transport?.writeBufferBytes ?? 0;
+  }
+
+  // A `#` method would add a field to each socket.
+  private has(flag: number): boolean {
+    return (this.#flags & flag) !== 0;
   }
 
   // ---- sending ----
@@ -133,15 +145,15 @@ export class WebSocketStream
       return promise;
     }
     if (options?.signal?.aborted) return quietReject(options.signal.reason);
-    if (this.#full) {
-      const { maxBufferedBytes } = this.#plan;
+    if (this.has(flagFull)) {
+      const { maxBufferedBytes } = this.#terms.plan;
       const { bufferedBytes } = this;
       if (bufferedBytes + checked.length > maxBufferedBytes) {
         return quietReject(bufferFullError(bufferedBytes, maxBufferedBytes));
       }
     }
     this.#write(checked);
-    return this.#full ? this.#waitForDrain(options) : resolved;
+    return this.has(flagFull) ? this.#waitForDrain(options) : resolved;
   }
 
   sendJson(value: unknown, options?: WaitOptions): Promise<void> {
@@ -155,13 +167,14 @@ export class WebSocketStream
   }
 
   #write(data: Data): void {
-    const { deflate: agreement } = this.#agreed;
+    const compression = this.#compression;
     const opcode = typeof data === 'string' ? opText : opBinary;
+    const { isServer, plan } = this.#terms;
     const transport = this.#transport as Transport;
-    if (agreement === null || data.length < minDeflateBytes) {
-      transport.write(makeFrame(opcode, data, !this.#isServer));
+    if (compression === null || data.length < (plan.compress?.minBytes ?? 0)) {
+      transport.write(makeFrame(opcode, data, !isServer));
     } else {
-      transport.write(makeFrame(opcode | 0x40, deflate(data, agreement), !this.#isServer));
+      transport.write(makeFrame(opcode | 0x40, compression.deflate(data), !isServer));
     }
   }
 
@@ -190,7 +203,7 @@ export class WebSocketStream
   }
 
   #control(opcode: number, payload: string | Uint8Array): void {
-    this.#transport?.write(makeFrame(opcode, payload, !this.#isServer));
+    this.#transport?.write(makeFrame(opcode, payload, !this.#terms.isServer));
   }
 
   // ---- receiving ----
@@ -214,7 +227,7 @@ export class WebSocketStream
 
   /** @internal */
   get inputEnded(): boolean {
-    return this.#gone || this.#closeReceived || this.#fault !== null;
+    return (this.#flags & (flagGone | flagCloseReceived)) !== 0 || this.#fault !== null;
   }
 
   /** @internal */
@@ -241,58 +254,77 @@ export class WebSocketStream
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
-    return {
-      next: async (): Promise<IteratorResult<Message, undefined>> => {
-        if (this.#inbox.length === 0 && this.inputEnded) return { value: undefined, done: true };
-        try {
-          return { value: await this.receive(), done: false };
-        } catch (error) {
-          const told = error instanceof ClosedResourceError || error instanceof BrokenResourceError;
-          if (!told || this.#inbox.length > 0 || !this.inputEnded) throw error;
-          return { value: undefined, done: true };
-        }
-      },
-    };
+    return new Messages(this.#inbox);
   }
 
   // ---- frames that come ----
 
   /** @internal */
   onMessage(payload: Buffer, text: boolean, compressed: boolean): void {
-    const bytes = compressed ? inflate(payload, this.#plan.maxMessageBytes) : payload;
-    if (text && compressed && !isUtf8(bytes)) {
-      throw new FrameError(closeBadData, 'A text is not UTF-8');
+    let bytes = payload;
+    if (compressed) {
+      const { maxMessageBytes } = this.#terms.plan;
+      bytes = (this.#compression as Compression).inflate(payload, maxMessageBytes);
+      if (text && !isUtf8(bytes)) throw new FrameError(closeBadData, 'A text is not UTF-8');
     }
-    this.#inbox.push(text ? bytes.toString('utf8') : bytes, this.#closeSent);
+    this.#flags |= flagFresh;
+    this.#inbox.push(text ? bytes.toString('utf8') : bytes, this.has(flagCloseSent));
   }
 
   /** @internal */
   onControl(opcode: number, payload: Buffer): void {
     if (opcode === opPing) {
       // To a peer that pings without reading, no more pongs than fit.
-      if (!this.#closeSent && !this.#full) this.#control(opPong, payload);
+      if (!this.has(flagCloseSent | flagFull)) this.#control(opPong, payload);
     } else if (opcode === opPong) {
       this.#rare?.pings.answered(payload);
     } else {
-      this.#closeFrame(payload);
+      this.#endInput(payload);
     }
   }
 
+  /** @param why a close frame, or the fault of a bad one */
+  #endInput(why: FrameError | Buffer): void {
+    this.#reader.stop();
+    if (!this.has(flagFresh) || !this.open) {
+      this.#countEnd(why);
+      return;
+    }
+    this.#getRare().ending = why;
+    this.#terms.loop.callSoon(() => this.#endNow());
+  }
+
+  #endNow(): void {
+    const why = this.#rare?.ending ?? null;
+    if (why === null) return;
+    this.#getRare().ending = null;
+    this.#countEnd(why);
+  }
+
+  #countEnd(why: FrameError | Buffer): void {
+    try {
+      if (why instanceof FrameError) throw why;
+      this.#closeFrame(why);
+    } catch (error) {
+      this.#fail(error as FrameError);
+    }
+  }
+
+  /** @throws FrameError */
   #closeFrame(payload: Buffer): void {
     const { code, reason } = readClose(payload);
     this.closeCode = code;
     this.closeReason = reason;
-    this.#closeReceived = true;
-    this.#reader.stop();
-    if (!this.#closeSent) this.#sendClose(payload.subarray(0, 2));
+    this.#flags |= flagCloseReceived;
+    if (!this.has(flagCloseSent)) this.#sendClose(payload.subarray(0, 2));
     this.#inbox.end();
     // The server closes first (RFC 6455 §7.1.1), so that the client has no TIME_WAIT.
-    if (this.#isServer) this.#transport?.close();
+    if (this.#terms.isServer) this.#transport?.close();
     else this.#endWithin(lingerMs);
   }
 
   #sendClose(payload: Uint8Array): void {
-    this.#closeSent = true;
+    this.#flags |= flagCloseSent;
     this.#heartbeat?.stop();
     this.#control(opClose, payload);
   }
@@ -306,13 +338,8 @@ export class WebSocketStream
     } catch (error) {
       return Promise.reject(error);
     }
-    if (this.#gone) return resolved;
-    if (this.open) {
-      this.#sendClose(payload);
-      this.#endWithin(this.#plan.closeTimeoutMs);
-      // What nobody receives must not keep the close frame from being read.
-      this.#transport?.resumeReading();
-    }
+    if (this.has(flagGone)) return resolved;
+    this.#beginClose(payload, this.#terms.plan.closeTimeoutMs);
     const waiter = new CloseWaiter(this);
     const promise = waiter.start();
     if (waiter.active) this.#getRare().closers.push(waiter);
@@ -321,13 +348,26 @@ export class WebSocketStream
     return promise;
   }
 
+  #beginClose(payload: Buffer, limitMs: number): void {
+    if (!this.open) return;
+    this.#sendClose(payload);
+    this.#endWithin(limitMs);
+    // What nobody receives must not keep the close frame from being read.
+    this.#transport?.resumeReading();
+  }
+
+  /** Closes without a wait. @internal */
+  finish(code: number, limitMs: number): void {
+    this.#beginClose(writeClose(code, ''), Math.min(limitMs, this.#terms.plan.closeTimeoutMs));
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
   /** @internal When it is gone, in whatever way. Cancelled, the connection is broken off. */
   get ended(): Promise<void> {
-    if (this.#gone) return resolved;
+    if (this.has(flagGone)) return resolved;
     const waiter = new CloseWaiter(this);
     const promise = waiter.start();
     if (waiter.active) this.#getRare().closers.push(waiter);
@@ -343,8 +383,9 @@ export class WebSocketStream
   /** The peer broke the protocol: tells it why, then ends. */
   #fail(error: FrameError): void {
     this.#fault = error;
-    this.#reader.stop();
-    if (!this.#closeSent) this.#sendClose(writeClose(error.closeCode, closeReasonOf(error)));
+    if (!this.has(flagCloseSent)) {
+      this.#sendClose(writeClose(error.closeCode, closeReasonOf(error)));
+    }
     this.#inbox.end();
     const transport = this.#transport as Transport;
     // What still comes is dropped for a while: a reset could overtake the close frame.
@@ -354,13 +395,21 @@ export class WebSocketStream
   }
 
   #endWithin(ms: number): void {
-    if (this.#endTimer >= 0) this.#loop.cancelTimer(this.#endTimer);
-    this.#endTimer = this.#loop.armTimer(this.#loop.time() + ms, { onTimer: () => this.#late() });
+    this.#stopTimer();
+    const { loop } = this.#terms;
+    this.#getRare().endTimer = loop.armTimer(loop.time() + ms, { onTimer: () => this.#late() });
+  }
+
+  #stopTimer(): void {
+    const rare = this.#rare;
+    if (rare === null || rare.endTimer < 0) return;
+    this.#terms.loop.cancelTimer(rare.endTimer);
+    rare.endTimer = -1;
   }
 
   #late(): void {
-    this.#endTimer = -1;
-    if (!this.#closeReceived) {
+    this.#getRare().endTimer = -1;
+    if (!this.has(flagCloseReceived)) {
       this.#fault ??= new BrokenResourceError('No close frame came in time');
     }
     this.#transport?.abort();
@@ -381,24 +430,25 @@ export class WebSocketStream
 
   connectionMade(transport: Transport): void {
     this.#transport = transport;
-    const { heartbeatMs } = this.#plan;
-    if (heartbeatMs !== Infinity) this.#heartbeat = new Heartbeat(this.#loop, heartbeatMs, this);
-    this.onMade?.();
-    this.onMade = null;
+    const { heartbeats } = this.#terms;
+    if (heartbeats !== null) this.#heartbeat = new Heartbeat(heartbeats, this);
+    this.owner?.socketMade();
   }
 
   dataReceived(chunk: Buffer): void {
     this.#heartbeat?.heard();
+    this.#flags &= ~flagFresh;
     try {
       this.#reader.push(chunk);
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
-      this.#fail(error);
+      this.#endInput(error);
     }
   }
 
   eofReceived(): void {
-    if (!this.#closeReceived) {
+    this.#endNow();
+    if (!this.has(flagCloseReceived)) {
       this.#fault ??= new BrokenResourceError(
         'The peer ended the connection without a close frame',
       );
@@ -406,11 +456,11 @@ export class WebSocketStream
   }
 
   pauseWriting(): void {
-    this.#full = true;
+    this.#flags |= flagFull;
   }
 
   resumeWriting(): void {
-    this.#full = false;
+    this.#flags &= ~flagFull;
     const rare = this.#rare;
     if (rare === null || rare.drains.length === 0) return;
     const { drains } = rare;
@@ -419,17 +469,18 @@ export class WebSocketStream
   }
 
   connectionLost(error?: Error): void {
-    this.#gone = true;
-    if (this.#endTimer >= 0) this.#loop.cancelTimer(this.#endTimer);
-    this.#endTimer = -1;
+    this.#endNow();
+    this.#flags |= flagGone;
+    this.#stopTimer();
     this.#heartbeat?.stop();
     this.#reader.stop();
-    if (!this.#closeReceived) {
+    if (!this.has(flagCloseReceived)) {
       this.#fault ??= error ?? new BrokenResourceError('The connection was lost');
       this.closeCode = 1006;
     }
     this.#inbox.end();
     this.#endRare();
+    this.owner?.socketGone();
   }
 
   #endRare(): void {
@@ -441,7 +492,7 @@ export class WebSocketStream
     rare.pings.end(refusal);
     for (const waiter of rare.closers) waiter.wake();
     rare.closers = [];
-    for (const topic of rare.topics ?? []) this.#topics?.remove(topic, this);
+    for (const topic of rare.topics ?? []) this.#terms.topics?.remove(topic, this);
     rare.topics = null;
   }
 
@@ -467,26 +518,27 @@ export class WebSocketStream
 
   #checkTopic(topic: unknown): Topics {
     if (typeof topic !== 'string') throw argTypeError('topic', 'a string', topic);
-    if (this.#topics === null) throw rangeError('topic', 'of a server: clients have none', topic);
-    return this.#topics;
-  }
-
-  /** @internal */
-  get windowBits(): number {
-    return this.#agreed.deflate?.windowBits ?? 0;
+    const { topics } = this.#terms;
+    if (topics === null) throw rangeError('topic', 'of a server: clients have none', topic);
+    return topics;
   }
 
   /** @internal False: it was left out, or its connection ended. */
-  deliver(frame: Buffer): boolean {
+  deliver(frames: SharedFrames): boolean {
     if (!this.open) return false;
-    if (this.#full && this.bufferedBytes + frame.length > this.#plan.maxBufferedBytes) {
-      if (!this.#plan.dropsWhenSlow) {
+    const compression = this.#compression;
+    const { plan } = this.#terms;
+    const compressed = compression !== null && frames.bytes >= (plan.compress?.minBytes ?? 0);
+    const frame = frames.for(compressed ? compression.agreement.sendBits : 0);
+    if (this.has(flagFull) && this.bufferedBytes + frame.length > plan.maxBufferedBytes) {
+      if (!plan.dropsWhenSlow) {
         this.#fault = new BrokenResourceError('The peer is too slow for what is published');
         this.#transport?.abort();
       }
       return false;
     }
     this.#transport?.write(frame);
+    if (compressed) compression.sentAlone();
     return true;
   }
 
