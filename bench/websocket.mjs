@@ -23,10 +23,10 @@ const cases = {
   'broadcast-5000': { load: { case: 'broadcast', connections: 5_000 }, key: 'cpuUs' },
   'idle-10000': { load: { case: 'idle', connections: 10_000 }, key: 'bytes' },
   'slow-subscriber': {
-    load: { case: 'slow-subscriber', connections: 5_000, ms: 300 },
+    load: { case: 'slow-subscriber', connections: 500, size: 16_384, ms: 1_000 },
     key: 'growth',
   },
-  'slow-echo': { load: { case: 'slow-echo', ms: 2_000 }, key: 'most' },
+  'slow-echo': { load: { case: 'slow-echo', ms: 2_000 }, key: 'growth' },
 };
 
 function start(core, command, args) {

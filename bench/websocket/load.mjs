@@ -37,10 +37,6 @@ function serverCpuUs() {
   return ns / 1000;
 }
 
-function residentBytes() {
-  return 4096 * Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]);
-}
-
 /** A binary frame of `bytes` with a mask. */
 function maskedFrame(bytes, opcode = 2) {
   const extended = bytes.length < 126 ? 0 : bytes.length < 65_536 ? 2 : 8;
@@ -125,6 +121,26 @@ async function measured(counter, during) {
   return { cpuUs: (serverCpuUs() - before) / messages, rate: messages / seconds };
 }
 
+/** Subscribers, and somebody who has messages of `size` bytes published to them. */
+async function openFeed(subscribers) {
+  const feed = { bytes: 0 };
+  await openMany(subscribers, '/feed', (chunk) => {
+    feed.bytes += chunk.length;
+  });
+  let done = null;
+  const control = await open('/control', () => done());
+  feed.publish = async (times) => {
+    const wanted = feed.bytes + times * subscribers * answerBytes(size);
+    const answered = new Promise((resolve) => {
+      done = resolve;
+    });
+    control.transport.write(maskedFrame(Buffer.from(`${times} ${size}`), 1));
+    await answered;
+    while (feed.bytes < wanted) await pause(1);
+  };
+  return feed;
+}
+
 const cases = {
   /** Each connection has one message under way. */
   async echo() {
@@ -155,35 +171,22 @@ const cases = {
 
   /** A message to all, again and again; per message that arrives. */
   async broadcast() {
-    let bytes = 0;
-    const perMessage = answerBytes(64);
-    await openMany(connections, '/feed', (chunk) => {
-      bytes += chunk.length;
-    });
-    let done = null;
-    const control = await open('/control', () => done());
-    const publish = async (times) => {
-      const wanted = bytes + times * connections * perMessage;
-      const answered = new Promise((resolve) => {
-        done = resolve;
-      });
-      control.transport.write(maskedFrame(Buffer.from(String(times)), 1));
-      await answered;
-      while (bytes < wanted) await pause(1);
-    };
+    const feed = await openFeed(connections);
     const round = async (times) => {
-      for (let i = 0; i < times; i++) await publish(1);
+      for (let i = 0; i < times; i++) await feed.publish(1);
     };
     await round(20);
     return await measured(
-      () => bytes / perMessage,
+      () => feed.bytes / answerBytes(size),
       () => round(Math.round(ms / 25)),
     );
   },
 
   /** Private memory that an idle connection adds. */
   async idle(collect) {
-    await openMany(200, '/', () => {});
+    // The heap of the server grows once, as it does whatever comes first.
+    await openMany(3_000, '/', () => {});
+    await pause(300);
     await collect();
     const before = privateBytes(pid);
     await openMany(connections, '/', () => {});
@@ -192,45 +195,38 @@ const cases = {
     return { bytes: (privateBytes(pid) - before) / connections };
   },
 
-  /** One subscriber of many does not read: what the server grows by while 64 MiB are published. */
+  /** One subscriber of many does not read what `ms` publishes of `size` bytes send. */
   async 'slow-subscriber'(collect) {
-    let bytes = 0;
-    await openMany(connections - 1, '/feed', (chunk) => {
-      bytes += chunk.length;
-    });
+    const feed = await openFeed(connections - 1);
+    for (let i = 0; i < 300; i++) await feed.publish(1);
     const slow = await open('/feed', () => {});
-    let done = null;
-    const control = await open('/control', () => done());
-    const publish = async (times) => {
-      const answered = new Promise((resolve) => {
-        done = resolve;
-      });
-      control.transport.write(maskedFrame(Buffer.from(String(times)), 1));
-      await answered;
-    };
-    await publish(10);
     slow.transport.pauseReading();
     await collect();
     const before = privateBytes(pid);
-    let wanted = bytes;
     let most = 0;
     for (let i = 0; i < ms; i++) {
-      wanted += 10 * (connections - 1) * answerBytes(64);
-      await publish(10);
-      if (i % 20 === 0) most = Math.max(most, privateBytes(pid) - before);
+      await feed.publish(1);
+      if (i % 50 === 0) most = Math.max(most, privateBytes(pid) - before);
     }
-    while (bytes < wanted) await pause(5);
     await collect();
-    return { growth: privateBytes(pid) - before, most, dropped: slow.lost === true };
+    return { growth: privateBytes(pid) - before, most, ended: slow.lost === true };
   },
 
   /** 300 MiB are offered to be echoed, nothing is read. */
-  async 'slow-echo'() {
+  async 'slow-echo'(collect) {
+    const frame = maskedFrame(Buffer.alloc(mebibyte, 0x61));
+    let echoed = 0;
+    const quick = await open('/', (chunk) => {
+      echoed += chunk.length;
+    });
+    for (let i = 0; i < 20; i++) {
+      quick.transport.write(frame);
+      while (echoed < (i + 1) * answerBytes(mebibyte)) await pause(1);
+    }
     const client = await open('/', () => {});
     client.transport.pauseReading();
-    await pause(300);
-    const before = residentBytes();
-    const frame = maskedFrame(Buffer.alloc(mebibyte, 0x61));
+    await collect();
+    const before = privateBytes(pid);
     let sent = 0;
     let most = 0;
     for (const until = performance.now() + ms; performance.now() < until && sent < 300; ) {
@@ -239,9 +235,10 @@ const cases = {
         sent++;
       }
       await pause(2);
-      most = Math.max(most, residentBytes() - before);
+      most = Math.max(most, privateBytes(pid) - before);
     }
-    return { taken: sent, growth: residentBytes() - before, most };
+    await collect();
+    return { growth: privateBytes(pid) - before, most, taken: sent };
   },
 };
 

@@ -5,16 +5,22 @@
 const [, , name] = process.argv;
 const mebibyte = 1024 * 1024;
 const maxMessageBytes = 16 * mebibyte;
-const payload = 'x'.repeat(64);
+/** `COUNT BYTES`: that many messages of that size to the whole feed. */
+function publishAll(command, publish) {
+  const [count, bytes] = String(command).split(' ').map(Number);
+  const payload = 'x'.repeat(bytes);
+  for (let i = 0; i < count; i++) publish(payload);
+}
 
 const ready = (port) => console.log(JSON.stringify({ port }));
 
 process.on('SIGUSR2', () => {
-  for (let i = 0; i < 3; i++) (globalThis.Bun ? Bun.gc : globalThis.gc)?.(true);
+  if (globalThis.Bun) Bun.gc(true);
+  else for (let i = 0; i < 3; i++) globalThis.gc();
   console.log(JSON.stringify({ collected: true }));
 });
 
-/** Servers by name. `/control` gets a number: that many messages are sent to the whole feed. */
+/** Servers by name; each prints its port. */
 const servers = {
   async ws() {
     const { WebSocketServer } = await import('ws');
@@ -33,7 +39,9 @@ const servers = {
         socket.on('close', () => feed.delete(socket));
       } else if (request.url === '/control') {
         socket.on('message', (data) => {
-          for (let i = Number(data); i > 0; i--) for (const one of feed) one.send(payload);
+          publishAll(data, (payload) => {
+            for (const one of feed) one.send(payload);
+          });
           socket.send('done');
         });
       } else {
@@ -60,7 +68,7 @@ const servers = {
         },
         message(socket, data) {
           if (socket.data.path === '/control') {
-            for (let i = Number(data); i > 0; i--) server.publish('feed', payload);
+            publishAll(data, (payload) => server.publish('feed', payload));
             socket.send('done');
           } else {
             socket.send(data);
@@ -89,8 +97,8 @@ async function uvio(policyName) {
       for await (const _ of socket);
     })
     .ws('/control', async (socket) => {
-      for await (const count of socket) {
-        for (let i = Number(count); i > 0; i--) socket.publish('feed', payload);
+      for await (const command of socket) {
+        publishAll(command, (payload) => socket.publish('feed', payload));
         await socket.send('done');
       }
     });

@@ -6,7 +6,7 @@
  * first bad one.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
-import { maskInPlace } from './mask.ts';
+import type { Masker } from './mask.ts';
 import { Utf8Checker } from './utf8.ts';
 
 export const opContinuation = 0;
@@ -40,6 +40,7 @@ export interface FrameSink {
 export interface FrameRules {
   /** Frames of clients are masked, those of servers are not. */
   readonly masked: boolean;
+  readonly mask: Masker;
   /** permessage-deflate was agreed on: RSV1 may be set. */
   readonly compressed: boolean;
   readonly maxMessageBytes: number;
@@ -132,7 +133,7 @@ export class FrameReader {
 
   /** A frame that is a message, or a control frame, as nearly all are: no state, no copy. */
   #readWhole(chunk: Buffer, start: number): number {
-    const { masked } = this.#rules;
+    const { masked, mask } = this.#rules;
     const left = chunk.length - start;
     const size = left < 2 ? maxHeaderBytes : this.#headerSize(chunk, start, 0);
     const first = chunk[start] as number;
@@ -142,7 +143,7 @@ export class FrameReader {
     const end = from + foundBytes;
     if (end > chunk.length) return this.#readHeader(this.#open(), chunk, start);
     const payload = chunk.subarray(from, end);
-    if (masked && foundBytes > 0) maskInPlace(payload, foundKey, 0);
+    if (masked && foundBytes > 0) mask(payload, foundKey, 0);
     const opcode = first & 0x0f;
     if (opcode >= opClose) {
       this.#sink.onControl(opcode, payload);
@@ -249,7 +250,8 @@ export class FrameReader {
   #readPayload(partial: Partial, chunk: Buffer, start: number): number {
     const end = Math.min(chunk.length, start + partial.frameBytes - partial.got);
     const piece = chunk.subarray(start, end);
-    if (this.#rules.masked) maskInPlace(piece, partial.key, partial.got);
+    const { masked, mask } = this.#rules;
+    if (masked) mask(piece, partial.key, partial.got);
     partial.got += piece.length;
     if ((partial.first & 0x0f) < opClose) partial.append(piece);
     else partial.control = Buffer.concat([partial.control, piece]);

@@ -5,6 +5,16 @@
  * byte at a time where four fit; an object for each frame.
  */
 import { randomFillSync } from 'node:crypto';
+import type { ByteParsers } from '../../io/handles.ts';
+
+/** Masks, or unmasks, in place. `phase`: see `maskInPlace`. */
+export type Masker = (bytes: Uint8Array, key: number, phase: number) => void;
+
+/**
+ * From here on the addon's is faster than `maskInPlace`, a call of it being about 110 ns: 117 ns and
+ * 323 for 1 KiB, 1.4 us and 16.6 for 64 KiB.
+ */
+const minAddonBytes = 512;
 
 /** Below this, finding the words costs more than they save. */
 const minWordBytes = 24;
@@ -53,6 +63,15 @@ export function maskInPlace(bytes: Uint8Array, key: number, phase: number): void
   const end = (start + length) >> 2;
   for (let i = (start + head) >> 2; i < end; i++) words[i] = (words[i] as number) ^ inner;
   maskBytes(bytes, end * 4 - start, length, inner);
+}
+
+/** The quickest for a backend. */
+export function maskerFor(parsers: ByteParsers | undefined): Masker {
+  if (parsers === undefined) return maskInPlace;
+  return (bytes, key, phase) => {
+    if (bytes.length < minAddonBytes) maskInPlace(bytes, key, phase);
+    else parsers.maskWebSocket(bytes, key, phase);
+  };
 }
 
 const pool = new Int32Array(2048);

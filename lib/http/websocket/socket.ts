@@ -13,36 +13,36 @@ import { Buffer, isUtf8 } from 'node:buffer';
 import {
   argTypeError,
   BrokenResourceError,
-  bufferFullError,
   ClosedResourceError,
   type Data,
   rangeError,
-  type WaitOptions,
 } from '../../base/errors.ts';
-import { quieted, quietReject, resolved } from '../../base/quiet.ts';
-import { checkData } from '../../io/data.ts';
+import { quieted, resolved } from '../../base/quiet.ts';
 import type { SocketAddress } from '../../io/net-types.ts';
 import type { Protocol, Transport } from '../../io/protocols.ts';
 import { unknownAddress } from '../../io/stream.ts';
-import { cancelledPromise, takeCancellation, Waiter } from '../../task/waiter.ts';
-import { makeFrame } from './build.ts';
 import { closeReasonOf, readClose, writeClose } from './close-frame.ts';
-import { Compression } from './deflate.ts';
+import type { Compression } from './deflate.ts';
 import {
   closeBadData,
   FrameError,
   FrameReader,
   type FrameSink,
-  opBinary,
   opClose,
   opPing,
   opPong,
-  opText,
 } from './frames.ts';
 import type { Agreed } from './handshake.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { Inbox, type InboxOwner, type Message, Messages, type ReceiveOptions } from './inbox.ts';
-import { Pings } from './pings.ts';
+import {
+  flagCloseReceived,
+  flagCloseSent,
+  flagFresh,
+  flagFull,
+  flagGone,
+  SocketSender,
+} from './sending.ts';
 import type { Terms } from './terms.ts';
 import type { SharedFrames, Subscriber, Topics } from './topics.ts';
 import type { WebSocketConnection } from './types.ts';
@@ -51,28 +51,6 @@ import { CloseWaiter } from './waits.ts';
 /** For the peer to close the connection after both close frames, or to see why it was refused. */
 const lingerMs = 1_000;
 
-/** Our close frame was sent. */
-const flagCloseSent = 1;
-/** The peer's came. */
-const flagCloseReceived = 2;
-/** There is no connection any more. */
-const flagGone = 4;
-/** The transport is above its high-water mark. */
-const flagFull = 8;
-/** Messages came in the read that is looked at. */
-const flagFresh = 16;
-
-/** What only few sockets need. */
-class Rare {
-  readonly pings: Pings = new Pings();
-  drains: Waiter<void>[] = [];
-  closers: Waiter<void>[] = [];
-  topics: Set<string> | null = null;
-  endTimer = -1;
-  /** What ended the input, while it does not count yet. */
-  ending: FrameError | Buffer | null = null;
-}
-
 /** Whoever serves a socket. */
 export interface SocketOwner {
   socketMade(): void;
@@ -80,130 +58,28 @@ export interface SocketOwner {
 }
 
 export class WebSocketStream
+  extends SocketSender
   implements WebSocketConnection, Protocol, FrameSink, InboxOwner, Subscriber
 {
   closeCode: number | null = null;
   closeReason = '';
   /** @internal Called once, when there is a transport; and once when that is gone. */
   owner: SocketOwner | null = null;
-  readonly #terms: Terms;
-  readonly #agreed: Agreed;
-  readonly #compression: Compression | null;
   readonly #reader: FrameReader;
   readonly #inbox: Inbox = new Inbox(this);
-  #transport: Transport | null = null;
-  #flags = 0;
-  /** Why it broke; null while it did not. */
-  #fault: Error | null = null;
   #heartbeat: Heartbeat | null = null;
-  #rare: Rare | null = null;
 
   constructor(terms: Terms, agreed: Agreed) {
-    this.#terms = terms;
-    this.#agreed = agreed;
-    const { deflate } = agreed;
-    this.#compression = deflate === null ? null : new Compression(deflate);
-    this.#reader = new FrameReader(this, terms.rulesFor(deflate !== null));
+    super(terms, agreed);
+    this.#reader = new FrameReader(this, terms.rulesFor(agreed.deflate !== null));
   }
 
   get protocol(): string {
-    return this.#agreed.protocol;
-  }
-
-  get open(): boolean {
-    const over = flagGone | flagCloseSent | flagCloseReceived;
-    return (this.#flags & over) === 0 && this.#fault === null;
+    return this.agreed.protocol;
   }
 
   get remoteAddress(): SocketAddress {
-    return this.#transport?.remoteAddress ?? unknownAddress;
-  }
-
-  get bufferedBytes(): number {
-    return this.#transport?.writeBufferBytes ?? 0;
-  }
-
-  // A `#` method would add a field to each socket.
-  private has(flag: number): boolean {
-    return (this.#flags & flag) !== 0;
-  }
-
-  // ---- sending ----
-
-  send(data: Data, options?: WaitOptions): Promise<void> {
-    let checked: Data;
-    try {
-      checked = checkData(data);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    if (!this.open) return quietReject(this.#sendRefusal());
-    const cancelled = takeCancellation();
-    if (cancelled !== null) {
-      const promise = cancelledPromise(cancelled);
-      quieted(promise);
-      return promise;
-    }
-    if (options?.signal?.aborted) return quietReject(options.signal.reason);
-    if (this.has(flagFull)) {
-      const { maxBufferedBytes } = this.#terms.plan;
-      const { bufferedBytes } = this;
-      if (bufferedBytes + checked.length > maxBufferedBytes) {
-        return quietReject(bufferFullError(bufferedBytes, maxBufferedBytes));
-      }
-    }
-    this.#write(checked);
-    return this.has(flagFull) ? this.#waitForDrain(options) : resolved;
-  }
-
-  sendJson(value: unknown, options?: WaitOptions): Promise<void> {
-    try {
-      const text = JSON.stringify(value) as string | undefined;
-      if (text === undefined) throw argTypeError('value', 'a value that JSON has', value);
-      return this.send(text, options);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  #write(data: Data): void {
-    const compression = this.#compression;
-    const opcode = typeof data === 'string' ? opText : opBinary;
-    const { isServer, plan } = this.#terms;
-    const transport = this.#transport as Transport;
-    if (compression === null || data.length < (plan.compress?.minBytes ?? 0)) {
-      transport.write(makeFrame(opcode, data, !isServer));
-    } else {
-      transport.write(makeFrame(opcode | 0x40, compression.deflate(data), !isServer));
-    }
-  }
-
-  #waitForDrain(options: WaitOptions | undefined): Promise<void> {
-    const waiter = new Waiter<void>('send');
-    const promise = waiter.start(options);
-    quieted(promise);
-    if (waiter.active) this.#getRare().drains.push(waiter);
-    return promise;
-  }
-
-  #sendRefusal(): Error {
-    if (this.#fault !== null) return this.#broken();
-    return new ClosedResourceError('The WebSocket was closed');
-  }
-
-  ping(data?: Uint8Array, options?: WaitOptions): Promise<void> {
-    if (data !== undefined && (!(data instanceof Uint8Array) || data.length > 125)) {
-      return Promise.reject(argTypeError('data', 'at most 125 bytes', data));
-    }
-    if (!this.open) return quietReject(this.#sendRefusal());
-    const { pings } = this.#getRare();
-    const { payload, promise } = pings.add(data, options);
-    if (payload !== null) this.#control(opPing, payload);
-    return promise;
-  }
-
-  #control(opcode: number, payload: string | Uint8Array): void {
-    this.#transport?.write(makeFrame(opcode, payload, !this.#terms.isServer));
+    return this.transport?.remoteAddress ?? unknownAddress;
   }
 
   // ---- receiving ----
@@ -227,30 +103,25 @@ export class WebSocketStream
 
   /** @internal */
   get inputEnded(): boolean {
-    return (this.#flags & (flagGone | flagCloseReceived)) !== 0 || this.#fault !== null;
+    return (this.flags & (flagGone | flagCloseReceived)) !== 0 || this.fault !== null;
   }
 
   /** @internal */
   pauseInput(): void {
-    this.#transport?.pauseReading();
+    this.transport?.pauseReading();
   }
 
   /** @internal */
   resumeInput(): void {
-    this.#transport?.resumeReading();
+    this.transport?.resumeReading();
   }
 
   /** @internal */
   receiveRefusal(): Error {
-    if (this.#fault !== null) return this.#broken();
+    if (this.fault !== null) return this.broken();
     const { closeCode, closeReason } = this;
     const why = closeReason === '' ? '' : `: ${closeReason}`;
     return new ClosedResourceError(`The WebSocket was closed with code ${closeCode}${why}`);
-  }
-
-  #broken(): BrokenResourceError {
-    const cause = this.#fault as Error;
-    return new BrokenResourceError(`The WebSocket broke: ${cause.message}`, { cause });
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
@@ -263,11 +134,11 @@ export class WebSocketStream
   onMessage(payload: Buffer, text: boolean, compressed: boolean): void {
     let bytes = payload;
     if (compressed) {
-      const { maxMessageBytes } = this.#terms.plan;
-      bytes = (this.#compression as Compression).inflate(payload, maxMessageBytes);
+      const { maxMessageBytes } = this.terms.plan;
+      bytes = (this.compression as Compression).inflate(payload, maxMessageBytes);
       if (text && !isUtf8(bytes)) throw new FrameError(closeBadData, 'A text is not UTF-8');
     }
-    this.#flags |= flagFresh;
+    this.flags |= flagFresh;
     this.#inbox.push(text ? bytes.toString('utf8') : bytes, this.has(flagCloseSent));
   }
 
@@ -275,9 +146,9 @@ export class WebSocketStream
   onControl(opcode: number, payload: Buffer): void {
     if (opcode === opPing) {
       // To a peer that pings without reading, no more pongs than fit.
-      if (!this.has(flagCloseSent | flagFull)) this.#control(opPong, payload);
+      if (!this.has(flagCloseSent | flagFull)) this.sendControl(opPong, payload);
     } else if (opcode === opPong) {
-      this.#rare?.pings.answered(payload);
+      this.rareParts?.pings.answered(payload);
     } else {
       this.#endInput(payload);
     }
@@ -290,14 +161,14 @@ export class WebSocketStream
       this.#countEnd(why);
       return;
     }
-    this.#getRare().ending = why;
-    this.#terms.loop.callSoon(() => this.#endNow());
+    this.rare.ending = why;
+    this.terms.loop.callSoon(() => this.#endNow());
   }
 
   #endNow(): void {
-    const why = this.#rare?.ending ?? null;
+    const why = this.rareParts?.ending ?? null;
     if (why === null) return;
-    this.#getRare().ending = null;
+    this.rare.ending = null;
     this.#countEnd(why);
   }
 
@@ -315,18 +186,18 @@ export class WebSocketStream
     const { code, reason } = readClose(payload);
     this.closeCode = code;
     this.closeReason = reason;
-    this.#flags |= flagCloseReceived;
+    this.flags |= flagCloseReceived;
     if (!this.has(flagCloseSent)) this.#sendClose(payload.subarray(0, 2));
     this.#inbox.end();
     // The server closes first (RFC 6455 §7.1.1), so that the client has no TIME_WAIT.
-    if (this.#terms.isServer) this.#transport?.close();
+    if (this.terms.isServer) this.transport?.close();
     else this.#endWithin(lingerMs);
   }
 
   #sendClose(payload: Uint8Array): void {
-    this.#flags |= flagCloseSent;
+    this.flags |= flagCloseSent;
     this.#heartbeat?.stop();
-    this.#control(opClose, payload);
+    this.sendControl(opClose, payload);
   }
 
   // ---- the end ----
@@ -339,10 +210,10 @@ export class WebSocketStream
       return Promise.reject(error);
     }
     if (this.has(flagGone)) return resolved;
-    this.#beginClose(payload, this.#terms.plan.closeTimeoutMs);
+    this.#beginClose(payload, this.terms.plan.closeTimeoutMs);
     const waiter = new CloseWaiter(this);
     const promise = waiter.start();
-    if (waiter.active) this.#getRare().closers.push(waiter);
+    if (waiter.active) this.rare.closers.push(waiter);
     else this.abort();
     quieted(promise);
     return promise;
@@ -353,12 +224,12 @@ export class WebSocketStream
     this.#sendClose(payload);
     this.#endWithin(limitMs);
     // What nobody receives must not keep the close frame from being read.
-    this.#transport?.resumeReading();
+    this.transport?.resumeReading();
   }
 
   /** Closes without a wait. @internal */
   finish(code: number, limitMs: number): void {
-    this.#beginClose(writeClose(code, ''), Math.min(limitMs, this.#terms.plan.closeTimeoutMs));
+    this.#beginClose(writeClose(code, ''), Math.min(limitMs, this.terms.plan.closeTimeoutMs));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -370,24 +241,24 @@ export class WebSocketStream
     if (this.has(flagGone)) return resolved;
     const waiter = new CloseWaiter(this);
     const promise = waiter.start();
-    if (waiter.active) this.#getRare().closers.push(waiter);
+    if (waiter.active) this.rare.closers.push(waiter);
     return promise;
   }
 
   /** Breaks the connection off, without a close frame. @internal */
   abort(): void {
-    this.#fault ??= new ClosedResourceError('The WebSocket was aborted');
-    this.#transport?.abort();
+    this.fault ??= new ClosedResourceError('The WebSocket was aborted');
+    this.transport?.abort();
   }
 
   /** The peer broke the protocol: tells it why, then ends. */
   #fail(error: FrameError): void {
-    this.#fault = error;
+    this.fault = error;
     if (!this.has(flagCloseSent)) {
       this.#sendClose(writeClose(error.closeCode, closeReasonOf(error)));
     }
     this.#inbox.end();
-    const transport = this.#transport as Transport;
+    const transport = this.transport as Transport;
     // What still comes is dropped for a while: a reset could overtake the close frame.
     transport.writeEof();
     transport.resumeReading();
@@ -396,48 +267,48 @@ export class WebSocketStream
 
   #endWithin(ms: number): void {
     this.#stopTimer();
-    const { loop } = this.#terms;
-    this.#getRare().endTimer = loop.armTimer(loop.time() + ms, { onTimer: () => this.#late() });
+    const { loop } = this.terms;
+    this.rare.endTimer = loop.armTimer(loop.time() + ms, { onTimer: () => this.#late() });
   }
 
   #stopTimer(): void {
-    const rare = this.#rare;
+    const rare = this.rareParts;
     if (rare === null || rare.endTimer < 0) return;
-    this.#terms.loop.cancelTimer(rare.endTimer);
+    this.terms.loop.cancelTimer(rare.endTimer);
     rare.endTimer = -1;
   }
 
   #late(): void {
-    this.#getRare().endTimer = -1;
+    this.rare.endTimer = -1;
     if (!this.has(flagCloseReceived)) {
-      this.#fault ??= new BrokenResourceError('No close frame came in time');
+      this.fault ??= new BrokenResourceError('No close frame came in time');
     }
-    this.#transport?.abort();
+    this.transport?.abort();
   }
 
   /** @internal */
   sendHeartbeat(): void {
-    this.#control(opPing, Buffer.from([0]));
+    this.sendControl(opPing, Buffer.from([0]));
   }
 
   /** @internal */
   heartbeatLost(): void {
-    this.#fault ??= new BrokenResourceError('The peer has fallen silent');
-    this.#transport?.abort();
+    this.fault ??= new BrokenResourceError('The peer has fallen silent');
+    this.transport?.abort();
   }
 
   // ---- of the transport ----
 
   connectionMade(transport: Transport): void {
-    this.#transport = transport;
-    const { heartbeats } = this.#terms;
+    this.transport = transport;
+    const { heartbeats } = this.terms;
     if (heartbeats !== null) this.#heartbeat = new Heartbeat(heartbeats, this);
     this.owner?.socketMade();
   }
 
   dataReceived(chunk: Buffer): void {
     this.#heartbeat?.heard();
-    this.#flags &= ~flagFresh;
+    this.flags &= ~flagFresh;
     try {
       this.#reader.push(chunk);
     } catch (error) {
@@ -449,33 +320,18 @@ export class WebSocketStream
   eofReceived(): void {
     this.#endNow();
     if (!this.has(flagCloseReceived)) {
-      this.#fault ??= new BrokenResourceError(
-        'The peer ended the connection without a close frame',
-      );
+      this.fault ??= new BrokenResourceError('The peer ended the connection without a close frame');
     }
-  }
-
-  pauseWriting(): void {
-    this.#flags |= flagFull;
-  }
-
-  resumeWriting(): void {
-    this.#flags &= ~flagFull;
-    const rare = this.#rare;
-    if (rare === null || rare.drains.length === 0) return;
-    const { drains } = rare;
-    rare.drains = [];
-    for (const waiter of drains) waiter.wake();
   }
 
   connectionLost(error?: Error): void {
     this.#endNow();
-    this.#flags |= flagGone;
+    this.flags |= flagGone;
     this.#stopTimer();
     this.#heartbeat?.stop();
     this.#reader.stop();
     if (!this.has(flagCloseReceived)) {
-      this.#fault ??= error ?? new BrokenResourceError('The connection was lost');
+      this.fault ??= error ?? new BrokenResourceError('The connection was lost');
       this.closeCode = 1006;
     }
     this.#inbox.end();
@@ -484,15 +340,15 @@ export class WebSocketStream
   }
 
   #endRare(): void {
-    const rare = this.#rare;
+    const rare = this.rareParts;
     if (rare === null) return;
-    const refusal = this.#sendRefusal();
+    const refusal = this.sendRefusal();
     for (const waiter of rare.drains) waiter.fail(refusal);
     rare.drains = [];
     rare.pings.end(refusal);
     for (const waiter of rare.closers) waiter.wake();
     rare.closers = [];
-    for (const topic of rare.topics ?? []) this.#terms.topics?.remove(topic, this);
+    for (const topic of rare.topics ?? []) this.terms.topics?.remove(topic, this);
     rare.topics = null;
   }
 
@@ -501,7 +357,7 @@ export class WebSocketStream
   subscribe(topic: string): void {
     const topics = this.#checkTopic(topic);
     if (!this.open) return;
-    const rare = this.#getRare();
+    const rare = this.rare;
     rare.topics ??= new Set();
     rare.topics.add(topic);
     topics.add(topic, this);
@@ -509,7 +365,7 @@ export class WebSocketStream
 
   unsubscribe(topic: string): void {
     const topics = this.#checkTopic(topic);
-    if (this.#rare?.topics?.delete(topic)) topics.remove(topic, this);
+    if (this.rareParts?.topics?.delete(topic)) topics.remove(topic, this);
   }
 
   publish(topic: string, data: Data): number {
@@ -518,7 +374,7 @@ export class WebSocketStream
 
   #checkTopic(topic: unknown): Topics {
     if (typeof topic !== 'string') throw argTypeError('topic', 'a string', topic);
-    const { topics } = this.#terms;
+    const { topics } = this.terms;
     if (topics === null) throw rangeError('topic', 'of a server: clients have none', topic);
     return topics;
   }
@@ -526,24 +382,19 @@ export class WebSocketStream
   /** @internal False: it was left out, or its connection ended. */
   deliver(frames: SharedFrames): boolean {
     if (!this.open) return false;
-    const compression = this.#compression;
-    const { plan } = this.#terms;
+    const compression = this.compression;
+    const { plan } = this.terms;
     const compressed = compression !== null && frames.bytes >= (plan.compress?.minBytes ?? 0);
     const frame = frames.for(compressed ? compression.agreement.sendBits : 0);
     if (this.has(flagFull) && this.bufferedBytes + frame.length > plan.maxBufferedBytes) {
       if (!plan.dropsWhenSlow) {
-        this.#fault = new BrokenResourceError('The peer is too slow for what is published');
-        this.#transport?.abort();
+        this.fault = new BrokenResourceError('The peer is too slow for what is published');
+        this.transport?.abort();
       }
       return false;
     }
-    this.#transport?.write(frame);
+    this.transport?.write(frame);
     if (compressed) compression.sentAlone();
     return true;
-  }
-
-  #getRare(): Rare {
-    this.#rare ??= new Rare();
-    return this.#rare;
   }
 }

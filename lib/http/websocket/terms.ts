@@ -6,6 +6,7 @@
 import type { EventLoop } from '../../io/handles.ts';
 import type { FrameRules } from './frames.ts';
 import { Heartbeats } from './heartbeat.ts';
+import { type Masker, maskerFor } from './mask.ts';
 import type { WebSocketPlan } from './options.ts';
 import type { Topics } from './topics.ts';
 
@@ -15,6 +16,7 @@ export class Terms {
   readonly plan: WebSocketPlan;
   /** Null: of a client. */
   readonly topics: Topics | null;
+  readonly #mask: Masker;
   /** Null: none are wanted. */
   readonly heartbeats: Heartbeats | null;
   readonly #plain: FrameRules;
@@ -27,9 +29,15 @@ export class Terms {
     this.isServer = topics !== null;
     const { heartbeatMs, maxMessageBytes } = plan;
     this.heartbeats = heartbeatMs === Infinity ? null : new Heartbeats(loop, heartbeatMs);
-    const rules = { masked: this.isServer, maxMessageBytes };
+    this.#mask = maskerFor(loop.backendHandle.parsers);
+    const rules = { masked: this.isServer, mask: this.#mask, maxMessageBytes };
     this.#plain = { ...rules, compressed: false };
     this.#compressed = { ...rules, compressed: true };
+  }
+
+  /** For frames that go out; null: they are not masked. */
+  get masker(): Masker | null {
+    return this.isServer ? null : this.#mask;
   }
 
   rulesFor(compressed: boolean): FrameRules {

@@ -71,7 +71,7 @@ export class SharedFrames {
   #make(windowBits: number): Buffer {
     const data = this.#data;
     const opcode = typeof data === 'string' ? opText : opBinary;
-    if (windowBits === 0) return makeFrame(opcode, data, false, true);
-    return makeFrame(opcode | 0x40, deflateAlone(data, windowBits), false, true);
+    if (windowBits === 0) return makeFrame(opcode, data, null, true);
+    return makeFrame(opcode | 0x40, deflateAlone(data, windowBits), null, true);
   }
 }
