@@ -30,6 +30,7 @@ import {
   type ServePlan,
 } from './serve-options.ts';
 import type { Exchange, OpenWire, WireConnection, WireHost, WireLimits } from './wire.ts';
+import { WriteWatch } from './write-watch.ts';
 
 export interface HttpServer extends AsyncDisposable {
   readonly addresses: readonly SocketAddress[];
@@ -59,9 +60,11 @@ const partingMs = 100;
 class Site extends StreamServer {
   readonly #openWire: OpenWire;
   readonly #host: WireHost;
+  readonly #watch: WriteWatch;
 
-  constructor(host: WireHost, plan: ServePlan, openWire: OpenWire) {
+  constructor(host: WireHost, plan: ServePlan, openWire: OpenWire, watch: WriteWatch) {
     super(host.loop, defaultLimits, plan.listen.maxConnections);
+    this.#watch = watch;
     this.#host = host;
     this.#openWire = openWire;
   }
@@ -74,6 +77,7 @@ class Site extends StreamServer {
     const connection = this.#openWire(stream, this.#host);
     this.link(connection);
     connection.tellOpened();
+    this.#watch.begin();
   }
 
   /** Bytes of responses wait for their clients. */
@@ -84,11 +88,12 @@ class Site extends StreamServer {
     return false;
   }
 
-  endIdle(): void {
+  /** They may leave the list meanwhile. */
+  *clients(): Generator<WireConnection> {
     let stream: Stream | null = this.first;
     while (stream !== null) {
       const { next }: { next: Stream | null } = stream;
-      (stream as WireConnection).closeWhenIdle();
+      yield stream as WireConnection;
       stream = next;
     }
   }
@@ -111,6 +116,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   readonly #app: Application;
   readonly #dispatcher: Dispatcher;
   readonly #plan: ServePlan;
+  readonly #watch: WriteWatch;
   readonly #accessLog: ((record: AccessRecord) => void) | null;
   #sites: Site[] = [];
   #requests = 0;
@@ -129,6 +135,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     this.#app = app;
     this.#dispatcher = dispatcher;
     this.#plan = plan;
+    this.#watch = new WriteWatch(this.loop, plan.writeTimeoutMs, () => this.#clients());
     this.limits = plan.limits;
     this.trust = plan.trust;
     this.handlerCancellation = plan.handlerCancellation;
@@ -184,7 +191,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   }
 
   async #open(plan: ServePlan): Promise<void> {
-    const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this));
+    const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this), this.#watch);
     if (plan.path === undefined) await serveTcp(site, plan.listen);
     else await serveUnix(site, plan.listen, plan.path);
     if (this.closing) {
@@ -193,6 +200,10 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     }
     this.#sites.push(site);
     await site.start();
+  }
+
+  *#clients(): Generator<WireConnection> {
+    for (const site of this.#sites) yield* site.clients();
   }
 
   // ---- of the wire ----
@@ -261,7 +272,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     const errors: unknown[] = [];
     await this.#app.life.tellShutdown().catch((error: unknown) => errors.push(error));
     if (drainMs > 0) await new CancelScope({ timeoutMs: drainMs }).run(() => this.#allGone());
-    for (const site of this.#sites) site.endIdle();
+    for (const client of this.#clients()) client.closeWhenIdle();
     await new CancelScope({ timeoutMs }).run(() => this.#idle());
     for (const call of this.#calls) call.cancel('The server was closed');
     await this.#idle();
@@ -281,6 +292,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     await new CancelScope({ timeoutMs: partingMs }).run(() => this.#allGone());
     for (const site of this.#sites) site.abortClients();
     await this.#allGone();
+    this.#watch.stop();
   }
 
   async #allGone(): Promise<void> {
