@@ -48,6 +48,11 @@ export interface ServeOptions extends WaitOptions {
   headersTimeoutMs?: number;
   /** To the full request; 408. Default 300_000. */
   requestTimeoutMs?: number;
+  /**
+   * While bytes of a response wait and the client takes none, or is not there any more: then the
+   * connection is broken, at most half as long later. Default 60_000. (nginx: send_timeout)
+   */
+  writeTimeoutMs?: number;
   /** Request line and headers together; 431. Default 16 KiB. */
   maxHeaderBytes?: number;
   /** 431. Default 128. */
@@ -77,6 +82,7 @@ export interface ServePlan {
   readonly trust: TrustTest | null;
   readonly handlerCancellation: boolean;
   readonly webRequest: boolean;
+  readonly writeTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
   readonly accessLog: ((record: AccessRecord) => void) | null;
 }
@@ -111,6 +117,7 @@ export function checkServe(
     trust: makeTrust(trustProxy),
     handlerCancellation: options.handlerCancellation ?? false,
     webRequest: options.webRequest ?? false,
+    writeTimeoutMs: ms('writeTimeoutMs', 60_000),
     shutdownTimeoutMs: ms('shutdownTimeoutMs', 60_000),
     accessLog: accessLog ?? null,
   };

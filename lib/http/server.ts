@@ -36,6 +36,7 @@ import {
   type WireHost,
   type WireLimits,
 } from './wire.ts';
+import { WriteWatch } from './write-watch.ts';
 
 export interface HttpServer extends AsyncDisposable {
   readonly addresses: readonly SocketAddress[];
@@ -65,9 +66,11 @@ const partingMs = 100;
 class Site extends StreamServer {
   readonly #openWire: OpenWire;
   readonly #host: WireHost;
+  readonly #watch: WriteWatch;
 
-  constructor(host: WireHost, plan: ServePlan, openWire: OpenWire) {
+  constructor(host: WireHost, plan: ServePlan, openWire: OpenWire, watch: WriteWatch) {
     super(host.loop, defaultLimits, plan.listen.maxConnections);
+    this.#watch = watch;
     this.#host = host;
     this.#openWire = openWire;
   }
@@ -80,6 +83,7 @@ class Site extends StreamServer {
     const connection = this.#openWire(stream, this.#host);
     this.link(connection);
     connection.tellOpened();
+    this.#watch.begin();
   }
 
   /** Bytes of responses wait for their clients. */
@@ -90,11 +94,12 @@ class Site extends StreamServer {
     return false;
   }
 
-  endIdle(): void {
+  /** They may leave the list meanwhile. */
+  *clients(): Generator<WireConnection> {
     let stream: Stream | null = this.first;
     while (stream !== null) {
       const { next }: { next: Stream | null } = stream;
-      if (stream instanceof WireConnection) stream.closeWhenIdle();
+      if (stream instanceof WireConnection) yield stream;
       stream = next;
     }
   }
@@ -117,6 +122,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   readonly #app: Application;
   readonly #dispatcher: Dispatcher;
   readonly #plan: ServePlan;
+  readonly #watch: WriteWatch;
   readonly #accessLog: ((record: AccessRecord) => void) | null;
   #sites: Site[] = [];
   #requests = 0;
@@ -135,6 +141,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     this.#app = app;
     this.#dispatcher = dispatcher;
     this.#plan = plan;
+    this.#watch = new WriteWatch(this.loop, plan.writeTimeoutMs, () => this.#clients());
     this.limits = plan.limits;
     this.trust = plan.trust;
     this.handlerCancellation = plan.handlerCancellation;
@@ -190,7 +197,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   }
 
   async #open(plan: ServePlan): Promise<void> {
-    const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this));
+    const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this), this.#watch);
     if (plan.path === undefined) await serveTcp(site, plan.listen);
     else await serveUnix(site, plan.listen, plan.path);
     if (this.closing) {
@@ -199,6 +206,10 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     }
     this.#sites.push(site);
     await site.start();
+  }
+
+  *#clients(): Generator<WireConnection> {
+    for (const site of this.#sites) yield* site.clients();
   }
 
   // ---- of the wire ----
@@ -281,7 +292,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     const errors: unknown[] = [];
     await this.#app.life.tellShutdown().catch((error: unknown) => errors.push(error));
     if (drainMs > 0) await new CancelScope({ timeoutMs: drainMs }).run(() => this.#allGone());
-    for (const site of this.#sites) site.endIdle();
+    for (const client of this.#clients()) client.closeWhenIdle();
     await new CancelScope({ timeoutMs }).run(() => this.#idle());
     for (const call of this.#calls) call.cancel('The server was closed');
     await this.#idle();
@@ -301,6 +312,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     await new CancelScope({ timeoutMs: partingMs }).run(() => this.#allGone());
     for (const site of this.#sites) site.abortClients();
     await this.#allGone();
+    this.#watch.stop();
   }
 
   async #allGone(): Promise<void> {

@@ -94,6 +94,8 @@ export interface StreamHandle {
   sink: StreamSink | null;
   /** Bytes taken by `write` that the kernel has not taken yet. */
   readonly bufferedBytes: number;
+  /** The same, exact while one large write goes on; left out where that is `bufferedBytes`. */
+  readonly unsentBytes?: number;
   readonly fd: number | null;
   /**
    * Takes all of it; returns how much is buffered now, at most. What waits for the flush at the end
