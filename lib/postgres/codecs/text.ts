@@ -33,6 +33,7 @@ export function textOnlyCodec(name: string): Codec {
 export const charCodec: Codec = {
   name: 'char',
   binary: true,
+  inline: 'char',
   decode: (buffer, _view, at, end) => readLatin1(buffer, at, end),
   encode(out, value) {
     if (typeof value !== 'string' || value.length > 1 || value.charCodeAt(0) > 0x7f) {
