@@ -315,7 +315,11 @@ export class Http2Exchange implements Exchange {
 
   /** What is left of the request is not wanted: said so behind the response. (RFC 9113 8.1) */
   #afterEnd(): void {
-    if (!this.#stream.readableEnded) this.#stream.close(noError);
+    const stream = this.#stream;
+    // Node does so where nobody has begun to read.
+    if (!this.#reading || this.#bodyComplete) return;
+    if (stream.writableFinished) stream.close(noError);
+    else stream.once('finish', () => stream.close(noError));
   }
 
   abort(): void {

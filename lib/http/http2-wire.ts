@@ -115,6 +115,11 @@ export class Http2Connection extends WireConnection {
   #received(stream: ServerHttp2Stream, lines: readonly string[]): void {
     stream.on('error', ignore);
     this.#fresh = false;
+    if (stream.destroyed || stream.closed) {
+      // It was reset in the same batch of frames.
+      this.cutShort();
+      return;
+    }
     const head = readHead(lines);
     const refusal = 'status' in head ? head : this.#judge(head);
     if (refusal !== null) {
@@ -135,7 +140,6 @@ export class Http2Connection extends WireConnection {
     this.host.onRefused(this, status, reason);
     // It costs us an answer, and the peer next to nothing.
     this.cutShort();
-    if (stream.destroyed || stream.closed) return;
     const body = `${reason}\n`;
     stream.respond({
       ':status': status,
@@ -159,7 +163,8 @@ export class Http2Connection extends WireConnection {
   #calm(reason: string): void {
     if (this.#session.destroyed) return;
     this.host.onRefused(this, 0, reason);
-    this.#session.destroy(undefined, enhanceYourCalm);
+    // A number is a code; the types know errors only.
+    this.#session.destroy(enhanceYourCalm as never);
     this.#end();
   }
 

@@ -6,6 +6,7 @@ import {
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
 } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import type { Application, Handler, HttpServer, ServeOptions } from '../../lib/http/index.ts';
 import { type Connection, openConnection } from '../../lib/index.ts';
 import { serverTls } from '../io/tls-support.ts';
@@ -48,11 +49,11 @@ export function answerOf(stream: ClientHttp2Stream): Promise<Answer> {
 
 export class Client implements AsyncDisposable {
   readonly session: ClientHttp2Session;
-  readonly connection: Connection;
+  readonly duplex: Duplex;
 
-  constructor(session: ClientHttp2Session, connection: Connection) {
+  constructor(session: ClientHttp2Session, duplex: Duplex) {
     this.session = session;
-    this.connection = connection;
+    this.duplex = duplex;
   }
 
   static async open(port: number, options: object = {}): Promise<Client> {
@@ -63,7 +64,7 @@ export class Client implements AsyncDisposable {
       createConnection: () => duplex as never,
     });
     session.on('error', () => {});
-    return new Client(session, connection);
+    return new Client(session, duplex);
   }
 
   ask(headers: OutgoingHttpHeaders, body?: string | Buffer): Promise<Answer> {
@@ -77,9 +78,11 @@ export class Client implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const { session } = this;
-    if (session.destroyed) return;
-    const closed = new Promise<void>((resolve) => session.once('close', () => resolve()));
+    const { duplex, session } = this;
+    const closed = new Promise<void>((resolve) => {
+      if (duplex.closed) resolve();
+      else duplex.once('close', () => resolve());
+    });
     session.destroy();
     await closed;
   }

@@ -3,7 +3,7 @@ import { Buffer } from 'node:buffer';
 import type { ClientHttp2Stream } from 'node:http2';
 import { describe, expect } from 'vitest';
 import { Application, HttpError, Response, serve } from '../../lib/http/index.ts';
-import { Event, openConnection, sleep, timeout } from '../../lib/index.ts';
+import { Event, getRunningLoop, openConnection, sleep, timeout } from '../../lib/index.ts';
 import { serverTls } from '../io/tls-support.ts';
 import { failure, runTest } from '../task/support.ts';
 import { tls } from './client-support.ts';
@@ -113,7 +113,7 @@ describe('an HTTP/2 server', () => {
       { http2: 1, tls: serverTls },
       { http2: true, tls: { ...serverTls, ALPNProtocols: ['http/1.1'] } },
       { maxConcurrentStreams: 0 },
-      { sendTimeoutMs: -1 },
+      { sendTimeoutMs: Number.NaN },
     ]) {
       const error = await failure(serve(app, { ...local, ...(bad as object) }));
       expect(error.name).toMatch(/^(Type|Range)Error$/);
@@ -158,7 +158,7 @@ describe('an HTTP/2 server', () => {
         expect(headers.vary).toBe('a, b');
         expect(headers['x-a']).toBe('b');
         expect(headers.connection).toBeUndefined();
-        expect(headers.te).toBeUndefined();
+        expect(headers['te']).toBeUndefined();
         // Other requests go on.
         expect((await client.get('/')).status).toBe(200);
       },
@@ -216,7 +216,7 @@ describe('an HTTP/2 server', () => {
       hello,
       async (client) => {
         await client.get('/a?b');
-        await client.ask({ ':path': '/c d' });
+        await client.ask({ ':authority': 'a', host: 'b' });
       },
       { accessLog: accessLog as never },
     );
@@ -274,7 +274,7 @@ describe('a body over HTTP/2', () => {
       .post('/slow', async (request) => {
         const first = await request.reader.read();
         await read.wait();
-        let bytes = first.length;
+        let bytes = first?.length ?? 0;
         for await (const chunk of request.reader) bytes += chunk.length;
         return new Response(String(bytes));
       });
@@ -374,12 +374,14 @@ describe('a body over HTTP/2', () => {
 });
 
 describe('the end of a stream of HTTP/2', () => {
-  const cancels: [string, (stream: ClientHttp2Stream, client: Client) => void][] = [
-    ['cancels it', (stream) => stream.close(8)],
-    ['closes the connection', (_stream, client) => client.session.destroy()],
-    ['breaks the connection', (_stream, client) => client.session.socket.destroy()],
+  type Cancel = (stream: ClientHttp2Stream, client: Client) => void;
+  // Node's client ends a body before it cancels.
+  const cancels: [what: string, cancel: Cancel, broken: boolean][] = [
+    ['cancels it', (stream) => stream.close(8), false],
+    ['closes the connection', (_stream, client) => client.session.destroy(), true],
+    ['breaks the connection', (_stream, client) => client.duplex.destroy(), true],
   ];
-  for (const [what, cancel] of cancels) {
+  for (const [what, cancel, broken] of cancels) {
     runTest(`aborts the request's signal when its client ${what}`, async () => {
       const began = new Event();
       const gone = new Event();
@@ -403,7 +405,7 @@ describe('the end of a stream of HTTP/2', () => {
           cancel(stream, client);
           await gone.wait();
           await settled(() => server.requests === 0);
-          expect(failed).toEqual(['BrokenResourceError']);
+          expect(failed).toEqual(broken ? ['BrokenResourceError'] : []);
         },
       );
     });
@@ -461,6 +463,8 @@ describe('the end of a stream of HTTP/2', () => {
   runTest(
     'is an error for the client when a body breaks half-way, not for other streams',
     async () => {
+      const told: unknown[] = [];
+      getRunningLoop().setExceptionHandler((_loop, { error }) => told.push(error));
       const app = new Application().get('/ok', hello).get(
         '/broken',
         () =>
@@ -474,6 +478,7 @@ describe('the end of a stream of HTTP/2', () => {
         expect(error.message).toMatch(/INTERNAL_ERROR/);
         expect((await client.get('/ok')).body).toBe('hello');
       });
+      expect(told).toHaveLength(1);
     },
   );
 });
@@ -526,11 +531,11 @@ describe('the end of an HTTP/2 server', () => {
   runTest('closes connections that are idle, or never spoke', () =>
     withH2(hello, async (client, server) => {
       await client.get('/');
-      await using silent = await openH2(server.port);
+      const silent = await openH2(server.port);
       await settled(() => server.connections === 2);
       await server.close();
-      expect(silent.tls?.alpn).toBe('h2');
       expect(server.connections).toBe(0);
+      silent.abort();
     }),
   );
 });
