@@ -196,7 +196,10 @@ export class Http2Connection extends WireConnection {
       const idleMs = this.#fresh ? limits.headersTimeoutMs : limits.keepAliveMs;
       if (now >= this.#idleMs + idleMs) {
         this.host.onRefused(this, 0, this.#fresh ? 'No request came' : 'Idle');
-        this.closeWhenIdle();
+        this.#last = true;
+        // Not `close`: it would wait for a head that does not end.
+        this.#session.destroy();
+        this.#end();
         return;
       }
       nextMs = Math.min(nextMs, this.#idleMs + idleMs);
