@@ -1,6 +1,6 @@
-// Runs the suite under other versions of Node with the addon as it was built once: the native half
-// on each, that of pure() on the newest, where it is about Node's modules. The Nodes come from npm,
-// into .nodes/.
+// Runs the suite under other versions of Node with the addon as it was built once: the whole native
+// half on the newest, and what is close to Node on both policies there, on native elsewhere. The
+// Nodes come from npm, into .nodes/.
 //
 //   node scripts/nodes.mjs           22, 24 and 26
 //   node scripts/nodes.mjs 22 26
@@ -28,10 +28,12 @@ async function install(majors) {
   });
 }
 
-/** Where pure() has code of its own below it; the other rooms see only the loop. */
-const PURE_TESTS = ['fs', 'http', 'io', 'loop', 'node', 'process'].map((room) => `test/${room}/`);
+/** What stands on Node's modules or its engine's API; the other rooms see only the loop. */
+const CLOSE_TESTS = ['fs', 'http', 'io', 'loop', 'native', 'node', 'process', 'threads'].map(
+  (room) => `test/${room}/`,
+);
 
-async function suitesUnder(major, withPure) {
+async function suitesUnder(major, whole) {
   const node = programOf(major);
   const { code, output } = await run(node, ['--version']);
   if (code !== 0) throw new StepError(`node ${major} does not run`, output);
@@ -41,8 +43,8 @@ async function suitesUnder(major, withPure) {
     const title = `${name} under Node ${output.trim()}`;
     addCounts(counts, await step(title, () => runVitest(args, { node, env, quiet: true })));
   };
-  await suite('the suite', ['--project=native']);
-  if (withPure) await suite('pure()', ['--project=pure', ...PURE_TESTS]);
+  await suite('the suite', ['--project=native', ...(whole ? [] : CLOSE_TESTS)]);
+  if (whole) await suite('pure()', ['--project=pure', ...CLOSE_TESTS]);
   return counts;
 }
 

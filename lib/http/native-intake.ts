@@ -56,8 +56,10 @@ export class NativeIntake {
   #headBytes = 0;
   /** What came behind the last head that is allowed, or behind a handshake. */
   rest: Buffer | null = null;
-  /** The request of which bytes came last. */
+  /** The request of which bytes came last; null again once it is done with. */
   latest: NativeExchange | null = null;
+  /** No head has been complete. */
+  fresh = true;
   refusal: { readonly status: number; readonly reason: string } | null = null;
 
   constructor(home: ExchangeHome, parsers: ByteParsers, limits: WireLimits) {
@@ -74,6 +76,11 @@ export class NativeIntake {
   /** A message has begun and is not complete. */
   get inMessage(): boolean {
     return this.#inMessage;
+  }
+
+  /** An idle connection holds no bytes that it has read. */
+  forget(): void {
+    if (this.latest?.complete === true) this.latest = null;
   }
 
   /** At most `budget` new exchanges are pushed to `queue`. */
@@ -128,8 +135,9 @@ export class NativeIntake {
 
   #finish(words: Int32Array, bytes: Buffer, at: number, to: number): void {
     const stop = words[STOP] as number;
-    if (stop === STOP_NO_BUDGET || stop === STOP_UPGRADED) {
-      this.rest = at < to ? bytes.subarray(at, to) : null;
+    // Behind a handshake also what is still to come: it may not be HTTP.
+    if (stop === STOP_UPGRADED || (stop === STOP_NO_BUDGET && at < to)) {
+      this.rest = bytes.subarray(at, to);
     }
     const phase = words[PHASE] as number;
     this.#inMessage = phase !== PHASE_START && this.refusal === null && stop !== STOP_UPGRADED;
@@ -167,6 +175,7 @@ export class NativeIntake {
       const kind = words[at] as number;
       if (kind === RECORD_HEAD) {
         this.latest = this.#exchange(bytes, words, at);
+        this.fresh = false;
         queue.push(this.latest);
         at += HEAD_WORDS;
       } else if (kind === RECORD_DATA) {

@@ -8,12 +8,12 @@ import { Buffer } from 'node:buffer';
 import type { ByteParsers, StreamHandle, StreamSink } from '../io/handles.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { flagEnded, flagGone } from '../io/stream.ts';
-import type { StreamTransport } from '../io/transport.ts';
 import { headText, writeHead } from './native-answer.ts';
 import type { ExchangeHome, NativeExchange } from './native-exchange.ts';
 import { NativeIntake } from './native-intake.ts';
 import { Sweep, type Swept } from './native-sweep.ts';
 import { reasonOf, refusalText } from './reasons.ts';
+import { beginUpgraded } from './upgraded.ts';
 import {
   type HeaderList,
   lingerMs,
@@ -167,7 +167,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     const { handle } = this;
     writeHead(handle, `${headText(101, reasonOf(101), headers)}\r\n`);
     const transport = this.handOver(handle, protocol);
-    const early = this.#intake.rest;
+    const early = this.#intake.rest ?? Buffer.alloc(0);
     if (this.#paused) handle.resume();
     this.context.run(beginUpgraded, { transport, early, ended: this.has(flagEnded) });
   }
@@ -192,7 +192,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     }
     if (!intake.inHead || this.busy || this.#waiting !== waitRequest) return;
     // The time of the first head began with the connection.
-    if (latest === null) this.#waiting = waitHead;
+    if (intake.fresh) this.#waiting = waitHead;
     else this.#wait(waitHead, this.host.limits.headersTimeoutMs);
   }
 
@@ -200,7 +200,9 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   #flow(): void {
     if (this.#released) return;
     const { rest, latest } = this.#intake;
-    const hold = !this.#last && (rest !== null || latest?.body?.full === true);
+    // Behind a handshake `rest` is there, and may be empty: a client that leaves is noticed then.
+    const much = (rest !== null && rest.length > 0) || latest?.body?.full === true;
+    const hold = !this.#last && much;
     if (hold === this.#paused) return;
     this.#paused = hold;
     if (hold) this.handle.pause();
@@ -261,6 +263,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
       this.handle.close();
       return false;
     }
+    intake.forget();
     if (this.#waiting === waitNothing || this.#waiting === waitBody) this.#rest();
     return false;
   }
@@ -320,7 +323,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   onDue(nowMs: number): void {
     this.dueMs = Infinity;
     if (this.#waiting === waitRequest) {
-      const reason = this.#intake.latest === null ? 'No request came' : 'Idle';
+      const reason = this.#intake.fresh ? 'No request came' : 'Idle';
       this.host.onRefused(this, 0, reason);
       this.#released = true;
       this.handle.close();
@@ -366,18 +369,6 @@ function advanceInside(connection: NativeConnection): void {
 
 function deliverBody(exchange: NativeExchange): void {
   exchange.deliverBody();
-}
-
-interface Upgraded {
-  readonly transport: StreamTransport;
-  readonly early: Buffer | null;
-  readonly ended: boolean;
-}
-
-function beginUpgraded({ transport, early, ended }: Upgraded): void {
-  transport.begin();
-  if (early !== null) transport.onData(early);
-  if (ended) transport.onEof();
 }
 
 /** Connections over the addon's parser; null where the loop's backend has none. */

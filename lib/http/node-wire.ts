@@ -4,17 +4,17 @@
  * In: streams of any backend, or of TLS over them. Out: exchanges, one after the other.
  * Never: a socket of Node's own; a time limit of node:http's (they run on the loop).
  */
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import http, { IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { StreamHandle } from '../io/handles.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { flagGone } from '../io/stream.ts';
-import type { StreamTransport } from '../io/transport.ts';
 import { checkHead, type Refusal } from './framing.ts';
 import { HandleDuplex } from './handle-duplex.ts';
 import { type ExchangeOwner, NodeExchange } from './node-exchange.ts';
 import { refusalText } from './reasons.ts';
+import { beginUpgraded } from './upgraded.ts';
 import {
   type HeaderList,
   type OpenWire,
@@ -199,11 +199,13 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     let head = 'HTTP/1.1 101 Switching Protocols\r\n';
     for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
     exchange.response.detachSocket(this.duplex as never);
+    // What came since the handshake.
+    const later = (this.duplex.read() as Buffer | null) ?? Buffer.alloc(0);
     const handle = this.duplex.release();
     const transport = this.handOver(handle, protocol);
     transport.write(`${head}\r\n`);
-    const early = this.#upgradeHead as Buffer;
-    this.context.run(beginUpgraded, { transport, early });
+    const early = Buffer.concat([this.#upgradeHead as Buffer, later]);
+    this.context.run(beginUpgraded, { transport, early, ended: this.#ended });
   }
 
   tooManyTrailers(exchange: NodeExchange): boolean {
@@ -347,12 +349,6 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
 
 function deliver({ host, exchange }: { host: WireHost; exchange: NodeExchange }): void {
   host.onRequest(exchange);
-}
-
-function beginUpgraded(step: { transport: StreamTransport; early: Buffer }): void {
-  const { transport, early } = step;
-  transport.begin();
-  if (early.length > 0) transport.onData(early);
 }
 
 function connectionOf(socket: unknown): NodeConnection {

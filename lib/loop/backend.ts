@@ -102,6 +102,8 @@ export interface StreamHandle {
    * turn; a writer must wait for that, or a loop of writes would never let the turn come.
    */
   write(data: string | Uint8Array): number;
+  /** `write` for text whose characters are single bytes (U+0000 … U+00FF), where it is cheaper. */
+  writeLatin1?(text: string): number;
   /** One `onDrain` when at most `lowBytes` are buffered; never from inside this call. */
   notifyDrain(lowBytes: number): void;
   /** FIN after what is buffered. Idempotent. */

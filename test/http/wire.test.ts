@@ -1,7 +1,6 @@
 /** Connections of a server: order, ends, limits and time. Run on every policy, and wire. */
 import { describe, expect } from 'vitest';
 import { Application, HttpError, Response, serve } from '../../lib/http/index.ts';
-import type { ServerRequest } from '../../lib/http/request.ts';
 import {
   CancelledError,
   Event,
@@ -9,7 +8,6 @@ import {
   moveOnAfter,
   openConnection,
   sleep,
-  type Transport,
 } from '../../lib/index.ts';
 import { failure, realTimeTest, runTest } from '../task/support.ts';
 import { deliver, exchangeRaw, readToEnd, statusesOf, withHandler } from './support.ts';
@@ -110,6 +108,23 @@ describe('a connection', () => {
         await connection.writeEof();
         const answer = await readToEnd(connection);
         expect(answer).toContain('late');
+      },
+    ),
+  );
+
+  runTest('gets all of its answers when it has ended its side after several requests', () =>
+    withHandler(
+      async (request) => {
+        await sleep(2);
+        return new Response(request.path);
+      },
+      async (_url, server) => {
+        await using connection = await connect(server.port);
+        await connection.write(get('/1') + get('/2') + get('/3'));
+        await connection.writeEof();
+        const answer = await readToEnd(connection);
+        expect(answer.match(/\/\d(?=HTTP|$)/g)).toEqual(['/1', '/2', '/3']);
+        expect(answer.match(/connection: close/gi)).toHaveLength(1);
       },
     ),
   );
@@ -445,40 +460,3 @@ describe('a client that leaves', () => {
     );
   });
 });
-
-runTest('an upgrade hands the stream over, with what came early', () =>
-  withHandler(
-    (request) => {
-      const { call } = request as ServerRequest;
-      let transport: Transport;
-      call.status = 101;
-      call.exchange.upgrade(['connection', 'upgrade', 'upgrade', 'websocket'], {
-        connectionMade(made): void {
-          transport = made;
-        },
-        dataReceived(data): void {
-          transport.write(`<${data}>`);
-          if (String(data).includes('end')) transport.close();
-        },
-      });
-      return new Response(null);
-    },
-    async (_url, server) => {
-      await using connection = await connect(server.port);
-      const lines = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
-      await connection.write(`${get('/', lines)}early`);
-      expect(String(await connection.readUntil('\r\n\r\n'))).toMatch(/^HTTP\/1.1 101 /);
-      expect(String(await connection.readUntil('>'))).toBe('<early>');
-      await connection.write('end');
-      expect(await readToEnd(connection)).toBe('<end>');
-    },
-  ),
-);
-
-runTest('a handshake that is not taken gets a plain answer', () =>
-  withHandler(hello, async (_url, server) => {
-    const lines = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
-    const answer = await exchangeRaw(server.port, get('/', lines));
-    expect(statusesOf(answer)).toEqual([200]);
-  }),
-);
