@@ -90,7 +90,7 @@ describe('an HTTP/2 server is spoken to by', () => {
     expect(await ask(`${url}/`)).toBe('version 2 2 200');
     expect(await ask('--http1.1', `${url}/`)).toBe('version 1.1 1.1 200');
     expect(await ask(`${url}/large`)).toBe(`${large} 2 200`);
-    expect(await ask('-I', `${url}/large`)).toMatch(/content-length: 800000\r\n[^]* 2 200$/);
+    expect(await ask('-I', `${url}/large`)).toMatch(/content-length: 800000\r\n[\s\S]* 2 200$/);
     expect(await ask('-d', 'hello', `${url}/echo`)).toBe('hello 2 200');
     expect(await ask('-d', 'x'.repeat(100_000), `${url}/early`)).toBe('no 2 403');
     expect(await ask(`${url}/parts`)).toBe('abc 2 200');

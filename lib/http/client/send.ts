@@ -10,7 +10,7 @@ import { currentLoop } from '../../task/frame.ts';
 import { timeoutAt } from '../../task/timeout.ts';
 import { ClientTimeoutError, ServerDisconnectedError } from '../client-errors.ts';
 import { HttpHeaders } from '../headers.ts';
-import type { ClientConnection } from './connection.ts';
+import type { Carrier } from './carrier.ts';
 import type { Connector } from './connector.ts';
 import type { CookieJar } from './cookie-jar.ts';
 import { ClientExchange, type Outgoing } from './exchange.ts';
@@ -74,7 +74,7 @@ async function acquire(
   route: Route,
   request: ClientRequest,
   fresh: boolean,
-): Promise<ClientConnection> {
+): Promise<Carrier> {
   const { connector, trace } = sender;
   const startMs = currentLoop().time();
   const byMs = Math.min(startMs + plan.connectMs, plan.deadlineMs);
@@ -95,7 +95,7 @@ async function acquire(
 
 function traceConnection(
   trace: readonly ClientTrace[],
-  connection: ClientConnection,
+  connection: Carrier,
   request: ClientRequest,
   startMs: number,
 ): void {
@@ -142,6 +142,9 @@ function prepare(
   return {
     method,
     url: url.href,
+    target,
+    host: url.host,
+    lines: message.lines,
     head: message.head,
     body: message.body,
     stream: message.stream,
@@ -185,8 +188,8 @@ export async function sendRequest(
     await exchange.sendAndWait();
   } catch (error) {
     const stale = error instanceof ServerDisconnectedError && connection.uses > 1;
-    const repeatable = idempotent.includes(outgoing.method) && replayable(body);
-    if (fresh || !stale || connection.parser.started || !repeatable) throw error;
+    const repeatable = connection.refused || (stale && idempotent.includes(outgoing.method));
+    if (fresh || connection.started || !repeatable || !replayable(body)) throw error;
     return await sendRequest(sender, plan, request, cookies, history, true);
   }
   storeCookies(exchange, sender.cookieJar, url);
