@@ -65,11 +65,11 @@ describe('a session with HTTP/2', () => {
     withPair(makeApp(), async ({ session, url }) => {
       const first = await session.get(url);
       expect([first.httpVersion, first.status, await first.text()]).toEqual(['2', 200, 'ok']);
-      expect(await session.get(`${url}/large`).text()).toBe(large);
-      expect(await session.get(`${url}/gzip`).text()).toBe(large);
+      expect((await session.get(`${url}/large`).text()) === large).toBe(true);
+      expect((await session.get(`${url}/gzip`).text()) === large).toBe(true);
       expect(await session.get(`${url}/chunks`).text()).toBe('partpartpart');
       expect(await session.post(`${url}/echo`, { body: 'text' }).text()).toBe('text');
-      expect(await session.post(`${url}/echo`, { body: large }).text()).toBe(large);
+      expect((await session.post(`${url}/echo`, { body: large }).text()) === large).toBe(true);
       expect(await session.post(`${url}/echo`, { json: { a: 1 } }).json()).toEqual({ a: 1 });
       const writer = session.post(`${url}/echo`, {
         body: async (out) => {
@@ -79,9 +79,8 @@ describe('a session with HTTP/2', () => {
       expect(await writer.text()).toBe(large.slice(0, 10_000).repeat(40));
       expect(await session.post(`${url}/307`, { body: 'again' }).text()).toBe('again');
       expect((await session.head(`${url}/large`)).headers.get('content-length')).toBe('400000');
-      expect((await session.get(`${url}/none`)).status).toBe(404);
-      await (await session.get(`${url}/cookie`)).release();
-      expect(session.cookieJar?.get(url)).toBe('a=b');
+      expect((await session.get(`${url}/fail`)).status).toBe(503);
+      expect((await session.get(`${url}/cookie`)).cookies.get('a')).toBe('b');
       const waited = { body: 'x', expectContinue: true };
       expect(await session.post(`${url}/echo`, waited).text()).toBe('x');
       expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
@@ -224,7 +223,10 @@ describe('a request over HTTP/2', () => {
           request.signal.addEventListener('abort', () => gone++);
           begun.set();
           return new Response(async (writer) => {
-            for (;;) await writer.write(large);
+            for (;;) {
+              await writer.write('part');
+              await sleep(1);
+            }
           });
         });
       await withPair(
@@ -384,7 +386,7 @@ async function withFrames(
     connections++;
     await connection.readExactly(24);
     if (greeting !== null) await connection.write(greeting);
-    const open = (one: Frame): boolean => one.type === 'headers';
+    const open = ({ type }: Frame): boolean => type === 'headers' || type === 'goaway';
     for (;;) {
       const last = (await readFrames(connection, open)).at(-1);
       if (last?.type !== 'headers') return;
@@ -453,7 +455,12 @@ describe('a server of HTTP/2', () => {
     ],
     [
       'sends too large a head',
-      (id) => answer(id, endStream, [['x-a', 'b'.repeat(60_000)]]),
+      (id) => {
+        const line = literal('x-a', 'b'.repeat(10_000));
+        const more = Array(8).fill(frame('continuation', 0, id, line));
+        const start = frame('headers', endStream, id, literal(':status', '200'));
+        return Buffer.concat([start, ...more, frame('continuation', endHeaders, id, line)]);
+      },
       ServerDisconnectedError,
     ],
     [

@@ -41,6 +41,9 @@ export class Http2Session {
       duplexClosed: (error) => this.#closed(error),
     });
     handle.sink = this.#duplex;
+    // Node has given it up, or the server has and Node may not see that: what came goes on first.
+    this.#duplex.on('finish', () => this.end());
+    this.#duplex.on('end', () => setImmediate(() => this.end()));
     const { connect } = process.getBuiltinModule('node:http2');
     const session = connect(`https://${connection.host}:${connection.port}`, {
       createConnection: () => this.#duplex,
@@ -56,10 +59,6 @@ export class Http2Session {
     session.on('remoteSettings', () => this.#settle());
     session.on('goaway', () => this.retire());
     this.#session = session;
-  }
-
-  get bytesRead(): number {
-    return this.#duplex.bytesRead;
   }
 
   get now(): number {

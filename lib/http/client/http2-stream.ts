@@ -17,7 +17,7 @@ import { chunkedBody, FramingError, maxInterims, ResponseHead } from './response
 const endStreamFlag = 1;
 const refusedStream = 7;
 const cancelled = 8;
-/** A connection on which nothing came for so long, and a request failed, takes no other. */
+/** A request that got no answer for so long, and is given up, may have had a dead connection. */
 const silentMs = 1_000;
 
 /** Belong to HTTP/1, beyond what no request takes from its user. (RFC 9113 8.2.2) */
@@ -75,7 +75,6 @@ export class Http2Stream implements Carrier {
   #interims = 0;
   #bodyBytes = 0;
   #sinceMs = 0;
-  #sinceBytes = 0;
 
   constructor(session: Http2Session) {
     this.#session = session;
@@ -92,7 +91,6 @@ export class Http2Stream implements Carrier {
 
   sendHead(plan: Outgoing, body: Data | null, more: boolean): void {
     this.#sinceMs = this.#session.now;
-    this.#sinceBytes = this.#session.bytesRead;
     const headers = headersOf(plan, more);
     let stream: ClientHttp2Stream;
     try {
@@ -114,15 +112,20 @@ export class Http2Stream implements Carrier {
     stream.on('response', (_headers, flags, lines?: string[]) => {
       const head = headOf(plan.method, lines as string[], flags);
       this.#tell((exchange) => exchange.onHead(head));
+      // Not before: 'data' would overtake this.
+      this.#read(stream);
     });
+    stream.on('drain', () => this.exchange?.writer?.drained());
+    stream.on('close', () => this.lost(this.#error));
+    if (body !== null) stream.end(ownCopy(body));
+  }
+
+  #read(stream: ClientHttp2Stream): void {
     stream.on('data', (chunk: Buffer) => {
       this.#bodyBytes += chunk.length;
       this.#tell((exchange) => exchange.onBody(chunk));
     });
-    stream.on('drain', () => this.exchange?.writer?.drained());
     stream.on('end', () => this.#tell((exchange) => this.#ended(exchange)));
-    stream.on('close', () => this.lost(this.#error));
-    if (body !== null) stream.end(ownCopy(body));
   }
 
   sendBody(data: Data): void {
@@ -151,8 +154,9 @@ export class Http2Stream implements Carrier {
     const session = this.#session;
     this.exchange = null;
     if (stream !== null && !stream.closed) stream.close(cancelled);
-    const silent = this.#sinceBytes === session.bytesRead;
-    if (!this.started && silent && session.now - this.#sinceMs >= silentMs) session.retire();
+    if (stream !== null && !this.started && session.now - this.#sinceMs >= silentMs) {
+      session.retire();
+    }
     session.leave(this);
   }
 
