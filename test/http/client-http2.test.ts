@@ -60,7 +60,7 @@ async function until(check: () => boolean): Promise<void> {
 }
 
 describe('a session with HTTP/2', () => {
-  // covers: client/http2
+  // covers: uvio/http2-client
   runTest('sends and gets what it does over HTTP/1', () =>
     withPair(makeApp(), async ({ session, url }) => {
       const first = await session.get(url);

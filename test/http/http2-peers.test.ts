@@ -77,7 +77,7 @@ func main() {
 
 describe('an HTTP/2 server is spoken to by', () => {
   const curl = works('curl', ['--version'], /\bHTTP2\b/);
-  // covers: server/http2
+  // covers: uvio/http2-server
   peerTest('curl', curl, async ({ port }) => {
     const url = `https://server.test:${port}`;
     const resolve = ['--resolve', `server.test:${port}:127.0.0.1`];

@@ -87,7 +87,7 @@ const closes = (id: number) => (frame: Frame) =>
   frame.id === id && (frame.type === 'reset' || (frame.flags & endStream) !== 0);
 
 describe('a peer of HTTP/2', () => {
-  // covers: server/http2
+  // covers: uvio/http2-server
   runTest('that speaks well is answered', () =>
     withPeer(ok, async (peer) => {
       await peer.send(hello, get(1));

@@ -21,7 +21,7 @@ async function settled(check: () => boolean): Promise<void> {
 }
 
 describe('an HTTP/2 server', () => {
-  // covers: server/http2
+  // covers: uvio/http2-server
   runTest('hands a request on as HTTP/1 does', () =>
     withH2(
       async (request) => {
