@@ -33,6 +33,8 @@ export class HandleDuplex extends Duplex implements StreamSink {
   readonly #owner: DuplexOwner;
   /** Received so far. */
   bytesRead = 0;
+  /** Writes so far. */
+  writes = 0;
   #paused = false;
   /** Reading stops whatever Node wants: too many requests wait. */
   #held = false;
@@ -241,6 +243,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
   }
 
   #put(data: string | Buffer, done: Done): void {
+    this.writes++;
     if (this.#gone || this.#released) {
       done();
       return;

@@ -29,7 +29,7 @@ import {
 import { serverTls } from '../io/tls-support.ts';
 import { failure, runTest } from '../task/support.ts';
 import { large, makeApp, tls } from './client-support.ts';
-import { type Frame, frame, literal, readFrames, uint32 } from './http2-support.ts';
+import { type Frame, frame, head, literal, readFrames, uint32 } from './http2-support.ts';
 import { withHandler, withServer } from './support.ts';
 
 interface Pair {
@@ -464,6 +464,11 @@ describe('a server of HTTP/2', () => {
       ServerDisconnectedError,
     ],
     [
+      'sends too large a frame',
+      (id) => answer(id, endStream, [['x-a', 'b'.repeat(60_000)]]),
+      ServerDisconnectedError,
+    ],
+    [
       'sends no status',
       (id) => frame('headers', 5, id, literal('a', 'b')),
       ServerDisconnectedError,
@@ -475,16 +480,6 @@ describe('a server of HTTP/2', () => {
         return Buffer.concat([...Array(20).fill(one), good(id)]);
       },
       ClientResponseError,
-    ],
-    [
-      'pushes',
-      (id) => {
-        const promise = Buffer.concat([uint32(2), literal(':status', '200')]);
-        const bytes = frame('headers', endHeaders, id, promise);
-        bytes[3] = 5;
-        return bytes;
-      },
-      ServerDisconnectedError,
     ],
     ['speaks something else', () => Buffer.from('x'.repeat(100)), ServerDisconnectedError],
   ];
@@ -503,6 +498,19 @@ describe('a server of HTTP/2', () => {
         },
       );
     }
+  });
+
+  runTest('that pushes is not listened to', () => {
+    const push = (id: number): Buffer => {
+      const promised = Buffer.concat([uint32(id + 1), head('/pushed')]);
+      const bytes = frame('headers', endHeaders, id, promised);
+      bytes[3] = 5;
+      return Buffer.concat([bytes, good(id + 1), good(id)]);
+    };
+    return withFrames(push, async (session, url) => {
+      expect(await session.get(url).text()).toBe('ok');
+      expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+    });
   });
 
   runTest('that does not say how much it takes is given up', () =>

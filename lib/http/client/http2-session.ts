@@ -17,6 +17,9 @@ import { maxHeadBytes, maxHeaders } from './response-parser.ts';
 
 /** Of one response that is not read: so much may come. */
 const streamWindowBytes = 262_144;
+const refusedStream = 7;
+/** A write that has ended is told of within one turn. */
+const pausedTurns = 8;
 /** Of all responses together. */
 const sessionWindowBytes = 4_194_304;
 
@@ -44,6 +47,7 @@ export class Http2Session {
     // Node has given it up, or the server has and Node may not see that: what came goes on first.
     this.#duplex.on('finish', () => this.end());
     this.#duplex.on('end', () => setImmediate(() => this.end()));
+    this.#duplex.on('pause', () => this.#watchPause(0, this.#duplex.writes));
     const { connect } = process.getBuiltinModule('node:http2');
     const session = connect(`https://${connection.host}:${connection.port}`, {
       createConnection: () => this.#duplex,
@@ -58,6 +62,7 @@ export class Http2Session {
     session.on('connect', () => session.setLocalWindowSize(sessionWindowBytes));
     session.on('remoteSettings', () => this.#settle());
     session.on('goaway', () => this.retire());
+    session.on('stream', refusePush);
     this.#session = session;
   }
 
@@ -97,6 +102,20 @@ export class Http2Session {
     const { host, port } = this.connection;
     const message = 'The server closed the connection before its SETTINGS';
     return new ClientConnectionError(message, { code: 'ECONNRESET', host, port }, { cause });
+  }
+
+  /**
+   * Node stops to read while it writes; and for ever, when nghttp2 has ended the session for a fault
+   * of the server, which Node before 24 tells nobody.
+   */
+  #watchPause(turns: number, writes: number): void {
+    setImmediate(() => {
+      const duplex = this.#duplex;
+      if (duplex.destroyed || !duplex.isPaused()) return;
+      const quiet = duplex.writes === writes && duplex.writableLength === 0;
+      if (quiet && turns >= pausedTurns) this.end();
+      else if (duplex.writableLength === 0) this.#watchPause(quiet ? turns + 1 : 0, duplex.writes);
+    });
   }
 
   /** A place for an exchange; it must be freed or dropped. */
@@ -148,6 +167,12 @@ export class Http2Session {
     // Which tells the connection.
     this.#transport.onClosed(error);
   }
+}
+
+/** It came before the server had read that none is wanted. */
+function refusePush(stream: ClientHttp2Stream): void {
+  stream.on('error', ignore);
+  stream.close(refusedStream);
 }
 
 function run(call: () => void): void {
