@@ -227,19 +227,12 @@ function handle(call: Call): void | PromiseLike<void> {
   } catch (error) {
     return recover(call, error);
   }
-  if (isThenable(result)) return finishLater(call, result);
-  return finish(call, result);
-}
-
-async function finishLater(call: Call, result: PromiseLike<ResponseLike>): Promise<void> {
-  let response: ResponseLike;
-  try {
-    response = await result;
-  } catch (error) {
-    await recover(call, error);
-    return;
-  }
-  await finish(call, response);
+  if (!isThenable(result)) return finish(call, result);
+  // `then`, because an async function would cost one promise more.
+  return Promise.resolve(result).then(
+    (response) => finish(call, response),
+    (error: unknown) => recover(call, error),
+  );
 }
 
 function finish(call: Call, response: ResponseLike): void | PromiseLike<void> {

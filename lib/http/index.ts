@@ -70,3 +70,5 @@ export type { CompressOptions } from './websocket/extensions.ts';
 export type { WebSocketOptions } from './websocket/options.ts';
 export type { WebSocketConnection } from './websocket/types.ts';
 export { upgradeWebSocket } from './websocket/upgrade.ts';
+export type { WorkerLoad, WorkerMetrics } from './workers/messages.ts';
+export { type WorkerMetricsOptions, workerMetrics } from './workers/metrics.ts';

@@ -1,5 +1,6 @@
 /** What a server makes of frames, however they are cut: RFC 6455 as a table. */
 import { describe, expect, test } from 'vitest';
+import { Compression } from '../../lib/http/websocket/deflate.ts';
 import { FrameError, FrameReader } from '../../lib/http/websocket/frames.ts';
 import { maskInPlace } from '../../lib/http/websocket/mask.ts';
 import { Utf8Checker } from '../../lib/http/websocket/utf8.ts';
@@ -220,6 +221,16 @@ describe('the reader', () => {
         expect(room.equals(plain)).toBe(true);
       }
     }
+  });
+
+  test('inflates streams that follow one another, and not thousands of them', () => {
+    const agreement = { sendBits: 12, sendTakeover: true, receiveBits: 12, receiveTakeover: true };
+    // A stored block of one byte that says it is the last one.
+    const stream = Buffer.from([0x01, 0x01, 0x00, 0xfe, 0xff, 0x61]);
+    const some = Buffer.concat(Array.from({ length: 40 }, () => stream));
+    expect(new Compression(agreement).inflate(some, 1_000).toString()).toBe('a'.repeat(40));
+    const many = Buffer.concat(Array.from({ length: 5_000 }, () => stream));
+    expect(() => new Compression(agreement).inflate(many, 1e6)).toThrow(/too many streams/);
   });
 
   test('checks UTF-8 in pieces as it does whole', () => {

@@ -19,6 +19,8 @@ import { closeBadData, closeTooBig, FrameError } from './frames.ts';
 
 const tail = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 const emptyBlock = Buffer.from([0x00]);
+/** Streams that follow one another in a message: each costs a call of zlib, however short it is. */
+const maxStreams = 64;
 /** zlib makes no raw stream with 8; what it makes with 9 never refers back over 250 bytes. */
 const minZlibBits = 9;
 const firstWindowBytes = 512;
@@ -108,7 +110,7 @@ export class Compression {
     const { receiveBits, receiveTakeover } = this.agreement;
     let rest = Buffer.concat([payload, tail]);
     let message: Buffer | null = null;
-    for (;;) {
+    for (let streams = 0; streams < maxStreams; streams++) {
       const room = maxBytes - (message?.length ?? 0);
       const { buffer, used } = inflateSome(rest, receiveBits, this.#received, room, maxBytes);
       if (receiveTakeover) {
@@ -120,6 +122,7 @@ export class Compression {
       if (used === 0 || used >= rest.length) return message;
       rest = rest.subarray(used);
     }
+    throw new FrameError(closeBadData, 'A compressed message consists of too many streams');
   }
 }
 

@@ -46,6 +46,7 @@ export const LISTEN_REUSE_PORT = 1;
 export const LISTEN_IPV6_ONLY = 2;
 export const LISTEN_NO_DELAY = 4;
 export const LISTEN_PAUSED = 8;
+export const LISTEN_DUPLICATE = 16;
 
 /** Options of `setUdp`. */
 export const UDP_OPTIONS = [
