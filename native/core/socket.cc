@@ -69,8 +69,10 @@ int ListenSocket(int fd, int backlog) { return listen(fd, backlog) == 0 ? 0 : -e
 int ConnectSocket(int fd, const Address& address) {
   for (;;) {
     if (connect(fd, &address.addr.any, address.len) == 0) return 0;
-    // An interrupted connect goes on by itself, as one in progress does.
-    return errno == EINTR ? -EINPROGRESS : -errno;
+    // An interrupted connect may go on by itself, or not have begun: the second call tells.
+    if (errno == EINTR) continue;
+    if (errno == EISCONN) return 0;
+    return errno == EALREADY ? -EINPROGRESS : -errno;
   }
 }
 
