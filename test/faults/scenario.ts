@@ -27,6 +27,11 @@ export function expectedOf(scenario: Scenario, name: SubjectName): string {
   return name === 'pure' ? (scenario.decided ?? scenario.expected) : scenario.expected;
 }
 
+/** A result may have figures behind it, in brackets. */
+export function fulfils(seen: string, expected: string): boolean {
+  return seen === expected || seen.startsWith(`${expected} (`);
+}
+
 /** A client in this process; the id of the subject's side of it. */
 export interface Client {
   readonly socket: Socket;

@@ -26,10 +26,18 @@ export interface Answer<T = unknown> {
 interface Event extends Partial<Failure> {
   readonly event: string;
   readonly id?: number;
+  /** With 'end': how many requests it began to answer. */
+  readonly started?: number;
 }
 
 const path = (name: string): string => fileURLToPath(new URL(`programs/${name}`, import.meta.url));
 const python = '/usr/bin/python3';
+
+function httpCommandOf(name: SubjectName): string[] {
+  if (name === 'uvloop') throw new Error('no HTTP server for uvloop is here');
+  const program = name === 'node' ? ['node_http.mjs'] : ['uvio_http.mjs', name];
+  return [process.execPath, path(program[0] as string), ...program.slice(1)];
+}
 
 function commandOf(name: SubjectName): string[] {
   if (name === 'uvloop') return [python, path('on_uvloop.py')];
@@ -67,9 +75,8 @@ export class Subject {
   #waiting = new Map<number, (answer: Answer) => void>();
   #watchers = new Set<() => void>();
 
-  constructor(name: SubjectName, prefix: readonly string[] = []) {
+  private constructor(name: SubjectName, [command, ...args]: readonly string[]) {
     this.name = name;
-    const [command, ...args] = [...prefix, ...commandOf(name)];
     const env = name === 'uvloop' ? foreignEnv() : process.env;
     this.child = spawn(command as string, args, { stdio: 'pipe', env });
     this.child.stderr?.on('data', (text) => (this.#errors = `${this.#errors}${text}`.slice(-2000)));
@@ -89,10 +96,22 @@ export class Subject {
   }
 
   /** Started, and waiting for commands. */
-  static async start(name: SubjectName, prefix?: readonly string[]): Promise<Subject> {
-    const subject = new Subject(name, prefix);
+  static start(name: SubjectName, prefix: readonly string[] = []): Promise<Subject> {
+    return Subject.#ready(new Subject(name, [...prefix, ...commandOf(name)]));
+  }
+
+  /** One that serves HTTP on `httpPort`, and takes no commands. */
+  static startHttp(name: SubjectName): Promise<Subject> {
+    return Subject.#ready(new Subject(name, httpCommandOf(name)));
+  }
+
+  static async #ready(subject: Subject): Promise<Subject> {
     await subject.event((event) => event.event === 'ready', 20_000);
     return subject;
+  }
+
+  get httpPort(): number {
+    return this.events.find(({ event }) => event === 'ready')?.port as number;
   }
 
   get pid(): number {
@@ -170,3 +189,41 @@ export class Subject {
     return this.stop();
   }
 }
+
+/** Programs that cases share, each until one of them ends it. */
+export class Shared<T> {
+  readonly #open: (name: SubjectName) => Promise<T>;
+  readonly #subjectOf: (value: T) => Subject;
+  readonly #opened = new Map<SubjectName, Promise<T>>();
+
+  constructor(open: (name: SubjectName) => Promise<T>, subjectOf: (value: T) => Subject) {
+    this.#open = open;
+    this.#subjectOf = subjectOf;
+  }
+
+  async get(name: SubjectName): Promise<T> {
+    const known = this.#opened.get(name);
+    if (known !== undefined) {
+      const value = await known;
+      if (this.#subjectOf(value).end === null) return value;
+      // Unless another case has begun a new one meanwhile.
+      if (this.#opened.get(name) === known) this.#opened.delete(name);
+      return await this.get(name);
+    }
+    const value = this.#open(name);
+    this.#opened.set(name, value);
+    return await value;
+  }
+
+  async stop(): Promise<void> {
+    const values = [...this.#opened.values()];
+    this.#opened.clear();
+    for (const value of values) await this.#subjectOf(await value).stop();
+  }
+}
+
+/** One of each, for cases that leave it as it was. */
+export const sharedSubjects: Shared<Subject> = new Shared(
+  (name) => Subject.start(name),
+  (subject) => subject,
+);

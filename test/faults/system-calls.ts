@@ -17,7 +17,15 @@ import {
   seenBy,
 } from './scenario.ts';
 import { Injection, inodeOf, type Wanted } from './strace.ts';
-import { type Answer, patienceMs, Subject, type SubjectName, within } from './subject.ts';
+import {
+  type Answer,
+  patienceMs,
+  Shared,
+  type Subject,
+  type SubjectName,
+  sharedSubjects,
+  within,
+} from './subject.ts';
 
 /** A program with a listener, a connection that errors hit, and one that they must not. */
 class Stage {
@@ -32,7 +40,7 @@ class Stage {
   }
 
   static async open(name: SubjectName): Promise<Stage> {
-    const subject = await Subject.start(name);
+    const subject = await sharedSubjects.get(name);
     const port = await subject.ask<number>('listen');
     return new Stage(subject, port, await openClient(subject, port));
   }
@@ -58,25 +66,8 @@ class Stage {
   }
 }
 
-/** One program for all cases, until one of them ends it. */
-const stages = new Map<SubjectName, Stage>();
-
-async function stageOf(name: SubjectName): Promise<Stage> {
-  let stage = stages.get(name);
-  if (stage === undefined || stage.subject.end !== null) {
-    stage = await Stage.open(name);
-    stages.set(name, stage);
-  }
-  return stage;
-}
-
-export async function closeStages(): Promise<void> {
-  for (const { subject, other } of stages.values()) {
-    other.socket.destroy();
-    await subject.stop();
-  }
-  stages.clear();
-}
+/** Set once, used by all cases. */
+const stages = new Shared(Stage.open, ({ subject }) => subject);
 
 const reads = ['read', 'recvfrom', 'recvmsg'];
 const writes = ['write', 'writev', 'sendto', 'sendmsg'];
@@ -93,11 +84,12 @@ async function firstFailure(when: number, operation: () => Promise<Answer>): Pro
 
 function reading(error: string, when: number, last: number = when): Scenario['run'] {
   return async (name) => {
-    const { subject, port, under } = await bound(name);
+    const stage = await stages.get(name);
+    const { subject, port } = stage;
     const client = await openClient(subject, port);
     const inode = inodeOf(port, client.localPort);
     try {
-      return await under({ calls: reads, error, when: `${when}..${last}`, inode }, () => {
+      return await stage.under({ calls: reads, error, when: `${when}..${last}`, inode }, () => {
         const read = async (): Promise<Answer> => {
           client.socket.write('x');
           return await subject.begin('read', { id: client.id });
@@ -112,11 +104,12 @@ function reading(error: string, when: number, last: number = when): Scenario['ru
 
 function writing(error: string, when: number, last: number = when): Scenario['run'] {
   return async (name) => {
-    const { subject, port, under } = await bound(name);
+    const stage = await stages.get(name);
+    const { subject, port } = stage;
     const client = await openClient(subject, port);
     const inode = inodeOf(port, client.localPort);
     try {
-      return await under({ calls: writes, error, when: `${when}..${last}`, inode }, () => {
+      return await stage.under({ calls: writes, error, when: `${when}..${last}`, inode }, () => {
         // A write may be done before its bytes are sent: then the next operation has the error.
         const write = async (): Promise<Answer> => {
           const written = await subject.begin('write', { id: client.id, bytes: 1 });
@@ -146,14 +139,15 @@ async function stillAccepts(subject: Subject, port: number): Promise<Client> {
 
 function accepting(error: string, when: number): Scenario['run'] {
   return async (name) => {
-    const { subject, under } = await bound(name);
+    const stage = await stages.get(name);
+    const { subject } = stage;
     // A listener tells of errors once a second; this one has none behind it.
     const port = await subject.ask<number>('listen');
     const clients: Client[] = [];
     for (let i = 1; i < when; i++) clients.push(await openClient(subject, port));
     subject.takeLoopErrors();
     try {
-      return await under({ calls: ['accept4'], error, when: 1 }, async () => {
+      return await stage.under({ calls: ['accept4'], error, when: 1 }, async () => {
         const socket = await openSocket(port);
         const { localPort } = socket;
         const accepted = subject.event(
@@ -177,12 +171,13 @@ function accepting(error: string, when: number): Scenario['run'] {
 
 function opening(call: 'socket' | 'connect', error: string, when: number): Scenario['run'] {
   return async (name) => {
-    const { subject, under } = await bound(name);
+    const stage = await stages.get(name);
+    const { subject } = stage;
     const server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     try {
-      return await under({ calls: [call], error, when }, async () => {
+      return await stage.under({ calls: [call], error, when }, async () => {
         const connect = async (): Promise<Answer> => {
           const opened = await subject.begin<number>('connect', { port });
           // Whether it really is a connection.
@@ -203,8 +198,9 @@ function opening(call: 'socket' | 'connect', error: string, when: number): Scena
 
 function listening(error: string): Scenario['run'] {
   return async (name) => {
-    const { subject, under } = await bound(name);
-    return await under({ calls: ['socket'], error, when: 1 }, async () => {
+    const stage = await stages.get(name);
+    const { subject } = stage;
+    return await stage.under({ calls: ['socket'], error, when: 1 }, async () => {
       const { ok, error: failure } = await within(subject.begin('listen'), patienceMs, 'listen');
       if (failure !== undefined) return `rejects with ${failure.code}`;
       return ok === null ? 'listens nowhere, and does not say so' : 'goes on';
@@ -214,26 +210,16 @@ function listening(error: string): Scenario['run'] {
 
 function polling(when: string): Scenario['run'] {
   return async (name) => {
-    const { subject, other, under } = await bound(name);
+    const stage = await stages.get(name);
+    const { subject, other } = stage;
     const calls = ['epoll_pwait', 'epoll_wait'];
-    return await under({ calls, error: 'EINTR', when }, async () => {
+    return await stage.under({ calls, error: 'EINTR', when }, async () => {
       for (let i = 0; i < 10; i++) await exchange(subject, other);
       // strace must not leave it inside of an injected call: it waits in one that is real.
       await pause(50);
       return 'goes on';
     });
   };
-}
-
-async function bound(name: SubjectName): Promise<{
-  subject: Subject;
-  port: number;
-  other: Client;
-  under: Stage['under'];
-}> {
-  const stage = await stageOf(name);
-  const { subject, port, other } = stage;
-  return { subject, port, other, under: stage.under.bind(stage) };
 }
 
 const transient = new Set(['EINTR', 'EAGAIN']);

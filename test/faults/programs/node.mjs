@@ -50,10 +50,47 @@ function write(socket, data) {
 
 const chunk = Buffer.alloc(65_536, 'x');
 
+async function echo(socket) {
+  socket.on('error', () => {});
+  for await (const data of socket) await write(socket, data);
+  socket.end();
+}
+
+// Many connections from here to another program.
+let crowd = [];
+
+async function pingCrowd() {
+  const answered = crowd.map((socket) => once(socket, 'data'));
+  for (const socket of crowd) socket.write('x');
+  await Promise.all(answered);
+}
+
 const operations = {
-  async listen({ host = '127.0.0.1' }) {
-    const server = createServer({ allowHalfOpen: true }, (socket) => {
-      say({ event: 'accepted', id: keep(socket), port: socket.remotePort });
+  async openCrowd({ port, count }) {
+    while (crowd.length < count) {
+      const batch = Array.from({ length: Math.min(250, count - crowd.length) }, () =>
+        connect({ port, host: '127.0.0.1', noDelay: true }),
+      );
+      await Promise.all(batch.map((socket) => once(socket, 'connect')));
+      crowd.push(...batch);
+    }
+    await pingCrowd();
+    return crowd.length;
+  },
+  pingCrowd,
+  async closeCrowd() {
+    await Promise.all(
+      crowd.map((socket) => {
+        socket.destroy();
+        return once(socket, 'close');
+      }),
+    );
+    crowd = [];
+  },
+  async listen({ host = '127.0.0.1', echoes = false }) {
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      if (echoes) echo(socket).catch(() => {});
+      else say({ event: 'accepted', id: keep(socket), port: socket.remotePort });
     });
     server.listen({ host, port: 0, backlog: 4096 });
     await once(server, 'listening');
@@ -83,11 +120,6 @@ const operations = {
   },
   async write({ id, bytes }) {
     await write(sockets.get(id), Buffer.alloc(bytes, 'y'));
-  },
-  async echo({ id }) {
-    const socket = sockets.get(id);
-    for await (const data of socket) await write(socket, data);
-    socket.end();
   },
   async flood({ id, bytes }) {
     taken.set(id, 0);

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import json
+import resource
 import socket
 import sys
 
@@ -30,8 +31,20 @@ def keep(reader, writer):
     return number
 
 
-async def listen(host="127.0.0.1"):
+async def echo(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    writer.close()
+
+
+async def listen(host="127.0.0.1", echoes=False):
     async def accepted(reader, writer):
+        if echoes:
+            return await echo(reader, writer)
         number = keep(reader, writer)
         say({"event": "accepted", "id": number, "port": writer.get_extra_info("peername")[1]})
 
@@ -52,14 +65,6 @@ async def write(id, bytes):
     writer = streams[id][1]
     writer.write(b"y" * bytes)
     await writer.drain()
-
-
-async def echo(id):
-    reader, writer = streams[id]
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
 
 
 async def flood(id, bytes):
@@ -99,7 +104,6 @@ operations = {
     "connect": connect,
     "read": read,
     "write": write,
-    "echo": echo,
     "flood": flood,
     "taken": told,
     "keepAlive": keep_alive,
@@ -134,5 +138,8 @@ async def main():
         task.add_done_callback(running.discard)
 
 
+# As Node does when it starts.
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 uvloop.install()
 asyncio.run(main())

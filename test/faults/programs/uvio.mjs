@@ -16,7 +16,8 @@ const say = (message) => console.log(JSON.stringify(message));
 
 /** What the system said: a connection that broke has it as the cause of its error. */
 function described(error) {
-  const { name, code = name, syscall, address, port } = error.cause ?? error;
+  const told = error.code === 'ERR_UVIO_BROKEN' ? (error.cause ?? error) : error;
+  const { name, code = name, syscall, address, port } = told;
   return { code, syscall, address, port };
 }
 
@@ -32,10 +33,16 @@ function keep(connection) {
 
 const chunk = Buffer.alloc(65_536, 'x');
 
+async function echo(connection) {
+  for await (const data of connection) await connection.write(data);
+  await connection.close();
+}
+
 const operations = {
-  async listen({ host = '127.0.0.1' }) {
+  async listen({ host = '127.0.0.1', echoes = false }) {
     const server = await startServer(
       async (connection) => {
+        if (echoes) return echo(connection);
         const id = keep(connection);
         say({ event: 'accepted', id, port: connection.remoteAddress.port });
         // The handler's end closes the connection: it is held until then.
@@ -54,11 +61,6 @@ const operations = {
   },
   async write({ id, bytes }) {
     await connections.get(id).write(Buffer.alloc(bytes, 'y'));
-  },
-  async echo({ id }) {
-    const connection = connections.get(id);
-    for await (const data of connection) await connection.write(data);
-    await connection.close();
   },
   async flood({ id, bytes }) {
     const connection = connections.get(id);
