@@ -18,7 +18,7 @@ import { sleep } from '../task/sleep.ts';
 import { createTask } from '../task/spawn.ts';
 import { Waiter } from '../task/waiter.ts';
 import { Application, type FetchHandler } from './application.ts';
-import { Call, type CallSettings, type Dispatcher } from './call.ts';
+import { Call, type CallSettings, type Dispatcher, type UnderWay } from './call.ts';
 import { dispatcherOf, fetchDispatcher } from './dispatch.ts';
 import { nativeWire } from './native-wire.ts';
 import { nodeWire } from './node-wire.ts';
@@ -29,7 +29,13 @@ import {
   type ServeOptions,
   type ServePlan,
 } from './serve-options.ts';
-import type { Exchange, OpenWire, WireConnection, WireHost, WireLimits } from './wire.ts';
+import {
+  type Exchange,
+  type OpenWire,
+  WireConnection,
+  type WireHost,
+  type WireLimits,
+} from './wire.ts';
 import { WriteWatch } from './write-watch.ts';
 
 export interface HttpServer extends AsyncDisposable {
@@ -93,7 +99,7 @@ class Site extends StreamServer {
     let stream: Stream | null = this.first;
     while (stream !== null) {
       const { next }: { next: Stream | null } = stream;
-      yield stream as WireConnection;
+      if (stream instanceof WireConnection) yield stream;
       stream = next;
     }
   }
@@ -122,8 +128,8 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   #requests = 0;
   /** Requests that are over. */
   served = 0;
-  /** Calls that are not done. */
-  readonly #calls: Set<Call> = new Set();
+  /** Calls that are not done, and what became of some. */
+  readonly #calls: Set<UnderWay> = new Set();
   #idleWaiters: Waiter<void>[] = [];
   #closeWaiters: Waiter<void>[] = [];
   #closed = false;
@@ -223,10 +229,17 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   }
 
   ended(call: Call): void {
-    this.#requests--;
-    this.served++;
-    this.#calls.delete(call);
-    if (this.#accessLog !== null) {
+    if (call.status !== 101) this.over(call, call);
+    else this.#leave(call);
+  }
+
+  began(one: UnderWay): void {
+    this.#requests++;
+    this.#calls.add(one);
+  }
+
+  over(one: UnderWay, call: Call | null): void {
+    if (this.#accessLog !== null && call !== null) {
       this.#log({
         method: call.request.method,
         path: call.path,
@@ -236,6 +249,13 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
         ip: call.request.ip,
       });
     }
+    this.served++;
+    this.#leave(one);
+  }
+
+  #leave(one: UnderWay): void {
+    this.#requests--;
+    this.#calls.delete(one);
     if (this.#calls.size > 0) return;
     const waiters = this.#idleWaiters;
     this.#idleWaiters = [];

@@ -44,7 +44,7 @@ import type { CallbackContext, EventLoop, StreamHandle } from '../io/handles.ts'
 import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { flagGone, Stream, type StreamOwner, unknownAddress } from '../io/stream.ts';
+import { flagGone, Stream, unknownAddress } from '../io/stream.ts';
 import { StreamTransport } from '../io/transport.ts';
 
 /** Of an unread body, declared by content-length: read and dropped to keep the connection. */
@@ -155,18 +155,12 @@ export abstract class WireConnection extends Stream {
     this.handle.abort();
   }
 
-  /** The stream goes on under a transport, which keeps this one's place in the server's list. */
+  /** The stream goes on under a transport, which takes this one's place in the server's list. */
   protected handOver(handle: StreamHandle, protocol: StreamProtocol): StreamTransport {
     this.#handedOver = true;
     const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
     handle.sink = transport;
-    const owner: StreamOwner = {
-      streamGone: () => this.leaveOwner(),
-      streamReplaced: (_, fresh) => {
-        fresh.owner = owner;
-      },
-    };
-    transport.owner = owner;
+    this.owner?.streamReplaced(this, transport);
     transport.protocol = protocol;
     return transport;
   }

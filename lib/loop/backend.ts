@@ -305,6 +305,8 @@ export interface ByteParsers {
   readonly http1: Int32Array;
   /** Parses `bytes` in [from, to); returns how many words of records there are. */
   parseHttp1(bytes: Uint8Array, from: number, to: number): number;
+  /** Bytes XOR the four of the key, the first one lowest; `phase` bytes came before. */
+  maskWebSocket(bytes: Uint8Array, key: number, phase: number): void;
 }
 
 export interface Backend {

@@ -100,6 +100,7 @@ export interface Binding {
   setSpin(micros: number): void;
   http1Bind(words: Int32Array): number;
   http1Parse(bytes: Uint8Array, from: number, to: number): number;
+  websocketMask(bytes: Uint8Array, key: number, phase: number): number;
   now(): number;
   uvVersion(): string;
   adoptSocket(fd: number, duplicate: number): number;
