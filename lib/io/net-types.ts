@@ -139,7 +139,8 @@ export interface Connection extends ByteReader, ByteWriter, AsyncDisposable {
   setNoDelay(enable?: boolean): void;
   /**
    * After `idleMs` without data the system asks the peer each second; when it has asked ten times
-   * in vain, the connection breaks with `ETIMEDOUT`. With no `idleMs`, the system's own figures count.
+   * in vain, the connection breaks with `ETIMEDOUT`. With no `idleMs`, the system's own figures
+   * count.
    */
   setKeepAlive(enable: boolean, idleMs?: number): void;
   /**
