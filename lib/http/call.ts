@@ -22,6 +22,11 @@ import { Response, type ResponseLike } from './response.ts';
 import { sendResponse } from './send.ts';
 import type { Exchange, ExchangeSink } from './wire.ts';
 
+/** What a server waits for when it ends, and cancels when that takes too long. */
+export interface UnderWay {
+  cancel(reason: string): void;
+}
+
 /** What calls of one server have in common. */
 export interface CallSettings {
   readonly trust: TrustTest | null;
@@ -31,6 +36,10 @@ export interface CallSettings {
   /** Somebody wants to know how many bytes were sent. */
   readonly logged: boolean;
   ended(call: Call): void;
+  /** A call goes on as something else. */
+  began(one: UnderWay): void;
+  /** @param call to be logged only now; null: nobody wants that */
+  over(one: UnderWay, call: Call | null): void;
 }
 
 /** Of calls that no server makes. */
@@ -40,6 +49,8 @@ export const defaultSettings: CallSettings = {
   webRequest: false,
   logged: false,
   ended(): void {},
+  began(): void {},
+  over(): void {},
 };
 
 /** What answers: a compiled application. */
@@ -49,7 +60,7 @@ export interface Dispatcher {
   hasRoute(method: string, path: string): boolean;
 }
 
-export class Call implements ExchangeSink, TaskOwner {
+export class Call implements ExchangeSink, TaskOwner, UnderWay {
   readonly exchange: Exchange;
   readonly settings: CallSettings;
   readonly dispatcher: Dispatcher;

@@ -30,6 +30,7 @@ export interface ExchangeHome {
   readonly tls: TlsInfo | null;
   readonly remoteAddress: SocketAddress;
   readonly localAddress: SocketAddress;
+  sentBytes: number;
   /** Its body is asked for, or wanted again. */
   bodyWanted(exchange: NativeExchange): void;
   /** All of the response was written; `keep` is what its head said. */
@@ -197,6 +198,7 @@ export class NativeExchange extends NativeHead implements Exchange {
     const bytes = body === null ? 0 : dataBytes(body);
     const head = this.#head(status, statusText, headers, bytes);
     const { handle } = this.#home;
+    this.#home.sentBytes += head.length + bytes;
     const bufferedBytes =
       bytes === 0 || this.#bodyless
         ? writeHead(handle, head)
@@ -218,6 +220,7 @@ export class NativeExchange extends NativeHead implements Exchange {
   write(data: Data): number {
     if (this.over || data.length === 0 || this.#bodyless) return this.bufferedBytes;
     const { handle } = this.#home;
+    this.#home.sentBytes += data.length;
     return this.#chunked ? writeChunk(handle, data) : handle.write(data);
   }
 

@@ -33,6 +33,8 @@ export interface ServeOptions extends WaitOptions {
   path?: string;
   /** A listening socket opened elsewhere, instead of host, port and path (see `systemdSockets`). */
   fd?: number;
+  /** `fd` belongs to the main thread. @internal */
+  shareFd?: boolean;
   /** HTTPS: options of node:tls. `ALPNProtocols` is made of `http2` when left out. */
   tls?: TlsServerOptions;
   /** HTTP/2 on the same port for clients that ask for it in the TLS handshake. Default false. */
@@ -48,6 +50,12 @@ export interface ServeOptions extends WaitOptions {
   headersTimeoutMs?: number;
   /** To the full request; 408. Default 300_000. */
   requestTimeoutMs?: number;
+  /**
+   * While bytes of a response wait and the client takes none, or is not there any more: then the
+   * connection is broken, at most half as long later; with HTTP/2 the stream, when that is what
+   * stands still. Default 60_000. (nginx: send_timeout)
+   */
+  writeTimeoutMs?: number;
   /** Request line and headers together; 431. Default 16 KiB. */
   maxHeaderBytes?: number;
   /** 431. Default 128. */
@@ -56,8 +64,6 @@ export interface ServeOptions extends WaitOptions {
   maxPipelined?: number;
   /** HTTP/2: requests under way on one connection. Default 100. */
   maxConcurrentStreams?: number;
-  /** HTTP/2: a response of which the client takes nothing for so long is reset. Default 60_000. */
-  sendTimeoutMs?: number;
   /** Cancel the handler when its client is gone. Default false: `request.signal` tells. */
   handlerCancellation?: boolean;
   /** Addresses or networks whose X-Forwarded-* / Forwarded headers count. Default none. */
@@ -81,6 +87,7 @@ export interface ServePlan {
   readonly trust: TrustTest | null;
   readonly handlerCancellation: boolean;
   readonly webRequest: boolean;
+  readonly writeTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
   readonly accessLog: ((record: AccessRecord) => void) | null;
 }
@@ -101,6 +108,7 @@ export function checkServe(
   }
   const ms = (name: keyof ServeOptions, fallback: number): number =>
     checkMs(name, (options[name] as number | undefined) ?? fallback);
+  const writeTimeoutMs = ms('writeTimeoutMs', 60_000);
   return {
     listen: checkListen(loop, listenOptions(options)),
     path,
@@ -111,7 +119,7 @@ export function checkServe(
       keepAliveMs: ms('keepAliveMs', 75_000),
       headersTimeoutMs: ms('headersTimeoutMs', 60_000),
       requestTimeoutMs: ms('requestTimeoutMs', 300_000),
-      sendTimeoutMs: ms('sendTimeoutMs', 60_000),
+      writeTimeoutMs,
       maxConcurrentStreams: checkInteger(
         'maxConcurrentStreams',
         options.maxConcurrentStreams ?? 100,
@@ -122,6 +130,7 @@ export function checkServe(
     trust: makeTrust(trustProxy),
     handlerCancellation: options.handlerCancellation ?? false,
     webRequest: options.webRequest ?? false,
+    writeTimeoutMs,
     shutdownTimeoutMs: ms('shutdownTimeoutMs', 60_000),
     accessLog: accessLog ?? null,
   };
@@ -139,7 +148,7 @@ function secureOptions(tls: TlsServerOptions, http2: boolean): TlsServerOptions 
 }
 
 function listenOptions(options: ServeOptions): ListenOptions {
-  const { host, port, fd, backlog, reusePort, maxConnections, signal, tls } = options;
+  const { host, port, fd, shareFd, backlog, reusePort, maxConnections, signal, tls } = options;
   const { http2 = false } = options;
   if (typeof http2 !== 'boolean') throw argTypeError('http2', 'a boolean', http2);
   if (http2 && tls === undefined) throw argTypeError('tls', 'there for http2', tls);
@@ -152,6 +161,7 @@ function listenOptions(options: ServeOptions): ListenOptions {
     ...(fd === undefined
       ? { port: port ?? defaultPort }
       : { fd, ...(port === undefined ? {} : { port }) }),
+    ...(shareFd === undefined ? {} : { shareFd }),
     ...(backlog === undefined ? {} : { backlog }),
     ...(reusePort === undefined ? {} : { reusePort }),
     ...(maxConnections === undefined ? {} : { maxConnections }),

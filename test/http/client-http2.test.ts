@@ -155,6 +155,19 @@ describe('a session with HTTP/2', () => {
     expect(() => new ClientSession({ connector: { http2: 1 as never } })).toThrow(TypeError);
   });
 
+  runTest('has WebSockets over HTTP/1.1 beside it', () =>
+    withPair(makeApp(), async ({ session, url }) => {
+      expect(await session.get(url).text()).toBe('ok');
+      await using socket = await session.wsConnect(`${url}/ws`);
+      await socket.send('hello');
+      expect(await socket.receive()).toBe('hello');
+      const alpn = { ...tls, ALPNProtocols: ['h2'] };
+      const refused = await failure(session.wsConnect(`${url}/ws`, { tls: alpn }));
+      expect(refused).toBeInstanceOf(ClientConnectionError);
+      expect(await session.get(url).text()).toBe('ok');
+    }),
+  );
+
   runTest('drops a connection that was idle for too long', () =>
     withPair(
       () => new Response('ok'),

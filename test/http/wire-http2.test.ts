@@ -113,7 +113,7 @@ describe('an HTTP/2 server', () => {
       { http2: 1, tls: serverTls },
       { http2: true, tls: { ...serverTls, ALPNProtocols: ['http/1.1'] } },
       { maxConcurrentStreams: 0 },
-      { sendTimeoutMs: Number.NaN },
+      { writeTimeoutMs: Number.NaN },
     ]) {
       const error = await failure(serve(app, { ...local, ...(bad as object) }));
       expect(error.name).toMatch(/^(Type|Range)Error$/);
@@ -509,6 +509,21 @@ describe('the end of an HTTP/2 server', () => {
       },
     );
   });
+
+  runTest('answers while it drains, and asks clients to go elsewhere', () =>
+    withH2(hello, async (client, server) => {
+      await client.get('/');
+      let goaway = -1;
+      client.session.on('goaway', (code) => {
+        goaway = code;
+      });
+      const closed = server.close({ drainMs: 500 });
+      await sleep(1);
+      expect((await client.get('/')).body).toBe('hello');
+      await settled(() => goaway === 0);
+      await closed;
+    }),
+  );
 
   runTest('cancels handlers that are late', async () => {
     const began = new Event();

@@ -82,7 +82,7 @@ export class ClientConnection implements Carrier, Protocol, ResponseSink {
   }
 
   sendHead(plan: Outgoing, body: Data | null): void {
-    this.parser.begin(plan.method);
+    this.parser.begin(plan.method, plan.upgrade !== null);
     if (body === null) this.#stream.write(plan.head);
     else this.#stream.writeLines([plan.head, body]);
   }
@@ -149,6 +149,10 @@ export class ClientConnection implements Carrier, Protocol, ResponseSink {
     this.exchange?.onHead(head);
   }
 
+  onUpgrade(head: ResponseHead, rest: Buffer): void {
+    this.exchange?.onUpgrade(head, rest);
+  }
+
   onBody(chunk: Buffer): void {
     this.exchange?.onBody(chunk);
   }
@@ -162,6 +166,14 @@ export class ClientConnection implements Carrier, Protocol, ResponseSink {
     this.exchange = null;
     this.transport?.resumeReading();
     this.owner?.connectionFree(this);
+  }
+
+  /** It is another protocol's from now on, and none of the pool's. */
+  release(): Transport {
+    this.parser.stop();
+    this.exchange = null;
+    this.leave();
+    return this.transport as Transport;
   }
 
   /** Closes it at once. */

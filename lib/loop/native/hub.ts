@@ -419,7 +419,11 @@ function bindParsers(binding: Binding): ByteParsers {
   const http1 = new Int32Array(32 + 4096);
   const code = binding.http1Bind(http1);
   if (code !== 0) throw systemError(code, 'setup');
-  return { http1, parseHttp1: (bytes, from, to) => binding.http1Parse(bytes, from, to) };
+  return {
+    http1,
+    parseHttp1: (bytes, from, to) => binding.http1Parse(bytes, from, to),
+    maskWebSocket: (bytes, key, phase) => binding.websocketMask(bytes, key, phase),
+  };
 }
 
 /**

@@ -34,6 +34,7 @@ interface Parser {
   initialize(type: number, resource: object, maxHeaderSize?: number): void;
   execute(bytes: Uint8Array): number | (Error & { code: string; bytesParsed: number });
   finish(): undefined | (Error & { code: string });
+  close(): void;
 }
 
 const common = createRequire(import.meta.url)('_http_common') as Common;
@@ -93,7 +94,10 @@ export function parseWithLlhttp(
     target = '';
   };
   const result = parser.execute(bytes);
-  if (typeof result !== 'number') return { messages, code: result.code };
-  const end = options.ends === true ? parser.finish() : undefined;
+  const failed = typeof result !== 'number';
+  const end = failed || options.ends !== true ? undefined : parser.finish();
+  // Its memory is not the collector's.
+  parser.close();
+  if (failed) return { messages, code: result.code };
   return { messages, code: end === undefined ? '' : end.code };
 }

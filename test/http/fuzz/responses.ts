@@ -48,6 +48,10 @@ function parse(method: string, pieces: readonly Buffer[]): Seen {
     onHead: (found) => {
       head = found;
     },
+    // None asks for one.
+    onUpgrade: () => {
+      throw new Error('an upgrade');
+    },
     onBody: (chunk) => {
       body += chunk.toString('latin1');
     },
