@@ -7,8 +7,8 @@
  *
  * Two wires implement it: node-wire.ts over node:http, native-wire.ts over the addon's parser. What
  * waits (body readers, response writers) is built once above it, in exchange-body.ts and
- * exchange-writer.ts; a wire only calls sinks. A third, http2-wire.ts, is for HTTP/2: there streams
- * take the place of connections in rules 1 and 7 to 9, so that `abort` and bad input end one stream.
+ * exchange-writer.ts; a wire only calls sinks. A third is for HTTP/2: in http2-wire.ts a stream
+ * takes the place of a connection in rules 1 and 7 to 9: `abort` and bad input end one stream.
  *
  * Rules (numbered; tests name them):
  *  1. Requests of one connection are handled one after the other: `onRequest` for the next one

@@ -3,8 +3,6 @@ import { describe, expect } from 'vitest';
 import {
   Application,
   ClientConnectionError,
-  ClientPayloadError,
-  ClientResponseError,
   ClientSession,
   ClientTimeoutError,
   type ConnectorOptions,
@@ -12,24 +10,20 @@ import {
   type HttpServer,
   Response,
   type ServeOptions,
-  ServerDisconnectedError,
 } from '../../lib/http/index.ts';
 import {
   CancelledError,
   ClosedResourceError,
-  type Connection,
   createTask,
   Event,
   gather,
   moveOnAfter,
   sleep,
-  startServer,
-  timeout,
 } from '../../lib/index.ts';
 import { serverTls } from '../io/tls-support.ts';
 import { failure, runTest } from '../task/support.ts';
 import { large, makeApp, tls } from './client-support.ts';
-import { type Frame, frame, head, literal, readFrames, uint32 } from './http2-support.ts';
+import { settled } from './http2-support.ts';
 import { withHandler, withServer } from './support.ts';
 
 interface Pair {
@@ -51,12 +45,6 @@ async function withPair(
   const serving = { tls: serverTls, http2: true, ...options.serve };
   if (typeof app === 'function') await withHandler(app, run, serving);
   else await withServer(app, run, serving);
-}
-
-async function until(check: () => boolean): Promise<void> {
-  await timeout(5_000, async () => {
-    while (!check()) await sleep(1);
-  });
 }
 
 describe('a session with HTTP/2', () => {
@@ -174,8 +162,8 @@ describe('a session with HTTP/2', () => {
       async ({ session, url, server }) => {
         await session.get(url).text();
         expect(session.connector.stats().idle).toBe(1);
-        await until(() => session.connector.stats().open === 0);
-        await until(() => server.connections === 0);
+        await settled(() => session.connector.stats().open === 0);
+        await settled(() => server.connections === 0);
         expect(await session.get(url).text()).toBe('ok');
       },
       { connector: { keepAliveMs: 20 } },
@@ -198,7 +186,7 @@ describe('a session with HTTP/2', () => {
       go.set();
       expect(await late).toBe('late');
       await closed;
-      await until(() => session.connector.stats().open === 0);
+      await settled(() => session.connector.stats().open === 0);
       expect(await failure(session.get(url))).toBeInstanceOf(ClientConnectionError);
     });
   });
@@ -261,7 +249,7 @@ describe('a request over HTTP/2', () => {
           for (const end of ends) {
             begun = new Event();
             await end(() => ask(session, url));
-            await until(() => server.requests === 0);
+            await settled(() => server.requests === 0);
             expect(await session.get(`${url}/ok`).text()).toBe('ok');
           }
           expect(gone).toBe(2);
@@ -284,7 +272,7 @@ describe('a request over HTTP/2', () => {
         await session.get(`${url}/ok`).text();
         const controller = new AbortController();
         const aborted = session.get(url, { signal: controller.signal });
-        await until(() => server.requests === 1);
+        await settled(() => server.requests === 1);
         controller.abort(new Error('enough'));
         expect((await failure(aborted)).message).toBe('enough');
         expect(await failure(session.get(url, { timeoutMs: 10 }))).toBeInstanceOf(
@@ -305,9 +293,9 @@ describe('a request over HTTP/2', () => {
       },
       async ({ session, url }) => {
         const first = createTask(() => session.get(url).text());
-        await until(() => session.connector.stats().open === 1);
+        await settled(() => session.connector.stats().open === 1);
         const second = createTask(() => session.get(url).text());
-        await until(() => session.connector.stats().waiting === 1);
+        await settled(() => session.connector.stats().waiting === 1);
         second.cancel();
         expect(await failure(second.join())).toBeInstanceOf(CancelledError);
         expect(await first.join()).toBe('ok');
@@ -342,7 +330,7 @@ describe('a request over HTTP/2', () => {
       },
       async ({ session, url, server }) => {
         const asks = [session.get(url), session.get(url)].map((ask) => failure(ask));
-        await until(() => server.requests === 2);
+        await settled(() => server.requests === 2);
         await session.close();
         for (const error of await Promise.all(asks)) {
           expect(error).toBeInstanceOf(ClosedResourceError);
@@ -363,195 +351,5 @@ describe('a request over HTTP/2', () => {
       expect(await session.get(url).text()).toBe('ok');
       expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
     }),
-  );
-});
-
-// ---- servers of raw frames ----
-
-const endStream = 1;
-const endHeaders = 4;
-const settings = frame('settings', 0, 0, Buffer.alloc(0));
-
-function answer(id: number, flags: number, more: readonly (readonly [string, string])[] = []) {
-  const lines = [[':status', '200'], ...more] as [string, string][];
-  const block = Buffer.concat(lines.map(([name, value]) => literal(name, value)));
-  return frame('headers', flags | endHeaders, id, block);
-}
-
-const data = (id: number, text: string, flags = endStream): Buffer =>
-  frame('data', flags, id, Buffer.from(text));
-const good = (id: number): Buffer => Buffer.concat([answer(id, 0), data(id, 'ok')]);
-const reset = (id: number, code: number): Buffer => frame('reset', 0, id, uint32(code));
-const goaway = (last: number, code = 0): Buffer =>
-  frame('goaway', 0, 0, Buffer.concat([uint32(last), uint32(code)]));
-
-type Reply = (id: number, connection: Connection, count: number) => Buffer | null | Promise<Buffer>;
-
-/** Answers each HEADERS; null: closes the connection. */
-async function withFrames(
-  reply: Reply,
-  test: (session: ClientSession, url: string, connections: () => number) => unknown,
-  greeting: Buffer | null = settings,
-): Promise<void> {
-  let connections = 0;
-  let count = 0;
-  const serveOne = async (connection: Connection): Promise<void> => {
-    connections++;
-    await connection.readExactly(24);
-    if (greeting !== null) await connection.write(greeting);
-    const open = ({ type }: Frame): boolean => type === 'headers' || type === 'goaway';
-    for (;;) {
-      const last = (await readFrames(connection, open)).at(-1);
-      if (last?.type !== 'headers') return;
-      const bytes = await reply(last.id, connection, count++);
-      if (bytes === null) return;
-      await connection.write(bytes).catch(() => {});
-    }
-  };
-  const alpn = { ...serverTls, ALPNProtocols: ['h2'] };
-  const where = { host: '127.0.0.1', port: 0, tls: alpn, tlsShutdownTimeoutMs: 50 };
-  await using server = await startServer(serveOne, where);
-  await using session = new ClientSession({ tls, connector: { http2: true } });
-  await test(session, `https://127.0.0.1:${server.port}`, () => connections);
-}
-
-describe('a server of HTTP/2', () => {
-  runTest('that refuses a stream is asked again, on a new connection', () =>
-    withFrames(
-      (id, _connection, count) => (count === 0 ? reset(id, 7) : good(id)),
-      async (session, url, connections) => {
-        expect(await session.post(url, { body: 'x' }).text()).toBe('ok');
-        expect(connections()).toBe(2);
-      },
-    ),
-  );
-
-  runTest('that leaves before a request is asked again', () =>
-    withFrames(
-      (id, _connection, count) => (count === 1 ? goaway(1) : good(id)),
-      async (session, url, connections) => {
-        expect(await session.get(url).text()).toBe('ok');
-        expect(await session.post(url, { body: 'x' }).text()).toBe('ok');
-        expect(connections()).toBe(2);
-        expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
-      },
-    ),
-  );
-
-  const broken: [string, Reply, abstract new (...args: never[]) => Error][] = [
-    ['resets a stream', (id) => reset(id, 2), ServerDisconnectedError],
-    ['closes the connection', () => null, ServerDisconnectedError],
-    [
-      'resets a stream in a body',
-      (id) => Buffer.concat([answer(id, 0), data(id, 'part', 0), reset(id, 2)]),
-      ClientPayloadError,
-    ],
-    [
-      'ends a body without its end',
-      (id) =>
-        Buffer.concat([
-          answer(id, 0, [['content-length', '9']]),
-          data(id, 'part', 0),
-          reset(id, 0),
-        ]),
-      ClientPayloadError,
-    ],
-    [
-      'sends less than it declared',
-      (id) => Buffer.concat([answer(id, 0, [['content-length', '9']]), data(id, 'part')]),
-      ClientPayloadError,
-    ],
-    [
-      'leaves with an error in a body',
-      (id) => Buffer.concat([answer(id, 0), data(id, 'part', 0), goaway(id, 2)]),
-      ClientPayloadError,
-    ],
-    [
-      'sends too large a head',
-      (id) => {
-        const line = literal('x-a', 'b'.repeat(10_000));
-        const more = Array(8).fill(frame('continuation', 0, id, line));
-        const start = frame('headers', endStream, id, literal(':status', '200'));
-        return Buffer.concat([start, ...more, frame('continuation', endHeaders, id, line)]);
-      },
-      ServerDisconnectedError,
-    ],
-    [
-      'sends too large a frame',
-      (id) => answer(id, endStream, [['x-a', 'b'.repeat(60_000)]]),
-      ServerDisconnectedError,
-    ],
-    [
-      'sends no status',
-      (id) => frame('headers', 5, id, literal('a', 'b')),
-      ServerDisconnectedError,
-    ],
-    [
-      'sends too many interim responses',
-      (id) => {
-        const one = frame('headers', endHeaders, id, literal(':status', '103'));
-        return Buffer.concat([...Array(20).fill(one), good(id)]);
-      },
-      ClientResponseError,
-    ],
-    ['speaks something else', () => Buffer.from('x'.repeat(100)), ServerDisconnectedError],
-  ];
-  runTest('that breaks a response is told of, and leaves nothing behind', async () => {
-    for (const [what, reply, kind] of broken) {
-      await withFrames(
-        (id, connection, count) => (count === 0 ? reply(id, connection, count) : good(id)),
-        async (session, url) => {
-          const error = await failure(
-            timeout(5_000, () => session.post(url, { body: 'x' }).text()),
-          );
-          expect([what, error]).toEqual([what, expect.any(kind)]);
-          expect([what, await session.get(url).text()]).toEqual([what, 'ok']);
-          const { open, waiting } = session.connector.stats();
-          expect([what, open, waiting]).toEqual([what, 1, 0]);
-        },
-      );
-    }
-  });
-
-  runTest('that pushes is not listened to', () => {
-    const push = (id: number): Buffer => {
-      const promised = Buffer.concat([uint32(id + 1), head('/pushed')]);
-      const bytes = frame('headers', endHeaders, id, promised);
-      bytes[3] = 5;
-      return Buffer.concat([bytes, good(id + 1), good(id)]);
-    };
-    return withFrames(push, async (session, url) => {
-      expect(await session.get(url).text()).toBe('ok');
-      expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
-    });
-  });
-
-  runTest('that does not say how much it takes is given up', () =>
-    withFrames(
-      good,
-      async (session, url) => {
-        const limits = { timeout: { connectMs: 30 } };
-        expect(await failure(session.get(url, limits))).toMatchObject({ phase: 'connect' });
-        expect(session.connector.stats()).toEqual({ open: 0, idle: 0, waiting: 0 });
-      },
-      null,
-    ),
-  );
-
-  runTest('that has gone silent is not asked again on its connection', () =>
-    withFrames(
-      async (id, _connection, count) => {
-        if (count === 1) await sleep(1_500);
-        return good(id);
-      },
-      async (session, url, connections) => {
-        expect(await session.get(url).text()).toBe('ok');
-        expect(await failure(session.get(url, { timeoutMs: 1_050 }))).toMatchObject({
-          phase: 'total',
-        });
-        expect(await session.get(url).text()).toBe('ok');
-        expect(connections()).toBe(2);
-      },
-    ),
   );
 });

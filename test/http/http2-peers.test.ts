@@ -56,7 +56,8 @@ func main() {
   pool := x509.NewCertPool()
   pool.AppendCertsFromPEM(pem)
   config := &tls.Config{RootCAs: pool, ServerName: "server.test"}
-  client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}
+  transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
+  client := &http.Client{Transport: transport}
   done := make(chan string, 20)
   ask := func(path string, body []byte) {
     method := "GET"

@@ -105,8 +105,8 @@ export class Http2Session {
   }
 
   /**
-   * Node stops to read while it writes; and for ever, when nghttp2 has ended the session for a fault
-   * of the server, which Node before 24 tells nobody.
+   * Node stops to read while it writes; and for ever, when nghttp2 has ended the session for a
+   * fault of the server, which Node before 24 tells nobody.
    */
   #watchPause(turns: number, bytes: number): void {
     setImmediate(() => {
