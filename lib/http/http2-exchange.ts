@@ -20,7 +20,7 @@ import {
   slowBodyMs,
 } from './wire.ts';
 
-/** Of one write; a client that takes less in `sendTimeoutMs` is too slow. */
+/** Of one write; a client that takes less in `writeTimeoutMs` is too slow. */
 const pieceBytes = 65_536;
 
 /** Codes of RST_STREAM and GOAWAY. (RFC 9113 7) */
@@ -334,8 +334,8 @@ export class Http2Exchange implements Exchange {
 
   /** When something about it will be late, as far as nothing happens until then. */
   get deadlineMs(): number {
-    const { requestTimeoutMs, sendTimeoutMs } = this.#owner.host.limits;
-    let deadlineMs = this.#flyingBytes > 0 ? this.#flyingMs + sendTimeoutMs : Infinity;
+    const { requestTimeoutMs, writeTimeoutMs } = this.#owner.host.limits;
+    let deadlineMs = this.#flyingBytes > 0 ? this.#flyingMs + writeTimeoutMs : Infinity;
     if (this.#reading && !this.#bodyComplete && this.#failure === null && !this.#over) {
       deadlineMs = Math.min(deadlineMs, this.#startMs + requestTimeoutMs);
       if (!this.#paused) deadlineMs = Math.min(deadlineMs, this.#slowMs + slowBodyMs);
@@ -346,8 +346,8 @@ export class Http2Exchange implements Exchange {
   /** Its deadline may have passed. */
   check(nowMs: number): void {
     if (nowMs < this.deadlineMs) return;
-    const { requestTimeoutMs, sendTimeoutMs } = this.#owner.host.limits;
-    if (this.#flyingBytes > 0 && nowMs >= this.#flyingMs + sendTimeoutMs) {
+    const { requestTimeoutMs, writeTimeoutMs } = this.#owner.host.limits;
+    if (this.#flyingBytes > 0 && nowMs >= this.#flyingMs + writeTimeoutMs) {
       this.lost(new Error('The client takes nothing of the response'));
       this.#stream.close(cancelled);
       return;

@@ -15,7 +15,7 @@ import type { StreamHandle } from '../io/handles.ts';
 import { flagGone } from '../io/stream.ts';
 import { checkHead, type Refusal } from './framing.ts';
 import { HandleDuplex } from './handle-duplex.ts';
-import { enhanceYourCalm, Http2Exchange, type Http2Head } from './http2-exchange.ts';
+import { enhanceYourCalm, Http2Exchange, type Http2Head, noError } from './http2-exchange.ts';
 import { lingerMs, type OpenWire, slowBodyMs, WireConnection, type WireHost } from './wire.ts';
 
 /**
@@ -27,6 +27,9 @@ export const resetsPerSecond = 30;
 /** PING and SETTINGS: each is answered. (CVE-2019-9512, CVE-2019-9515) */
 export const askBurst = 500;
 export const asksPerSecond = 50;
+
+/** Of a GOAWAY that refuses nothing yet. (RFC 9113 6.8) */
+const lastStreamId = 2 ** 31 - 1;
 
 /** So much of something may happen at once, and so much more in each second. */
 class Allowance {
@@ -66,6 +69,7 @@ export class Http2Connection extends WireConnection {
   /** When its socket is destroyed; Infinity: it is not ending. */
   #endMs = Infinity;
   #last = false;
+  #warned = false;
 
   constructor(handle: StreamHandle, host: WireHost, node: typeof Http2) {
     super(handle, host);
@@ -78,8 +82,8 @@ export class Http2Connection extends WireConnection {
     // Node has written all it wants to; what the peer still sends is dropped.
     this.#duplex.on('finish', () => this.#duplex.destroy());
     this.#idleMs = loop.time();
-    const { headersTimeoutMs, keepAliveMs, requestTimeoutMs, sendTimeoutMs } = limits;
-    const steps = [headersTimeoutMs, keepAliveMs, requestTimeoutMs, sendTimeoutMs, slowBodyMs];
+    const { headersTimeoutMs, keepAliveMs, requestTimeoutMs, writeTimeoutMs } = limits;
+    const steps = [headersTimeoutMs, keepAliveMs, requestTimeoutMs, writeTimeoutMs, slowBodyMs];
     this.#stepMs = Math.max(5, Math.min(...steps));
     this.#session = node.performServerHandshake(this.#duplex, optionsFor(host));
     const session = this.#session;
@@ -97,14 +101,18 @@ export class Http2Connection extends WireConnection {
     return this.#streams.size > 0;
   }
 
-  get sentBytes(): number {
-    return this.#duplex.bytesWritten + this.#duplex.writableLength;
-  }
-
   override get writeBufferBytes(): number {
     let bytes = this.#duplex.waitingBytes;
     for (const exchange of this.#streams) bytes += exchange.bufferedBytes;
     return bytes;
+  }
+
+  get sentBytes(): number {
+    return this.#duplex.bytesWritten + this.#duplex.writableLength;
+  }
+
+  protected override get unsentBytes(): number {
+    return this.#duplex.writableLength + super.unsentBytes;
   }
 
   /** GOAWAY, and the end of the connection when all streams are done. */
@@ -119,6 +127,11 @@ export class Http2Connection extends WireConnection {
   #received(stream: ServerHttp2Stream, lines: readonly string[]): void {
     stream.on('error', ignore);
     this.#fresh = false;
+    if (this.host.closing && !this.#last && !this.#warned) {
+      // It is answered, and its client asked to go elsewhere with the next.
+      this.#warned = true;
+      this.#session.goaway(noError, lastStreamId);
+    }
     if (stream.destroyed || stream.closed) {
       // It was reset in the same batch of frames.
       this.cutShort();

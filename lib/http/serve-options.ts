@@ -52,7 +52,8 @@ export interface ServeOptions extends WaitOptions {
   requestTimeoutMs?: number;
   /**
    * While bytes of a response wait and the client takes none, or is not there any more: then the
-   * connection is broken, at most half as long later. Default 60_000. (nginx: send_timeout)
+   * connection is broken, at most half as long later; with HTTP/2 the stream, when that is what
+   * stands still. Default 60_000. (nginx: send_timeout)
    */
   writeTimeoutMs?: number;
   /** Request line and headers together; 431. Default 16 KiB. */
@@ -63,8 +64,6 @@ export interface ServeOptions extends WaitOptions {
   maxPipelined?: number;
   /** HTTP/2: requests under way on one connection. Default 100. */
   maxConcurrentStreams?: number;
-  /** HTTP/2: a response of which the client takes nothing for so long is reset. Default 60_000. */
-  sendTimeoutMs?: number;
   /** Cancel the handler when its client is gone. Default false: `request.signal` tells. */
   handlerCancellation?: boolean;
   /** Addresses or networks whose X-Forwarded-* / Forwarded headers count. Default none. */
@@ -109,6 +108,7 @@ export function checkServe(
   }
   const ms = (name: keyof ServeOptions, fallback: number): number =>
     checkMs(name, (options[name] as number | undefined) ?? fallback);
+  const writeTimeoutMs = ms('writeTimeoutMs', 60_000);
   return {
     listen: checkListen(loop, listenOptions(options)),
     path,
@@ -119,7 +119,7 @@ export function checkServe(
       keepAliveMs: ms('keepAliveMs', 75_000),
       headersTimeoutMs: ms('headersTimeoutMs', 60_000),
       requestTimeoutMs: ms('requestTimeoutMs', 300_000),
-      sendTimeoutMs: ms('sendTimeoutMs', 60_000),
+      writeTimeoutMs,
       maxConcurrentStreams: checkInteger(
         'maxConcurrentStreams',
         options.maxConcurrentStreams ?? 100,
@@ -130,7 +130,7 @@ export function checkServe(
     trust: makeTrust(trustProxy),
     handlerCancellation: options.handlerCancellation ?? false,
     webRequest: options.webRequest ?? false,
-    writeTimeoutMs: ms('writeTimeoutMs', 60_000),
+    writeTimeoutMs,
     shutdownTimeoutMs: ms('shutdownTimeoutMs', 60_000),
     accessLog: accessLog ?? null,
   };

@@ -7,9 +7,8 @@
  *
  * Two wires implement it: node-wire.ts over node:http, native-wire.ts over the addon's parser. What
  * waits (body readers, response writers) is built once above it, in exchange-body.ts and
- * exchange-writer.ts; a wire only calls sinks. A third, http2-wire.ts, is for HTTP/2: there streams
- * take the place of connections in rules 1 and 7 to 9, so that `abort` and bad input end one
- * stream.
+ * exchange-writer.ts; a wire only calls sinks. A third is for HTTP/2: in http2-wire.ts a stream
+ * takes the place of a connection in rules 1 and 7 to 9: `abort` and bad input end one stream.
  *
  * Rules (numbered; tests name them):
  *  1. Requests of one connection are handled one after the other: `onRequest` for the next one
@@ -74,7 +73,7 @@ export interface WireLimits {
   /** From the first byte of a request to its last; a deadline, not an idle time. 408. */
   readonly requestTimeoutMs: number;
   /** HTTP/2: for one more piece of a response to be taken; else its stream is reset. */
-  readonly sendTimeoutMs: number;
+  readonly writeTimeoutMs: number;
   /** HTTP/2: requests under way on one connection. Above it streams are refused. */
   readonly maxConcurrentStreams: number;
 }

@@ -19,11 +19,11 @@ import {
   gather,
   moveOnAfter,
   sleep,
-  timeout,
 } from '../../lib/index.ts';
 import { serverTls } from '../io/tls-support.ts';
 import { failure, runTest } from '../task/support.ts';
 import { large, makeApp, tls } from './client-support.ts';
+import { settled } from './http2-support.ts';
 import { withHandler, withServer } from './support.ts';
 
 interface Pair {
@@ -45,12 +45,6 @@ async function withPair(
   const serving = { tls: serverTls, http2: true, ...options.serve };
   if (typeof app === 'function') await withHandler(app, run, serving);
   else await withServer(app, run, serving);
-}
-
-async function until(check: () => boolean): Promise<void> {
-  await timeout(5_000, async () => {
-    while (!check()) await sleep(1);
-  });
 }
 
 describe('a session with HTTP/2', () => {
@@ -149,14 +143,27 @@ describe('a session with HTTP/2', () => {
     expect(() => new ClientSession({ connector: { http2: 1 as never } })).toThrow(TypeError);
   });
 
+  runTest('has WebSockets over HTTP/1.1 beside it', () =>
+    withPair(makeApp(), async ({ session, url }) => {
+      expect(await session.get(url).text()).toBe('ok');
+      await using socket = await session.wsConnect(`${url}/ws`);
+      await socket.send('hello');
+      expect(await socket.receive()).toBe('hello');
+      const alpn = { ...tls, ALPNProtocols: ['h2'] };
+      const refused = await failure(session.wsConnect(`${url}/ws`, { tls: alpn }));
+      expect(refused).toBeInstanceOf(ClientConnectionError);
+      expect(await session.get(url).text()).toBe('ok');
+    }),
+  );
+
   runTest('drops a connection that was idle for too long', () =>
     withPair(
       () => new Response('ok'),
       async ({ session, url, server }) => {
         await session.get(url).text();
         expect(session.connector.stats().idle).toBe(1);
-        await until(() => session.connector.stats().open === 0);
-        await until(() => server.connections === 0);
+        await settled(() => session.connector.stats().open === 0);
+        await settled(() => server.connections === 0);
         expect(await session.get(url).text()).toBe('ok');
       },
       { connector: { keepAliveMs: 20 } },
@@ -179,7 +186,7 @@ describe('a session with HTTP/2', () => {
       go.set();
       expect(await late).toBe('late');
       await closed;
-      await until(() => session.connector.stats().open === 0);
+      await settled(() => session.connector.stats().open === 0);
       expect(await failure(session.get(url))).toBeInstanceOf(ClientConnectionError);
     });
   });
@@ -242,7 +249,7 @@ describe('a request over HTTP/2', () => {
           for (const end of ends) {
             begun = new Event();
             await end(() => ask(session, url));
-            await until(() => server.requests === 0);
+            await settled(() => server.requests === 0);
             expect(await session.get(`${url}/ok`).text()).toBe('ok');
           }
           expect(gone).toBe(2);
@@ -265,7 +272,7 @@ describe('a request over HTTP/2', () => {
         await session.get(`${url}/ok`).text();
         const controller = new AbortController();
         const aborted = session.get(url, { signal: controller.signal });
-        await until(() => server.requests === 1);
+        await settled(() => server.requests === 1);
         controller.abort(new Error('enough'));
         expect((await failure(aborted)).message).toBe('enough');
         expect(await failure(session.get(url, { timeoutMs: 10 }))).toBeInstanceOf(
@@ -286,9 +293,9 @@ describe('a request over HTTP/2', () => {
       },
       async ({ session, url }) => {
         const first = createTask(() => session.get(url).text());
-        await until(() => session.connector.stats().open === 1);
+        await settled(() => session.connector.stats().open === 1);
         const second = createTask(() => session.get(url).text());
-        await until(() => session.connector.stats().waiting === 1);
+        await settled(() => session.connector.stats().waiting === 1);
         second.cancel();
         expect(await failure(second.join())).toBeInstanceOf(CancelledError);
         expect(await first.join()).toBe('ok');
@@ -323,7 +330,7 @@ describe('a request over HTTP/2', () => {
       },
       async ({ session, url, server }) => {
         const asks = [session.get(url), session.get(url)].map((ask) => failure(ask));
-        await until(() => server.requests === 2);
+        await settled(() => server.requests === 2);
         await session.close();
         for (const error of await Promise.all(asks)) {
           expect(error).toBeInstanceOf(ClosedResourceError);

@@ -8,7 +8,7 @@ import {
 } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { Application, Handler, HttpServer, ServeOptions } from '../../lib/http/index.ts';
-import { type Connection, openConnection } from '../../lib/index.ts';
+import { type Connection, openConnection, sleep, timeout } from '../../lib/index.ts';
 import { serverTls } from '../io/tls-support.ts';
 import { tls } from './client-support.ts';
 import { withHandler, withServer } from './support.ts';
@@ -101,6 +101,13 @@ export function withH2(
   };
   if (typeof handler === 'function') return withHandler(handler, run, { ...options, ...more });
   return withServer(handler, run, { ...options, ...more });
+}
+
+/** Until it is so, with a limit. */
+export async function settled(check: () => boolean): Promise<void> {
+  await timeout(5_000, async () => {
+    while (!check()) await sleep(1);
+  });
 }
 
 // ---- frames by hand ----

@@ -1,21 +1,14 @@
-/** The end of streams and of servers of HTTP/2. Run on every policy. */
+/** HTTP/2 servers: how streams, connections and servers end. Run on every policy. */
 import { Buffer } from 'node:buffer';
 import type { ClientHttp2Stream } from 'node:http2';
 import { describe, expect } from 'vitest';
 import { Application, HttpError, Response } from '../../lib/http/index.ts';
-import { Event, getRunningLoop, sleep, timeout } from '../../lib/index.ts';
+import { Event, getRunningLoop, sleep } from '../../lib/index.ts';
 import { failure, runTest } from '../task/support.ts';
-import { type Client, openH2, withH2 } from './http2-support.ts';
+import { type Client, openH2, settled, withH2 } from './http2-support.ts';
 
 const hello = (): Response => new Response('hello');
 const megabyte = Buffer.alloc(1_048_576, 'x');
-
-/** The server has nothing left but its connection. */
-async function settled(check: () => boolean): Promise<void> {
-  await timeout(5_000, async () => {
-    while (!check()) await sleep(1);
-  });
-}
 
 describe('the end of a stream of HTTP/2', () => {
   type Cancel = (stream: ClientHttp2Stream, client: Client) => void;
@@ -153,6 +146,21 @@ describe('the end of an HTTP/2 server', () => {
       },
     );
   });
+
+  runTest('answers while it drains, and asks clients to go elsewhere', () =>
+    withH2(hello, async (client, server) => {
+      await client.get('/');
+      let goaway = -1;
+      client.session.on('goaway', (code) => {
+        goaway = code;
+      });
+      const closed = server.close({ drainMs: 500 });
+      await sleep(1);
+      expect((await client.get('/')).body).toBe('hello');
+      await settled(() => goaway === 0);
+      await closed;
+    }),
+  );
 
   runTest('cancels handlers that are late', async () => {
     const began = new Event();

@@ -374,7 +374,7 @@ describe('a slow peer of HTTP/2', () => {
         expect(frames.at(-1)).toMatchObject({ type: 'reset', id: 1 });
         expect(errors).toEqual(['BrokenResourceError']);
       },
-      { sendTimeoutMs: 20 },
+      { writeTimeoutMs: 20 },
     );
   });
 
@@ -387,7 +387,7 @@ describe('a slow peer of HTTP/2', () => {
         const frames = await peer.until(closes(3));
         expect(frames.at(-1)?.type).toBe('reset');
       },
-      { sendTimeoutMs: 20 },
+      { writeTimeoutMs: 20 },
     ),
   );
 
@@ -406,7 +406,7 @@ describe('a slow peer of HTTP/2', () => {
         const parts = frames.filter(({ type }) => type === 'data');
         expect(parts.reduce((sum, { payload }) => sum + payload.length, 0)).toBe(393_000);
       },
-      { sendTimeoutMs: 250 },
+      { writeTimeoutMs: 250 },
     ),
   );
 

@@ -2,22 +2,15 @@
 import { Buffer } from 'node:buffer';
 import { describe, expect } from 'vitest';
 import { Application, HttpError, Response, serve } from '../../lib/http/index.ts';
-import { Event, openConnection, sleep, timeout } from '../../lib/index.ts';
+import { Event, openConnection, sleep } from '../../lib/index.ts';
 import { serverTls } from '../io/tls-support.ts';
 import { failure, runTest } from '../task/support.ts';
 import { tls } from './client-support.ts';
-import { answerOf, withH2 } from './http2-support.ts';
+import { answerOf, settled, withH2 } from './http2-support.ts';
 import { exchangeRaw, readToEnd, withHandler } from './support.ts';
 
 const hello = (): Response => new Response('hello');
 const megabyte = Buffer.alloc(1_048_576, 'x');
-
-/** The server has nothing left but its connection. */
-async function settled(check: () => boolean): Promise<void> {
-  await timeout(5_000, async () => {
-    while (!check()) await sleep(1);
-  });
-}
 
 describe('an HTTP/2 server', () => {
   // covers: uvio/http2-server
@@ -112,7 +105,7 @@ describe('an HTTP/2 server', () => {
       { http2: 1, tls: serverTls },
       { http2: true, tls: { ...serverTls, ALPNProtocols: ['http/1.1'] } },
       { maxConcurrentStreams: 0 },
-      { sendTimeoutMs: Number.NaN },
+      { writeTimeoutMs: Number.NaN },
     ]) {
       const error = await failure(serve(app, { ...local, ...(bad as object) }));
       expect(error.name).toMatch(/^(Type|Range)Error$/);

@@ -4,6 +4,7 @@
  * In: calls of the exchange. Out: its events, called on the exchange. Never: behaviour.
  */
 import type { Data } from '../../base/errors.ts';
+import type { Transport } from '../../io/protocols.ts';
 import type { ClientExchange, Outgoing } from './exchange.ts';
 
 export interface Carrier {
@@ -31,4 +32,6 @@ export interface Carrier {
   free(): void;
   /** The exchange is over early. */
   drop(): void;
+  /** After 101: the connection is another protocol's. */
+  release(): Transport;
 }

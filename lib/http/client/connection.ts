@@ -150,7 +150,7 @@ export class ClientConnection implements Carrier, Protocol, ResponseSink {
   }
 
   onUpgrade(head: ResponseHead, rest: Buffer): void {
-    this.exchange?.onUpgrade(head, rest, () => this.#release());
+    this.exchange?.onUpgrade(head, rest);
   }
 
   onBody(chunk: Buffer): void {
@@ -169,7 +169,7 @@ export class ClientConnection implements Carrier, Protocol, ResponseSink {
   }
 
   /** It is another protocol's from now on, and none of the pool's. */
-  #release(): Transport {
+  release(): Transport {
     this.parser.stop();
     this.exchange = null;
     this.leave();

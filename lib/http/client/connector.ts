@@ -84,7 +84,8 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   readonly #limit: number;
   readonly #limitPerHost: number;
   readonly #keepAliveMs: number;
-  readonly #http2: boolean;
+  /** @internal */
+  readonly http2: boolean;
   /** @internal */
   readonly options: ConnectorOptions;
   /** @internal */
@@ -113,7 +114,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     this.#keepAliveMs = checkMs('keepAliveMs', options.keepAliveMs ?? 15_000);
     const { http2 = false, lookup } = options;
     if (typeof http2 !== 'boolean') throw argTypeError('http2', 'a boolean', http2);
-    this.#http2 = http2;
+    this.http2 = http2;
     const ttlMs = checkMs('dnsCacheMs', options.dnsCacheMs ?? 10_000);
     const asked = lookup === undefined ? {} : { lookup };
     this.lookup = ttlMs === 0 ? lookup : new DnsCache({ ttlMs, ...asked }).lookup;
@@ -156,7 +157,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
       const kept = wait.fresh ? null : this.take(route.key);
       if (kept !== null) return kept;
       this.#checkOpen();
-      let reserved = this.#reserve(route.key);
+      let reserved = this.#reserve(route);
       if (!reserved) {
         wait.queued?.();
         const turn = new Turn(route, this.#turns);
@@ -197,7 +198,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     host.speaks = connection.http2 === null ? 'http/1.1' : 'h2';
     const carrier = lend(host, connection);
     // Who waits for what this one speaks, or for a place on it.
-    if (this.#http2 && this.#turns.size > 0) this.#serve();
+    if (this.http2 && this.#turns.size > 0) this.#serve();
     return carrier;
   }
 
@@ -293,10 +294,10 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   }
 
   /** Counts one more connection if that is within the limits; a kept one may go for it. */
-  #reserve(key: string): boolean {
+  #reserve({ key, http2 }: Route): boolean {
     const host = this.#hostOf(key);
     // One connection may be enough for all.
-    if (this.#http2 && host.opening > 0 && host.speaks !== 'http/1.1') return false;
+    if (http2 && host.opening > 0 && host.speaks !== 'http/1.1') return false;
     let victim: ClientConnection | undefined;
     if (host.open >= this.#limitPerHost) {
       victim = host.idle[0];
@@ -325,10 +326,10 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   #serve(): void {
     this.#serving = true;
     for (const turn of this.#turns) {
-      if (this.#open >= this.#limit && this.#idle.size === 0 && !this.#http2) break;
+      if (this.#open >= this.#limit && this.#idle.size === 0 && !this.http2) break;
       const { key } = turn.route;
       const kept = this.#pop(key);
-      if (kept === null && !this.#reserve(key)) continue;
+      if (kept === null && !this.#reserve(turn.route)) continue;
       this.#turns.delete(turn);
       turn.wake(kept);
     }

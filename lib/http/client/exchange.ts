@@ -10,7 +10,7 @@ import { type Awaitable, type Data, isCancelled } from '../../base/errors.ts';
 import type { EventLoop } from '../../io/handles.ts';
 import { defaultLimits } from '../../io/limits.ts';
 import type { ByteWriter } from '../../io/net-types.ts';
-import type { Protocol, Transport } from '../../io/protocols.ts';
+import type { Protocol } from '../../io/protocols.ts';
 import { offAbort, onAbort } from '../../task/abort.ts';
 import { currentLoop } from '../../task/frame.ts';
 import { createTask } from '../../task/spawn.ts';
@@ -219,18 +219,15 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     this.wake(head);
   }
 
-  /**
-   * @param rest what came behind it
-   * @param release takes the connection from the pool
-   */
-  onUpgrade(head: ResponseHead, rest: Buffer, release: () => Transport): void {
+  /** @param rest what came behind it */
+  onUpgrade(head: ResponseHead, rest: Buffer): void {
     this.head = head;
     const protocol = (this.plan.upgrade as Upgrade).take(head);
     if (protocol === null) {
       this.#settle(false);
     } else {
       this.#stop();
-      const transport = release();
+      const transport = this.connection.release();
       transport.protocol = protocol;
       protocol.connectionMade?.(transport);
       if (rest.length > 0) protocol.dataReceived(rest);

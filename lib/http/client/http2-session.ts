@@ -47,7 +47,7 @@ export class Http2Session {
     // Node has given it up, or the server has and Node may not see that: what came goes on first.
     this.#duplex.on('finish', () => this.end());
     this.#duplex.on('end', () => setImmediate(() => this.end()));
-    this.#duplex.on('pause', () => this.#watchPause(0, this.#duplex.writes));
+    this.#duplex.on('pause', () => this.#watchPause(0, this.#duplex.bytesWritten));
     const { connect } = process.getBuiltinModule('node:http2');
     const session = connect(`https://${connection.host}:${connection.port}`, {
       createConnection: () => this.#duplex,
@@ -108,13 +108,14 @@ export class Http2Session {
    * Node stops to read while it writes; and for ever, when nghttp2 has ended the session for a
    * fault of the server, which Node before 24 tells nobody.
    */
-  #watchPause(turns: number, writes: number): void {
+  #watchPause(turns: number, bytes: number): void {
     setImmediate(() => {
       const duplex = this.#duplex;
       if (duplex.destroyed || !duplex.isPaused()) return;
-      const quiet = duplex.writes === writes && duplex.writableLength === 0;
+      const quiet = duplex.bytesWritten === bytes && duplex.writableLength === 0;
       if (quiet && turns >= pausedTurns) this.end();
-      else if (duplex.writableLength === 0) this.#watchPause(quiet ? turns + 1 : 0, duplex.writes);
+      else if (duplex.writableLength === 0)
+        this.#watchPause(quiet ? turns + 1 : 0, duplex.bytesWritten);
     });
   }
 

@@ -7,6 +7,7 @@
 import { Buffer } from 'node:buffer';
 import type { ClientHttp2Stream, IncomingHttpStatusHeader, OutgoingHttpHeaders } from 'node:http2';
 import type { Data } from '../../base/errors.ts';
+import { ClientConnectionError } from '../client-errors.ts';
 import type { Carrier } from './carrier.ts';
 import type { ClientExchange, Outgoing } from './exchange.ts';
 import { disconnectedError, malformedError } from './exchange-errors.ts';
@@ -91,6 +92,11 @@ export class Http2Stream implements Carrier {
 
   sendHead(plan: Outgoing, body: Data | null, more: boolean): void {
     this.#sinceMs = this.#session.now;
+    if (plan.upgrade !== null) {
+      const { host, port } = this.#session.connection;
+      const where = { code: 'EPROTO', host, port };
+      throw new ClientConnectionError('HTTP/2 was agreed on, and a WebSocket needs 1.1', where);
+    }
     const headers = headersOf(plan, more);
     let stream: ClientHttp2Stream;
     try {
@@ -158,6 +164,10 @@ export class Http2Stream implements Carrier {
       session.retire();
     }
     session.leave(this);
+  }
+
+  release(): never {
+    throw new Error('uvio bug: a stream of HTTP/2 is upgraded');
   }
 
   /** The stream, or its connection, is gone. */

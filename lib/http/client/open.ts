@@ -33,6 +33,8 @@ export interface Route {
   readonly proxy: ProxyRoute | null;
   /** The proxy passes bytes on, and knows nothing of the request. */
   readonly tunnel: boolean;
+  /** HTTP/2 is offered. */
+  readonly http2: boolean;
 }
 
 /** A connector, as far as opening needs it. */
@@ -71,8 +73,8 @@ async function connect(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const factory = (): ClientConnection => connection;
-  const { socketPath, family, localHost, happyEyeballsDelayMs, http2 } = opener.options;
-  const wish = http2 === true ? { ALPNProtocols: ['h2', 'http/1.1'] } : {};
+  const { socketPath, family, localHost, happyEyeballsDelayMs } = opener.options;
+  const wish = route.http2 ? { ALPNProtocols: ['h2', 'http/1.1'] } : {};
   const direct = route.secure && route.proxy === null;
   const tls = direct ? { tls: { ...wish, ...route.tls } } : {};
   if (socketPath !== undefined) {

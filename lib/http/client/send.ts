@@ -44,7 +44,12 @@ function tlsIdOf(tls: TlsClientOptions | undefined): string {
   return `#${id}`;
 }
 
-function makeRoute(url: URL, plan: RequestPlan, proxy: ProxyRoute | null): Route {
+function makeRoute(
+  url: URL,
+  plan: RequestPlan,
+  proxy: ProxyRoute | null,
+  wantsHttp2: boolean,
+): Route {
   const secure = url.protocol === 'https:';
   const standard = secure ? 443 : 80;
   const port = url.port === '' ? standard : Number(url.port);
@@ -52,19 +57,16 @@ function makeRoute(url: URL, plan: RequestPlan, proxy: ProxyRoute | null): Route
   const host = hostname.charCodeAt(0) === 91 ? hostname.slice(1, -1) : hostname;
   let key = `${url.protocol}//${url.host}`;
   if (secure) key += tlsIdOf(plan.tls);
-  let { tls } = plan;
-  if (secure && plan.upgrade !== null) {
-    // Only a connection of HTTP/1.1 becomes something else.
-    tls = { ...tls, ALPNProtocols: ['http/1.1'] };
-    key += ' upgrade';
-  }
   // Proxies do not know what is upgraded to (RFC 6455 4.1).
   const tunnel = proxy !== null && (secure || plan.upgrade !== null);
   if (proxy !== null) {
     const through = `${proxy.host}:${proxy.port} ${proxy.authorization ?? ''}`;
     key = tunnel ? `${key} by ${through}` : `by ${through}`;
   }
-  return { key, host, port, secure, tls, proxy, tunnel };
+  // What is upgraded has a connection of its own.
+  const http2 = wantsHttp2 && secure && proxy === null && plan.upgrade === null;
+  if (http2) key += ' h2';
+  return { key, host, port, secure, tls: plan.tls, proxy, tunnel, http2 };
 }
 
 function storeCookies(exchange: ClientExchange, jar: CookieJar | null, url: URL): void {
@@ -186,7 +188,7 @@ export async function sendRequest(
   const { signal } = plan;
   const { connector, trace } = sender;
   if (plan.middlewares.length > 0) checkUrl(url, null);
-  const route = makeRoute(url, plan, proxyOf(sender, plan, url));
+  const route = makeRoute(url, plan, proxyOf(sender, plan, url), connector.http2);
   const outgoing = prepare(sender, plan, request, route, cookies);
   if (signal?.aborted) throw signal.reason;
   const startMs = trace.length > 0 ? currentLoop().time() : 0;

@@ -49,7 +49,7 @@ const limits: WireLimits = {
   keepAliveMs: Infinity,
   headersTimeoutMs: Infinity,
   requestTimeoutMs: Infinity,
-  sendTimeoutMs: Infinity,
+  writeTimeoutMs: Infinity,
   maxConcurrentStreams: 1,
 };
 

@@ -1,4 +1,5 @@
-/** Sessions that speak HTTP/2, with servers that are made of frames. Run on every policy. */
+/** Sessions and servers that break HTTP/2, frame by frame. Run on every policy. */
+import { Buffer } from 'node:buffer';
 import { describe, expect } from 'vitest';
 import {
   ClientPayloadError,
