@@ -19,8 +19,11 @@ def message(size):
 
 
 async def echo_of_websockets(socket):
-    async for data in socket:
-        await socket.send(data)
+    try:
+        async for data in socket:
+            await socket.send(data)
+    except websockets.ConnectionClosed:
+        pass
 
 
 async def echo_of_aiohttp(request):

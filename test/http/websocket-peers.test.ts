@@ -1,9 +1,7 @@
 /** WebSockets of other makers: Python's libraries on both sides, a browser with a page of ours. */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
@@ -90,38 +88,32 @@ describe.skipIf(policyName !== 'native' || !existsSync(browser))(
   () => {
     test('chats, and sees prices', async () => {
       const { chromium } = await import('playwright-core');
-      const home = mkdtempSync(join(tmpdir(), 'uvio-browser-'));
-      const window = await chromium.launchPersistentContext(home, {
-        executablePath: browser,
-        args: quiet,
-        headless: true,
-      });
+      const window = await chromium.launch({ executablePath: browser, args: quiet });
       try {
         await inRun(() =>
           withServer(makeApp(20), async (url) => {
-            const [page, other] = [await window.newPage(), await window.newPage()];
+            const page = await window.newPage();
             const errors: Error[] = [];
-            for (const one of [page, other]) {
-              one.on('pageerror', (error) => errors.push(error));
-              await one.goto(url);
-              await one.waitForSelector('body.open');
-            }
+            page.on('pageerror', (error) => errors.push(error));
+            await page.goto(url);
+            await page.waitForSelector('body.open');
+            await using other = await openWebSocket(`${url.replace('http', 'ws')}/chat/den`);
             await page.fill('#name', 'ada');
             await page.fill('#text', 'hello <b>there</b>');
             await page.click('button');
-            for (const one of [page, other]) {
-              const line = await one.waitForSelector('#log p');
-              expect(await line.textContent()).toBe('adahello <b>there</b>');
-            }
-            await page.waitForFunction(
-              "/^-?\\d+\\.\\d$/.test(document.querySelector('#price').value)",
-            );
+            const said = { name: 'ada', text: 'hello <b>there</b>' };
+            expect(await other.receiveJson()).toEqual(said);
+            await other.sendJson({ name: 'bob', text: 'hi' });
+            const lines = await page.waitForSelector('#log p:nth-child(2)');
+            expect(await lines.textContent()).toBe('bobhi');
+            expect(await page.textContent('#log p')).toBe('adahello <b>there</b>');
+            await page.waitForFunction("Number(document.querySelector('#price').value) > 0");
+            await page.close();
             expect(errors).toEqual([]);
           }),
         );
       } finally {
         await window.close();
-        rmSync(home, { recursive: true, force: true });
       }
     }, 30_000);
   },
