@@ -35,6 +35,8 @@ export class HandleDuplex extends Duplex implements StreamSink {
   bytesRead = 0;
   /** Given to the stream so far. */
   bytesWritten = 0;
+  /** Writes so far. */
+  writes = 0;
   #paused = false;
   /** Reading stops whatever Node wants: too many requests wait. */
   #held = false;
@@ -245,6 +247,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
   }
 
   #put(data: string | Buffer, done: Done): void {
+    this.writes++;
     if (this.#gone || this.#released) {
       done();
       return;

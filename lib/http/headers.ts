@@ -74,6 +74,18 @@ function separatorOf(name: string): string {
   return name === 'cookie' ? '; ' : ', ';
 }
 
+/** The value of a header in a flat list, by its name in lower case; several lines are joined. */
+export function lineOf(lines: readonly string[], name: string): string | null {
+  let found: string | null = null;
+  for (let i = 0; i < lines.length; i += 2) {
+    const line = lines[i] as string;
+    if (line.length !== name.length || line.toLowerCase() !== name) continue;
+    const value = lines[i + 1] as string;
+    found = found === null ? value : found + separatorOf(name) + value;
+  }
+  return found;
+}
+
 /** The Web's Headers, in lower case, sorted when iterated; several values of a name joined. */
 export class HttpHeaders implements Headers {
   /** Flat, names in lower case, in order of their setting. */

@@ -63,7 +63,7 @@ export type { HttpRequest } from './request.ts';
 export { type Body, Response, type ResponseInit, type ResponseLike } from './response.ts';
 export { type RunAppOptions, runApp } from './run-app.ts';
 export type { AccessRecord, FetchServeOptions, ServeOptions } from './serve-options.ts';
-export { type HttpServer, serve } from './server.ts';
+export { type HttpServer, type SiteOptions, serve } from './server.ts';
 export { Key, type State } from './state.ts';
 export type { StaticOptions } from './static.ts';
 export type { CompressOptions } from './websocket/extensions.ts';

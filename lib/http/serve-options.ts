@@ -35,8 +35,10 @@ export interface ServeOptions extends WaitOptions {
   fd?: number;
   /** `fd` belongs to the main thread. @internal */
   shareFd?: boolean;
-  /** HTTPS: options of node:tls. `ALPNProtocols` is ['http/1.1'] when left out. */
+  /** HTTPS: options of node:tls. `ALPNProtocols` is made of `http2` when left out. */
   tls?: TlsServerOptions;
+  /** HTTP/2 on the same port for clients that ask for it in the TLS handshake. Default false. */
+  http2?: boolean;
   reusePort?: boolean;
   /** Default 511. */
   backlog?: number;
@@ -59,6 +61,10 @@ export interface ServeOptions extends WaitOptions {
   maxHeaders?: number;
   /** Pipelined requests read ahead on one connection. Default 16. */
   maxPipelined?: number;
+  /** HTTP/2: requests under way on one connection. Default 100. */
+  maxConcurrentStreams?: number;
+  /** HTTP/2: a response of which the client takes nothing for so long is reset. Default 60_000. */
+  sendTimeoutMs?: number;
   /** Cancel the handler when its client is gone. Default false: `request.signal` tells. */
   handlerCancellation?: boolean;
   /** Addresses or networks whose X-Forwarded-* / Forwarded headers count. Default none. */
@@ -113,6 +119,13 @@ export function checkServe(
       keepAliveMs: ms('keepAliveMs', 75_000),
       headersTimeoutMs: ms('headersTimeoutMs', 60_000),
       requestTimeoutMs: ms('requestTimeoutMs', 300_000),
+      sendTimeoutMs: ms('sendTimeoutMs', 60_000),
+      maxConcurrentStreams: checkInteger(
+        'maxConcurrentStreams',
+        options.maxConcurrentStreams ?? 100,
+        1,
+        2 ** 31 - 1,
+      ),
     },
     trust: makeTrust(trustProxy),
     handlerCancellation: options.handlerCancellation ?? false,
@@ -124,14 +137,21 @@ export function checkServe(
 }
 
 /** Of ALPN, only what is served here is agreed on. */
-function secureOptions(tls: TlsServerOptions): TlsServerOptions {
+function secureOptions(tls: TlsServerOptions, http2: boolean): TlsServerOptions {
   const { ALPNProtocols, ALPNCallback } = tls;
   const named = ALPNProtocols !== undefined || ALPNCallback !== undefined;
-  return named ? tls : { ...tls, ALPNProtocols: ['http/1.1'] };
+  if (!named) return { ...tls, ALPNProtocols: http2 ? ['h2', 'http/1.1'] : ['http/1.1'] };
+  if (http2 && Array.isArray(ALPNProtocols) && !ALPNProtocols.includes('h2')) {
+    throw argTypeError('tls.ALPNProtocols', "with 'h2', or left out, with http2", ALPNProtocols);
+  }
+  return tls;
 }
 
 function listenOptions(options: ServeOptions): ListenOptions {
   const { host, port, fd, shareFd, backlog, reusePort, maxConnections, signal, tls } = options;
+  const { http2 = false } = options;
+  if (typeof http2 !== 'boolean') throw argTypeError('http2', 'a boolean', http2);
+  if (http2 && tls === undefined) throw argTypeError('tls', 'there for http2', tls);
   if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
     throw argTypeError('tls', 'an object', tls);
   }
@@ -145,7 +165,7 @@ function listenOptions(options: ServeOptions): ListenOptions {
     ...(backlog === undefined ? {} : { backlog }),
     ...(reusePort === undefined ? {} : { reusePort }),
     ...(maxConnections === undefined ? {} : { maxConnections }),
-    ...(tls === undefined ? {} : { tls: secureOptions(tls) }),
+    ...(tls === undefined ? {} : { tls: secureOptions(tls, http2) }),
     ...(signal === undefined ? {} : { signal }),
   };
 }

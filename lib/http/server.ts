@@ -12,6 +12,7 @@ import type { SocketAddress } from '../io/net-types.ts';
 import { StreamServer } from '../io/server.ts';
 import { serveTcp, serveUnix } from '../io/start-server.ts';
 import type { Stream } from '../io/stream.ts';
+import { TlsStream } from '../io/tls/stream.ts';
 import { currentLoop } from '../task/frame.ts';
 import { CancelScope, shielded } from '../task/scope.ts';
 import { sleep } from '../task/sleep.ts';
@@ -20,6 +21,7 @@ import { Waiter } from '../task/waiter.ts';
 import { Application, type FetchHandler } from './application.ts';
 import { Call, type CallSettings, type Dispatcher, type UnderWay } from './call.ts';
 import { dispatcherOf, fetchDispatcher } from './dispatch.ts';
+import { http2Wire } from './http2-wire.ts';
 import { nativeWire } from './native-wire.ts';
 import { nodeWire } from './node-wire.ts';
 import {
@@ -38,6 +40,9 @@ import {
 } from './wire.ts';
 import { WriteWatch } from './write-watch.ts';
 
+/** Where a server listens. */
+export type SiteOptions = Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls' | 'http2'>;
+
 export interface HttpServer extends AsyncDisposable {
   readonly addresses: readonly SocketAddress[];
   readonly port: number;
@@ -47,7 +52,7 @@ export interface HttpServer extends AsyncDisposable {
   /** Requests being handled. */
   readonly requests: number;
   /** One more address (aiohttp: TCPSite, UnixSite, SockSite). */
-  listen(options: Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls'>): Promise<void>;
+  listen(options: SiteOptions): Promise<void>;
   /**
    * Stops listening, ends idle connections, waits for handlers, cancels late ones, cleans up.
    * With `drainMs` connections are ended that much later, or when none is left: requests that come
@@ -65,6 +70,7 @@ const partingMs = 100;
 /** Streams accepted at one address. */
 class Site extends StreamServer {
   readonly #openWire: OpenWire;
+  readonly #openHttp2: OpenWire = http2Wire();
   readonly #host: WireHost;
   readonly #watch: WriteWatch;
 
@@ -80,7 +86,8 @@ class Site extends StreamServer {
   }
 
   openOne(stream: StreamHandle): void {
-    const connection = this.#openWire(stream, this.#host);
+    const http2 = stream instanceof TlsStream && stream.info?.alpn === 'h2';
+    const connection = (http2 ? this.#openHttp2 : this.#openWire)(stream, this.#host);
     this.link(connection);
     connection.tellOpened();
     this.#watch.begin();
@@ -189,9 +196,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     }
   }
 
-  async listen(
-    options: Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls'>,
-  ): Promise<void> {
+  async listen(options: SiteOptions): Promise<void> {
     if (this.closing) throw new ClosedResourceError('The server was closed');
     await this.#open(checkServe(this.loop, options));
   }

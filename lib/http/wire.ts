@@ -1,5 +1,5 @@
 /**
- * The seam between the HTTP server and what speaks HTTP/1 on a stream.
+ * The seam between the HTTP server and what speaks HTTP on a stream.
  *
  * In: accepted streams, one `WireConnection` for each. Out: one `Exchange` per request, given to
  * the `WireHost`. Never: routes, handlers, promises, header objects; a verdict that depends on how
@@ -7,7 +7,9 @@
  *
  * Two wires implement it: node-wire.ts over node:http, native-wire.ts over the addon's parser. What
  * waits (body readers, response writers) is built once above it, in exchange-body.ts and
- * exchange-writer.ts; a wire only calls sinks.
+ * exchange-writer.ts; a wire only calls sinks. A third, http2-wire.ts, is for HTTP/2: there streams
+ * take the place of connections in rules 1 and 7 to 9, so that `abort` and bad input end one
+ * stream.
  *
  * Rules (numbered; tests name them):
  *  1. Requests of one connection are handled one after the other: `onRequest` for the next one
@@ -71,6 +73,10 @@ export interface WireLimits {
   readonly headersTimeoutMs: number;
   /** From the first byte of a request to its last; a deadline, not an idle time. 408. */
   readonly requestTimeoutMs: number;
+  /** HTTP/2: for one more piece of a response to be taken; else its stream is reset. */
+  readonly sendTimeoutMs: number;
+  /** HTTP/2: requests under way on one connection. Above it streams are refused. */
+  readonly maxConcurrentStreams: number;
 }
 
 /** The server above a wire. */

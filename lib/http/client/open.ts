@@ -53,6 +53,8 @@ export async function openRoute(
   try {
     await connect(loop, connection, route, opener, signal);
     if (route.tunnel) await tunnel(loop, connection, route, signal);
+    // How many streams it takes, the server says first.
+    if (connection.http2 !== null) await connection.http2.ready(signal);
   } catch (error) {
     connection.drop();
     if (signal?.aborted && error === signal.reason) throw error;
@@ -69,10 +71,12 @@ async function connect(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const factory = (): ClientConnection => connection;
-  const tls = route.secure && route.proxy === null ? { tls: route.tls ?? true } : {};
-  const { socketPath, family, localHost, happyEyeballsDelayMs } = opener.options;
+  const { socketPath, family, localHost, happyEyeballsDelayMs, http2 } = opener.options;
+  const wish = http2 === true ? { ALPNProtocols: ['h2', 'http/1.1'] } : {};
+  const direct = route.secure && route.proxy === null;
+  const tls = direct ? { tls: { ...wish, ...route.tls } } : {};
   if (socketPath !== undefined) {
-    const named = route.secure ? { tls: { ...identityOf(route.host), ...route.tls } } : {};
+    const named = route.secure ? { tls: { ...identityOf(route.host), ...wish, ...route.tls } } : {};
     await loop.createUnixConnection(factory, socketPath, { ...named, signal });
     return;
   }
@@ -104,6 +108,9 @@ async function tunnel(
   const exchange = new ClientExchange(connection, {
     method: 'CONNECT',
     url: authority,
+    target: authority,
+    host: authority,
+    lines: [],
     head: `${head}\r\n`,
     body: null,
     stream: null,

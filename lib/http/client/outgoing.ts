@@ -10,10 +10,12 @@ import type { ByteWriter } from '../../io/net-types.ts';
 import { bodyType, chunksOf } from '../body.ts';
 import type { HttpHeaders } from '../headers.ts';
 import type { Body } from '../response.ts';
+import type { HeaderList } from '../wire.ts';
 
 type Stream = (writer: ByteWriter) => Awaitable<void>;
 
 export interface Message {
+  readonly lines: HeaderList;
   readonly head: Data;
   readonly body: Data | null;
   readonly stream: Stream | null;
@@ -30,7 +32,7 @@ async function writeChunks(body: Body, writer: ByteWriter): Promise<void> {
 const withBody: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 
 /** Framing and connection are the client's own. */
-const owned: ReadonlySet<string> = new Set([
+export const owned: ReadonlySet<string> = new Set([
   'connection',
   'content-length',
   'expect',
@@ -102,5 +104,5 @@ export function makeMessage(
   head += '\r\n';
   // Strings are sent as UTF-8, headers are Latin-1.
   const bytes = /[\x80-\xff]/.test(head) ? Buffer.from(head, 'latin1') : head;
-  return { head: bytes, body, stream, declaredBytes, keep };
+  return { lines: list, head: bytes, body, stream, declaredBytes, keep };
 }

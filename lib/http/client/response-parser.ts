@@ -31,7 +31,7 @@ export const untilCloseBody = -2;
 export class ResponseHead implements HeaderSource {
   readonly status: number;
   readonly statusText: string;
-  readonly httpVersion: '1.0' | '1.1';
+  readonly httpVersion: '1.0' | '1.1' | '2';
   /** Flat. */
   readonly lines: readonly string[];
   /** Whether the server keeps the connection. */
@@ -81,7 +81,7 @@ export interface ResponseSink {
 interface StatusLine {
   readonly status: number;
   readonly reason: string;
-  readonly version: '1.0' | '1.1';
+  readonly version: '1.0' | '1.1' | '2';
 }
 
 const idle = 0;

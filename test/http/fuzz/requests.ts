@@ -49,6 +49,8 @@ const limits: WireLimits = {
   keepAliveMs: Infinity,
   headersTimeoutMs: Infinity,
   requestTimeoutMs: Infinity,
+  sendTimeoutMs: Infinity,
+  maxConcurrentStreams: 1,
 };
 
 const home = { closing: false } as unknown as ExchangeHome;
