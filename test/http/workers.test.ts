@@ -30,8 +30,8 @@ function handledBy(program: Program): number {
   return counts.reduce((sum, one) => sum + one);
 }
 
-// Programs, which mostly start and wait: side by side.
-describe.skipIf(missingWorkers !== null).concurrent('workers', () => {
+// Programs, which mostly start and wait: side by side. Other work beside them slows their start.
+describe.skipIf(missingWorkers !== null).concurrent('workers', { timeout: 30_000 }, () => {
   // covers: gunicorn/workers
   test('each serves on the shared port, one tells of all, and dead ones come again', async () => {
     await using program = await Program.start();
