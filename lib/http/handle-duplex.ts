@@ -33,6 +33,8 @@ export class HandleDuplex extends Duplex implements StreamSink {
   readonly #owner: DuplexOwner;
   /** Received so far. */
   bytesRead = 0;
+  /** Given to the stream so far. */
+  bytesWritten = 0;
   #paused = false;
   /** Reading stops whatever Node wants: too many requests wait. */
   #held = false;
@@ -237,7 +239,9 @@ export class HandleDuplex extends Duplex implements StreamSink {
   /** The time to linger is over. */
   onTimer(): void {
     this.#lingerTimer = -1;
-    this.#handle.close();
+    // Not before the last response is out: for that the client has its own time.
+    if (this.#handle.bufferedBytes > 0) this.#armLinger();
+    else this.#handle.close();
   }
 
   #put(data: string | Buffer, done: Done): void {
@@ -245,6 +249,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
       done();
       return;
     }
+    this.bytesWritten += data.length;
     if (this.#handle.write(data) <= highWaterBytes) {
       done();
       return;
@@ -259,6 +264,10 @@ export class HandleDuplex extends Duplex implements StreamSink {
     this.#paused = false;
     this.#handle.shutdown();
     this.#handle.resume();
+    this.#armLinger();
+  }
+
+  #armLinger(): void {
     const loop = this.#loop;
     if (!loop.closed) this.#lingerTimer = loop.armTimer(loop.time() + lingerMs, this);
   }

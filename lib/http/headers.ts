@@ -42,7 +42,8 @@ function lowerName(name: string): string {
 /** In lower case. @throws TypeError ERR_INVALID_ARG_VALUE for what is not a token */
 export function checkHeaderName(name: unknown): string {
   const text = typeof name === 'string' ? name : String(name);
-  if (lowered.has(text)) return lowered.get(text) as string;
+  const known = lowered.get(text);
+  if (known !== undefined) return known;
   if (!isToken(text)) throw badHeader(`Header name ${JSON.stringify(text)} is not a token`);
   return lowerName(text);
 }

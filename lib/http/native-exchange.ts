@@ -4,8 +4,9 @@
  * In: a head, pieces of a body; a response. Out: bytes on the stream; calls of the sink. Never: a
  * decision about other requests of the connection: that is its home's.
  */
-import { Buffer } from 'node:buffer';
+import type { Buffer } from 'node:buffer';
 import type { Data } from '../base/errors.ts';
+import { dataBytes } from '../io/data.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { headText, type Target, writeChunk, writeHead, writeWhole } from './native-answer.ts';
@@ -29,6 +30,7 @@ export interface ExchangeHome {
   readonly tls: TlsInfo | null;
   readonly remoteAddress: SocketAddress;
   readonly localAddress: SocketAddress;
+  sentBytes: number;
   /** Its body is asked for, or wanted again. */
   bodyWanted(exchange: NativeExchange): void;
   /** All of the response was written; `keep` is what its head said. */
@@ -193,13 +195,14 @@ export class NativeExchange extends NativeHead implements Exchange {
     body: string | Uint8Array | null,
   ): void {
     if (this.over) return;
-    const bytes = body === null ? 0 : byteLength(body);
+    const bytes = body === null ? 0 : dataBytes(body);
     const head = this.#head(status, statusText, headers, bytes);
     const { handle } = this.#home;
+    this.#home.sentBytes += head.length + bytes;
     const bufferedBytes =
       bytes === 0 || this.#bodyless
         ? writeHead(handle, head)
-        : writeWhole(handle, head, body as string | Uint8Array);
+        : writeWhole(handle, head, body as string | Uint8Array, bytes);
     this.#end(bufferedBytes);
   }
 
@@ -217,6 +220,7 @@ export class NativeExchange extends NativeHead implements Exchange {
   write(data: Data): number {
     if (this.over || data.length === 0 || this.#bodyless) return this.bufferedBytes;
     const { handle } = this.#home;
+    this.#home.sentBytes += data.length;
     return this.#chunked ? writeChunk(handle, data) : handle.write(data);
   }
 
@@ -291,8 +295,4 @@ export class NativeExchange extends NativeHead implements Exchange {
     if (this.body !== null) this.body.drop();
     this.#home.answered(this, this.#keep, bufferedBytes);
   }
-}
-
-function byteLength(data: string | Uint8Array): number {
-  return typeof data === 'string' ? Buffer.byteLength(data) : data.length;
 }

@@ -42,6 +42,7 @@ const waitEnd = 4;
 
 export class NativeConnection extends WireConnection implements StreamSink, ExchangeHome, Swept {
   dueMs: number = Infinity;
+  sentBytes = 0;
   readonly #sweep: Sweep;
   readonly #intake: NativeIntake;
   #queue: NativeExchange[] = [];
@@ -322,7 +323,11 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
 
   onDue(nowMs: number): void {
     this.dueMs = Infinity;
-    if (this.#waiting === waitRequest) {
+    const ending = this.#waiting === waitRequest || this.#waiting === waitEnd;
+    if (ending && this.handle.bufferedBytes > 0) {
+      // Not idle: the client has yet to take the last response, for which it has its own time.
+      this.#wait(this.#waiting, lingerMs);
+    } else if (this.#waiting === waitRequest) {
       const reason = this.#intake.fresh ? 'No request came' : 'Idle';
       this.host.onRefused(this, 0, reason);
       this.#released = true;

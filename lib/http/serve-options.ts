@@ -33,6 +33,8 @@ export interface ServeOptions extends WaitOptions {
   path?: string;
   /** A listening socket opened elsewhere, instead of host, port and path (see `systemdSockets`). */
   fd?: number;
+  /** `fd` belongs to the main thread. @internal */
+  shareFd?: boolean;
   /** HTTPS: options of node:tls. `ALPNProtocols` is ['http/1.1'] when left out. */
   tls?: TlsServerOptions;
   reusePort?: boolean;
@@ -46,6 +48,11 @@ export interface ServeOptions extends WaitOptions {
   headersTimeoutMs?: number;
   /** To the full request; 408. Default 300_000. */
   requestTimeoutMs?: number;
+  /**
+   * While bytes of a response wait and the client takes none, or is not there any more: then the
+   * connection is broken, at most half as long later. Default 60_000. (nginx: send_timeout)
+   */
+  writeTimeoutMs?: number;
   /** Request line and headers together; 431. Default 16 KiB. */
   maxHeaderBytes?: number;
   /** 431. Default 128. */
@@ -75,6 +82,7 @@ export interface ServePlan {
   readonly trust: TrustTest | null;
   readonly handlerCancellation: boolean;
   readonly webRequest: boolean;
+  readonly writeTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
   readonly accessLog: ((record: AccessRecord) => void) | null;
 }
@@ -109,6 +117,7 @@ export function checkServe(
     trust: makeTrust(trustProxy),
     handlerCancellation: options.handlerCancellation ?? false,
     webRequest: options.webRequest ?? false,
+    writeTimeoutMs: ms('writeTimeoutMs', 60_000),
     shutdownTimeoutMs: ms('shutdownTimeoutMs', 60_000),
     accessLog: accessLog ?? null,
   };
@@ -122,7 +131,7 @@ function secureOptions(tls: TlsServerOptions): TlsServerOptions {
 }
 
 function listenOptions(options: ServeOptions): ListenOptions {
-  const { host, port, fd, backlog, reusePort, maxConnections, signal, tls } = options;
+  const { host, port, fd, shareFd, backlog, reusePort, maxConnections, signal, tls } = options;
   if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
     throw argTypeError('tls', 'an object', tls);
   }
@@ -132,6 +141,7 @@ function listenOptions(options: ServeOptions): ListenOptions {
     ...(fd === undefined
       ? { port: port ?? defaultPort }
       : { fd, ...(port === undefined ? {} : { port }) }),
+    ...(shareFd === undefined ? {} : { shareFd }),
     ...(backlog === undefined ? {} : { backlog }),
     ...(reusePort === undefined ? {} : { reusePort }),
     ...(maxConnections === undefined ? {} : { maxConnections }),

@@ -18,7 +18,7 @@ import { sleep } from '../task/sleep.ts';
 import { createTask } from '../task/spawn.ts';
 import { Waiter } from '../task/waiter.ts';
 import { Application, type FetchHandler } from './application.ts';
-import { Call, type CallSettings, type Dispatcher } from './call.ts';
+import { Call, type CallSettings, type Dispatcher, type UnderWay } from './call.ts';
 import { dispatcherOf, fetchDispatcher } from './dispatch.ts';
 import { nativeWire } from './native-wire.ts';
 import { nodeWire } from './node-wire.ts';
@@ -29,7 +29,14 @@ import {
   type ServeOptions,
   type ServePlan,
 } from './serve-options.ts';
-import type { Exchange, OpenWire, WireConnection, WireHost, WireLimits } from './wire.ts';
+import {
+  type Exchange,
+  type OpenWire,
+  WireConnection,
+  type WireHost,
+  type WireLimits,
+} from './wire.ts';
+import { WriteWatch } from './write-watch.ts';
 
 export interface HttpServer extends AsyncDisposable {
   readonly addresses: readonly SocketAddress[];
@@ -41,8 +48,12 @@ export interface HttpServer extends AsyncDisposable {
   readonly requests: number;
   /** One more address (aiohttp: TCPSite, UnixSite, SockSite). */
   listen(options: Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls'>): Promise<void>;
-  /** Stops listening, ends idle connections, waits for handlers, cancels late ones, cleans up. */
-  close(options?: { timeoutMs?: number }): Promise<void>;
+  /**
+   * Stops listening, ends idle connections, waits for handlers, cancels late ones, cleans up.
+   * With `drainMs` connections are ended that much later, or when none is left: requests that come
+   * meanwhile are answered, and each answer tells its client that the connection closes.
+   */
+  close(options?: { timeoutMs?: number; drainMs?: number }): Promise<void>;
   waitClosed(options?: WaitOptions): Promise<void>;
 }
 
@@ -55,9 +66,11 @@ const partingMs = 100;
 class Site extends StreamServer {
   readonly #openWire: OpenWire;
   readonly #host: WireHost;
+  readonly #watch: WriteWatch;
 
-  constructor(host: WireHost, plan: ServePlan, openWire: OpenWire) {
+  constructor(host: WireHost, plan: ServePlan, openWire: OpenWire, watch: WriteWatch) {
     super(host.loop, defaultLimits, plan.listen.maxConnections);
+    this.#watch = watch;
     this.#host = host;
     this.#openWire = openWire;
   }
@@ -70,6 +83,7 @@ class Site extends StreamServer {
     const connection = this.#openWire(stream, this.#host);
     this.link(connection);
     connection.tellOpened();
+    this.#watch.begin();
   }
 
   /** Bytes of responses wait for their clients. */
@@ -80,11 +94,12 @@ class Site extends StreamServer {
     return false;
   }
 
-  endIdle(): void {
+  /** They may leave the list meanwhile. */
+  *clients(): Generator<WireConnection> {
     let stream: Stream | null = this.first;
     while (stream !== null) {
       const { next }: { next: Stream | null } = stream;
-      (stream as WireConnection).closeWhenIdle();
+      if (stream instanceof WireConnection) yield stream;
       stream = next;
     }
   }
@@ -107,11 +122,14 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   readonly #app: Application;
   readonly #dispatcher: Dispatcher;
   readonly #plan: ServePlan;
+  readonly #watch: WriteWatch;
   readonly #accessLog: ((record: AccessRecord) => void) | null;
   #sites: Site[] = [];
   #requests = 0;
-  /** Calls that are not done. */
-  readonly #calls: Set<Call> = new Set();
+  /** Requests that are over. */
+  served = 0;
+  /** Calls that are not done, and what became of some. */
+  readonly #calls: Set<UnderWay> = new Set();
   #idleWaiters: Waiter<void>[] = [];
   #closeWaiters: Waiter<void>[] = [];
   #closed = false;
@@ -123,6 +141,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     this.#app = app;
     this.#dispatcher = dispatcher;
     this.#plan = plan;
+    this.#watch = new WriteWatch(this.loop, plan.writeTimeoutMs, () => this.#clients());
     this.limits = plan.limits;
     this.trust = plan.trust;
     this.handlerCancellation = plan.handlerCancellation;
@@ -178,7 +197,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   }
 
   async #open(plan: ServePlan): Promise<void> {
-    const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this));
+    const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this), this.#watch);
     if (plan.path === undefined) await serveTcp(site, plan.listen);
     else await serveUnix(site, plan.listen, plan.path);
     if (this.closing) {
@@ -187,6 +206,10 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     }
     this.#sites.push(site);
     await site.start();
+  }
+
+  *#clients(): Generator<WireConnection> {
+    for (const site of this.#sites) yield* site.clients();
   }
 
   // ---- of the wire ----
@@ -206,9 +229,17 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   }
 
   ended(call: Call): void {
-    this.#requests--;
-    this.#calls.delete(call);
-    if (this.#accessLog !== null) {
+    if (call.status !== 101) this.over(call, call);
+    else this.#leave(call);
+  }
+
+  began(one: UnderWay): void {
+    this.#requests++;
+    this.#calls.add(one);
+  }
+
+  over(one: UnderWay, call: Call | null): void {
+    if (this.#accessLog !== null && call !== null) {
       this.#log({
         method: call.request.method,
         path: call.path,
@@ -218,6 +249,13 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
         ip: call.request.ip,
       });
     }
+    this.served++;
+    this.#leave(one);
+  }
+
+  #leave(one: UnderWay): void {
+    this.#requests--;
+    this.#calls.delete(one);
     if (this.#calls.size > 0) return;
     const waiters = this.#idleWaiters;
     this.#idleWaiters = [];
@@ -234,10 +272,10 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   // ---- the end ----
 
-  close(options: { timeoutMs?: number } = {}): Promise<void> {
-    const timeoutMs = options.timeoutMs ?? this.#plan.shutdownTimeoutMs;
+  close(options: { timeoutMs?: number; drainMs?: number } = {}): Promise<void> {
+    const { timeoutMs = this.#plan.shutdownTimeoutMs, drainMs = 0 } = options;
     this.#ending ??= createTask({ name: 'close of an HTTP server' }, () =>
-      shielded(() => this.#end(timeoutMs)),
+      shielded(() => this.#end(timeoutMs, drainMs)),
     ).join();
     const waiter = new Waiter<void>('close');
     const promise = waiter.start();
@@ -248,12 +286,13 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     return promise;
   }
 
-  async #end(timeoutMs: number): Promise<void> {
+  async #end(timeoutMs: number, drainMs: number): Promise<void> {
     this.closing = true;
     for (const site of this.#sites) site.close();
     const errors: unknown[] = [];
     await this.#app.life.tellShutdown().catch((error: unknown) => errors.push(error));
-    for (const site of this.#sites) site.endIdle();
+    if (drainMs > 0) await new CancelScope({ timeoutMs: drainMs }).run(() => this.#allGone());
+    for (const client of this.#clients()) client.closeWhenIdle();
     await new CancelScope({ timeoutMs }).run(() => this.#idle());
     for (const call of this.#calls) call.cancel('The server was closed');
     await this.#idle();
@@ -268,14 +307,16 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   /** Last responses go out; who does not take them, or does not close, is cut off. */
   async #drained(): Promise<void> {
-    const all = async (): Promise<void> => {
-      for (const site of this.#sites) await site.waitClosed();
-    };
     const untilMs = this.loop.time() + flushMs;
     while (this.#sites.some((site) => site.writing) && this.loop.time() < untilMs) await sleep(5);
-    await new CancelScope({ timeoutMs: partingMs }).run(all);
+    await new CancelScope({ timeoutMs: partingMs }).run(() => this.#allGone());
     for (const site of this.#sites) site.abortClients();
-    await all();
+    await this.#allGone();
+    this.#watch.stop();
+  }
+
+  async #allGone(): Promise<void> {
+    for (const site of this.#sites) await site.waitClosed();
   }
 
   async #idle(): Promise<void> {

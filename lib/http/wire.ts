@@ -44,7 +44,7 @@ import type { CallbackContext, EventLoop, StreamHandle } from '../io/handles.ts'
 import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { Stream, type StreamOwner, unknownAddress } from '../io/stream.ts';
+import { flagGone, Stream, unknownAddress } from '../io/stream.ts';
 import { StreamTransport } from '../io/transport.ts';
 
 /** Of an unread body, declared by content-length: read and dropped to keep the connection. */
@@ -102,13 +102,21 @@ export type OpenWire = (stream: StreamHandle, host: WireHost) => WireConnection;
 export abstract class WireConnection extends Stream {
   readonly host: WireHost;
   readonly context: CallbackContext;
+  #takenBytes: number;
+  #stalls: number;
+  #handedOver: boolean;
 
   constructor(handle: StreamHandle, host: WireHost) {
     super(handle, defaultLimits);
     this.host = host;
     this.context = host.context;
+    this.#takenBytes = 0;
+    this.#stalls = 0;
+    this.#handedOver = false;
   }
 
+  /** Of responses, given to the stream so far; what frames them may be left out. */
+  abstract readonly sentBytes: number;
   /** A request is under way or waits for its turn. */
   abstract readonly busy: boolean;
   /** Graceful close: now if not `busy`, else after the responses that are under way. Idempotent. */
@@ -126,6 +134,19 @@ export abstract class WireConnection extends Stream {
     return this.handle.localAddress() ?? unknownAddress;
   }
 
+  protected get unsentBytes(): number {
+    return this.handle.unsentBytes ?? this.handle.bufferedBytes;
+  }
+
+  /** How often in a row, with this time, bytes waited and the client had taken none of them. */
+  countStalls(): number {
+    const waitingBytes = this.#handedOver || this.has(flagGone) ? 0 : this.unsentBytes;
+    const takenBytes = this.sentBytes - waitingBytes;
+    this.#stalls = waitingBytes === 0 || takenBytes > this.#takenBytes ? 0 : this.#stalls + 1;
+    this.#takenBytes = takenBytes;
+    return this.#stalls;
+  }
+
   override finish(): void {
     this.handle.close();
   }
@@ -134,17 +155,12 @@ export abstract class WireConnection extends Stream {
     this.handle.abort();
   }
 
-  /** The stream goes on under a transport, which keeps this one's place in the server's list. */
+  /** The stream goes on under a transport, which takes this one's place in the server's list. */
   protected handOver(handle: StreamHandle, protocol: StreamProtocol): StreamTransport {
+    this.#handedOver = true;
     const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
     handle.sink = transport;
-    const owner: StreamOwner = {
-      streamGone: () => this.leaveOwner(),
-      streamReplaced: (_, fresh) => {
-        fresh.owner = owner;
-      },
-    };
-    transport.owner = owner;
+    this.owner?.streamReplaced(this, transport);
     transport.protocol = protocol;
     return transport;
   }

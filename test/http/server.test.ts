@@ -348,7 +348,6 @@ describe('serve', () => {
     const options = { host: '127.0.0.1', port: 0, print, signal, handleSignals: false } as const;
     expect((await failure(runApp(app, options))).message).toBe('enough');
     expect(await failure(runApp({} as never, options))).toBeInstanceOf(TypeError);
-    expect(await failure(runApp(app, { workers: 2 }))).toMatchObject({ code: 'ENOTSUP' });
   });
 });
 

@@ -103,6 +103,10 @@ export class ClientConnection implements Protocol, ResponseSink {
     this.exchange?.onHead(head);
   }
 
+  onUpgrade(head: ResponseHead, rest: Buffer): void {
+    this.exchange?.onUpgrade(head, rest);
+  }
+
   onBody(chunk: Buffer): void {
     this.exchange?.onBody(chunk);
   }
@@ -116,6 +120,14 @@ export class ClientConnection implements Protocol, ResponseSink {
     this.exchange = null;
     this.transport?.resumeReading();
     this.owner?.connectionFree(this);
+  }
+
+  /** It is another protocol's from now on, and none of the pool's. */
+  release(): Transport {
+    this.parser.stop();
+    this.exchange = null;
+    this.#leave();
+    return this.transport as Transport;
   }
 
   /** Closes it at once. */

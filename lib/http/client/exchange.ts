@@ -10,7 +10,7 @@ import { type Awaitable, type Data, isCancelled } from '../../base/errors.ts';
 import type { EventLoop } from '../../io/handles.ts';
 import { defaultLimits } from '../../io/limits.ts';
 import type { ByteWriter } from '../../io/net-types.ts';
-import type { Transport } from '../../io/protocols.ts';
+import type { Protocol, Transport } from '../../io/protocols.ts';
 import { offAbort, onAbort } from '../../task/abort.ts';
 import { currentLoop } from '../../task/frame.ts';
 import { createTask } from '../../task/spawn.ts';
@@ -33,6 +33,12 @@ export const continueMs = 1_000;
 /** A body of more bytes is no part of the write of its head. */
 const maxJoinedBytes = 65_536;
 
+/** What a connection becomes when the answer is 101. */
+export interface Upgrade {
+  /** Null: it does not, and is closed. */
+  take(head: ResponseHead): Protocol | null;
+}
+
 /** What is sent, and within which limits. */
 export interface Outgoing {
   readonly method: string;
@@ -46,6 +52,8 @@ export interface Outgoing {
   /** Of `stream`; null: chunked. */
   readonly declaredBytes: number | null;
   readonly expectContinue: boolean;
+  /** Null: 101 is no answer. */
+  readonly upgrade: Upgrade | null;
   /** False: the request says `connection: close`. */
   readonly keep: boolean;
   readonly signal: AbortSignal | undefined;
@@ -136,7 +144,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     }
     connection.exchange = this;
     connection.uses++;
-    connection.parser.begin(plan.method);
+    connection.parser.begin(plan.method, plan.upgrade !== null);
     this.#arm(plan);
     try {
       this.#send(plan);
@@ -201,6 +209,22 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     } catch (error) {
       this.crash(error);
       return;
+    }
+    this.wake(head);
+  }
+
+  /** @param rest what came behind it */
+  onUpgrade(head: ResponseHead, rest: Buffer): void {
+    this.head = head;
+    const protocol = (this.plan.upgrade as Upgrade).take(head);
+    if (protocol === null) {
+      this.#settle(false);
+    } else {
+      this.#stop();
+      const transport = this.connection.release();
+      transport.protocol = protocol;
+      protocol.connectionMade?.(transport);
+      if (rest.length > 0) protocol.dataReceived(rest);
     }
     this.wake(head);
   }
@@ -395,6 +419,12 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   }
 
   #settle(kept: boolean): void {
+    this.#stop();
+    if (kept) this.connection.free();
+    else this.connection.drop();
+  }
+
+  #stop(): void {
     this.done = true;
     this.#dropTotal();
     this.#read?.stop();
@@ -404,7 +434,5 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
       this.#sender?.cancel();
       this.writer?.lost(undefined);
     }
-    if (kept) this.connection.free();
-    else this.connection.drop();
   }
 }

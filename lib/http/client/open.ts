@@ -31,6 +31,8 @@ export interface Route {
   readonly secure: boolean;
   readonly tls: TlsClientOptions | undefined;
   readonly proxy: ProxyRoute | null;
+  /** The proxy passes bytes on, and knows nothing of the request. */
+  readonly tunnel: boolean;
 }
 
 /** A connector, as far as opening needs it. */
@@ -50,7 +52,7 @@ export async function openRoute(
   const connection = new ClientConnection(route.key, host, port);
   try {
     await connect(loop, connection, route, opener, signal);
-    if (route.proxy !== null && route.secure) await tunnel(loop, connection, route, signal);
+    if (route.tunnel) await tunnel(loop, connection, route, signal);
   } catch (error) {
     connection.drop();
     if (signal?.aborted && error === signal.reason) throw error;
@@ -88,7 +90,7 @@ function identityOf(host: string): TlsClientOptions {
   return { checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate) };
 }
 
-/** CONNECT, then TLS with whom the proxy connected to. (RFC 9110 9.3.6) */
+/** CONNECT, then TLS, if wanted, with whom the proxy connected to. (RFC 9110 9.3.6) */
 async function tunnel(
   loop: EventLoop,
   connection: ClientConnection,
@@ -107,6 +109,7 @@ async function tunnel(
     stream: null,
     declaredBytes: null,
     expectContinue: false,
+    upgrade: null,
     keep: true,
     signal,
     deadlineMs: Infinity,
@@ -124,6 +127,7 @@ async function tunnel(
     const where = { code: 'ECONNRESET', host: connection.host, port: connection.port };
     throw new ClientConnectionError('The proxy closed the connection', where);
   }
+  if (!route.secure) return;
   const options = { ...identityOf(host), ...tls, signal };
   const transport = connection.transport as Transport;
   connection.transport = await loop.startTls(transport, connection, options);

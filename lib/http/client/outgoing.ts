@@ -71,7 +71,7 @@ function frameBody(method: string, given: Body | null, headers: HttpHeaders): Fr
 
 /**
  * @param target of the request line
- * @param expectContinue says so in the head if there is a body
+ * @param more `expectContinue` is said in the head if there is a body
  */
 export function makeMessage(
   method: string,
@@ -79,7 +79,7 @@ export function makeMessage(
   host: string,
   headers: HttpHeaders,
   given: Body | null,
-  expectContinue: boolean,
+  more: { expectContinue: boolean; upgrade?: string },
 ): Message {
   const { body, stream, declaredBytes, line } = frameBody(method, given, headers);
   let keep = true;
@@ -97,7 +97,8 @@ export function makeMessage(
   if (!named) head += `host: ${host}\r\n`;
   head += lines + line;
   if (!keep) head += 'connection: close\r\n';
-  if (expectContinue && given !== null) head += 'expect: 100-continue\r\n';
+  if (more.upgrade !== undefined) head += `connection: Upgrade\r\nupgrade: ${more.upgrade}\r\n`;
+  if (more.expectContinue && given !== null) head += 'expect: 100-continue\r\n';
   head += '\r\n';
   // Strings are sent as UTF-8, headers are Latin-1.
   const bytes = /[\x80-\xff]/.test(head) ? Buffer.from(head, 'latin1') : head;

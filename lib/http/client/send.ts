@@ -52,11 +52,13 @@ function makeRoute(url: URL, plan: RequestPlan, proxy: ProxyRoute | null): Route
   const host = hostname.charCodeAt(0) === 91 ? hostname.slice(1, -1) : hostname;
   let key = `${url.protocol}//${url.host}`;
   if (secure) key += tlsIdOf(plan.tls);
+  // Proxies do not know what is upgraded to (RFC 6455 4.1).
+  const tunnel = proxy !== null && (secure || plan.upgrade !== null);
   if (proxy !== null) {
     const through = `${proxy.host}:${proxy.port} ${proxy.authorization ?? ''}`;
-    key = secure ? `${key} by ${through}` : `by ${through}`;
+    key = tunnel ? `${key} by ${through}` : `by ${through}`;
   }
-  return { key, host, port, secure, tls: plan.tls, proxy };
+  return { key, host, port, secure, tls: plan.tls, proxy, tunnel };
 }
 
 function storeCookies(exchange: ClientExchange, jar: CookieJar | null, url: URL): void {
@@ -134,11 +136,13 @@ function prepare(
   const jar = [headers.get('cookie') ?? '', kept, cookies].filter((part) => part !== '');
   if (kept !== '' || cookies !== '') headers.set('cookie', jar.join('; '));
   let target = url.pathname + url.search;
-  if (proxy !== null && !route.secure) {
+  if (proxy !== null && !route.tunnel) {
     target = `http://${url.host}${target}`;
     if (proxy.authorization !== null) headers.set('proxy-authorization', proxy.authorization);
   }
-  const message = makeMessage(method, target, url.host, headers, body, plan.expectContinue);
+  const { upgrade, expectContinue } = plan;
+  const more = upgrade === null ? { expectContinue } : { expectContinue, upgrade: 'websocket' };
+  const message = makeMessage(method, target, url.host, headers, body, more);
   return {
     method,
     url: url.href,
@@ -147,7 +151,8 @@ function prepare(
     stream: message.stream,
     declaredBytes: message.declaredBytes,
     keep: message.keep,
-    expectContinue: plan.expectContinue && body !== null,
+    expectContinue: expectContinue && body !== null,
+    upgrade,
     signal: plan.signal,
     deadlineMs: plan.deadlineMs,
     totalMs: plan.totalMs,
