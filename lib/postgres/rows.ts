@@ -151,7 +151,9 @@ if (p + l > next) bad();
 if (l > ${shortText}) { v${i} = buffer.utf8Slice(p, p + l); p += l; }
 else if (l >= 0) {
   q = p; e = p + l;
-  if (l > 24) while (q + 8 <= e && ((view.getInt32(q) | view.getInt32(q + 4)) & 0x80808080) === 0) q += 8;
+  if (l > 24) {
+    while (q + 8 <= e && ((view.getInt32(q) | view.getInt32(q + 4)) & 0x80808080) === 0) q += 8;
+  }
   while (q < e && buffer[q] < 128) q++;
   if (q === e) {
     if (e > edge) {
