@@ -2,8 +2,8 @@
  * Drizzle over a pool of uvio: Drizzle's node-postgres driver asks for little of a pool of `pg`.
  *
  * Drizzle makes text of dates and JSON by itself, so the pool exchanges these as text. It also does
- * so with arrays, which uvio refuses as text: these go in as `sql` with a cast. Its errors wrap those
- * of uvio: a cancellation is the `cause` of what a query rejects with.
+ * so with arrays, which uvio refuses as text: these go in as `sql` with a cast. Its errors wrap
+ * those of uvio: a cancellation is the `cause` of what a query rejects with.
  */
 import { gt } from 'drizzle-orm';
 import { drizzle, type NodePgDatabase } from 'drizzle-orm/node-postgres';
