@@ -72,6 +72,19 @@ VALUES = {
     'tid': ['(5,6)'],
     'regclass': ['pg_class'],
     'regtype': ['integer'],
+    'regproc': ['now'],
+    'regprocedure': ['abs(integer)'],
+    'regoper': ['||/'],
+    'regoperator': ['+(integer,integer)'],
+    'regrole': ['postgres'],
+    'regnamespace': ['pg_catalog'],
+    'regconfig': ['simple'],
+    'regdictionary': ['simple'],
+    'regcollation': ['"C"'],
+    'refcursor': ['a cursor'],
+    'aclitem': ['postgres=r/postgres'],
+    'txid_snapshot': ['10:20:10,14,15'],
+    'pg_snapshot': ['10:20:10,14,15'],
     'int4range': ['[1,5)', '(,3)', '[2,)', 'empty', '(,)'],
     'int8range': ['[1,9223372036854775807)'],
     'numrange': ['[1.5,2.5]', '(1,2)'],
@@ -79,6 +92,9 @@ VALUES = {
     'tsrange': ['["2020-01-01 00:00:00","2020-02-01 12:30:00"]'],
     'tstzrange': ['["2020-01-01 00:00:00+00","2020-02-01 12:30:00+00")'],
     'int4multirange': ['{}', '{[1,3),[5,8)}'],
+    'int8multirange': ['{[1,9223372036854775807)}'],
+    'tsmultirange': ['{["2020-01-01 00:00:00","2020-02-01 12:30:00"]}'],
+    'tstzmultirange': ['{["2020-01-01 00:00:00+00","2020-02-01 12:30:00+00")}'],
     'nummultirange': ['{[1.5,2.5]}'],
     'datemultirange': ['{[2020-01-01,2020-02-01),[2021-01-01,)}'],
     'int4[]': ['{}', '{1,NULL,3}', '{{1,2},{3,4}}', '{{{1},{2}},{{3},{4}}}'],
@@ -121,6 +137,9 @@ def canon(value, kind):
         return 'j:' + json.dumps(parsed, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
     if kind == 'pg_lsn':
         return 's:%X/%X' % (value >> 32, value & 0xffffffff)
+    if kind in ('txid_snapshot', 'pg_snapshot'):
+        low, high, running = value
+        return 's:%d:%d:%s' % (low, high, ','.join(map(str, running)))
     if kind == 'tid':
         return 's:(%d,%d)' % value
     if isinstance(value, bool):

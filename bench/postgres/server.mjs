@@ -21,8 +21,8 @@ export async function startPostgres(port = 54_871) {
   args.push('-F', '-c', 'listen_addresses=127.0.0.1', '-c', 'autovacuum=off');
   const child = spawn('taskset', args, options);
   const ready = ['-q', '-h', '127.0.0.1', '-p', String(port)];
-  for (let i = 0; i < 200; i++) {
-    if (spawnSync(join(bin, 'pg_isready'), ready).status === 0) break;
+  for (let i = 0; spawnSync(join(bin, 'pg_isready'), ready).status !== 0; i++) {
+    if (i === 600 || child.exitCode !== null) throw new Error('PostgreSQL did not start');
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   return {

@@ -1,11 +1,17 @@
 /** The examples with PostgreSQL, against a real one. */
 import { Agent, request } from 'node:http';
+import { sql } from 'drizzle-orm';
+import { Kysely, sql as kyselySql } from 'kysely';
 import { expect, vi } from 'vitest';
+import * as drizzle from '../../examples/drizzle.ts';
+import * as kysely from '../../examples/kysely.ts';
 import * as registration from '../../examples/registration-api.ts';
 import * as e04 from '../../examples/seeds/e04-postgres.ts';
 import * as e14 from '../../examples/seeds/e14-pool.ts';
 import { serve } from '../../lib/http/index.ts';
 import { connect } from '../../lib/postgres/connection.ts';
+import { createPool } from '../../lib/postgres/pool.ts';
+import { moveOnAfter } from '../../lib/task/scope.ts';
 import { serverTest, where, withServer } from './support.ts';
 
 type Where = Awaited<ReturnType<typeof where>>;
@@ -81,6 +87,73 @@ withServer('the example', () => {
       const count = await fetch(`${url}/count`, { headers: { connection: 'close' } });
       expect(await count.json()).toEqual({ count: 1_000 });
       agent.destroy();
+    }),
+  );
+
+  serverTest('with Kysely finds the large cities', () =>
+    withDatabase(async (place) => {
+      expect(await kysely.main({ ...place, minSize: 1 })).toEqual(['Łódź']);
+    }),
+  );
+
+  serverTest('with Kysely changes, streams, rolls back and is cancelled', () =>
+    withDatabase(async (place) => {
+      await using pool = await createPool({ ...place, minSize: 1, maxSize: 1 });
+      await pool.execute('CREATE TABLE numbers (n int)');
+      const db = new Kysely<{ numbers: { n: number } }>({ dialect: kysely.uvioDialect(pool) });
+      const added = db.insertInto('numbers').values([{ n: 1 }, { n: 2 }, { n: 3 }]);
+      expect(await added.executeTakeFirst()).toMatchObject({ numInsertedOrUpdatedRows: 3n });
+      const changed = db.updateTable('numbers').set({ n: 4 }).where('n', '=', 3);
+      expect(await changed.returning('n').execute()).toEqual([{ n: 4 }]);
+      const seen: number[] = [];
+      const all = db.selectFrom('numbers').selectAll().orderBy('n');
+      for await (const { n } of all.stream(2)) seen.push(n);
+      expect(seen).toEqual([1, 2, 4]);
+      const failing = db.transaction().execute(async (transaction) => {
+        await transaction.deleteFrom('numbers').execute();
+        throw new Error('no');
+      });
+      await expect(failing).rejects.toThrow('no');
+      await moveOnAfter(20, () =>
+        db.transaction().execute(async (transaction) => {
+          await transaction.deleteFrom('numbers').execute();
+          await kyselySql`SELECT pg_sleep(5)`.execute(transaction);
+        }),
+      );
+      expect((await all.execute()).map(({ n }) => n)).toEqual([1, 2, 4]);
+      expect([pool.size, pool.idle]).toEqual([1, 1]);
+    }),
+  );
+
+  serverTest('with Drizzle finds the large cities', () =>
+    withDatabase(async (place) => {
+      expect(await drizzle.main({ ...place, minSize: 1 })).toEqual(['Łódź on the Ner']);
+    }),
+  );
+
+  serverTest('with Drizzle rolls back what fails or is cancelled', () =>
+    withDatabase(async (place) => {
+      const options = { ...place, ...drizzle.drizzleOptions, minSize: 1, maxSize: 1 };
+      await using pool = await createPool(options);
+      await pool.execute('CREATE TABLE numbers (n int)');
+      const db = drizzle.uvioDrizzle(pool);
+      const add = sql`INSERT INTO numbers VALUES (1)`;
+      const failing = db.transaction(async (transaction) => {
+        await transaction.execute(add);
+        throw new Error('no');
+      });
+      await expect(failing).rejects.toThrow('no');
+      const cancelled = moveOnAfter(50, () =>
+        db.transaction(async (transaction) => {
+          await transaction.execute(add);
+          await transaction.execute(sql`SELECT pg_sleep(5)`);
+        }),
+      );
+      await expect(cancelled).rejects.toMatchObject({ cause: { code: 'ABORT_ERR' } });
+      expect((await db.execute(sql`SELECT count(*)::int AS n FROM numbers`)).rows).toEqual([
+        { n: 0 },
+      ]);
+      expect([pool.size, pool.idle]).toEqual([1, 1]);
     }),
   );
 });

@@ -29,8 +29,9 @@ function sorted(value: unknown): unknown {
 }
 
 const whole = new Set(['int2', 'int4', 'int8', 'oid', 'xid', 'cid', 'xid8', 'int2vector']);
-whole.add('oidvector').add('int4range').add('int8range').add('int4multirange');
-const dates = /^(date|time|tsrange|tstz)/;
+whole.add('oidvector').add('int4range').add('int8range');
+whole.add('int4multirange').add('int8multirange');
+const dates = /^(date|time|tsrange|tsmulti|tstz)/;
 
 // biome-ignore lint/suspicious/noExplicitAny: values of all types.
 type Value = any;

@@ -46,7 +46,11 @@ export const charCodec: Codec = {
 export const byteaCodec: Codec = {
   name: 'bytea',
   binary: true,
-  decode: (buffer, _view, at, end) => Buffer.from(buffer.subarray(at, end)),
+  decode(buffer, _view, at, end) {
+    const bytes = Buffer.allocUnsafe(end - at);
+    buffer.copy(bytes, 0, at, end);
+    return bytes;
+  },
   encode(out, value) {
     if (value instanceof Uint8Array) {
       out.bytes(value);
