@@ -172,8 +172,9 @@ bool EpollEngine::Pending() {
   return false;
 }
 
-// A call has said EAGAIN where the kernel had told of an edge, or knows of no reason to tell of one:
-// an edge would be waited for in vain. Registering anew makes one if there is something to tell.
+// A call has said EAGAIN where the kernel had told of an edge, or knows of no reason to tell of
+// one: an edge would be waited for in vain. Registering anew makes one if there is something to
+// tell.
 void EpollEngine::Again(Endpoint* endpoint) {
   const uint8_t registered = endpoint->engine.registered;
   if (registered != 0) Register(endpoint, registered == 2);

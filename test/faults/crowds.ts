@@ -108,7 +108,8 @@ const deafProgram = shared(async (subject) => {
 
 function crowd(count: number): Scenario['run'] {
   return async (name) => {
-    const subject = await sharedSubjects.get(name);
+    // All descriptors of the program are for these.
+    await using subject = await Subject.start(name);
     await using clients = await Subject.start('node');
     return await seenBy(subject, async () => {
       const limit = Math.min(...[subject, clients].map(({ pid }) => openFileLimit(pid)));
