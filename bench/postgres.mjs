@@ -1,84 +1,165 @@
-// Client CPU per query of PostgreSQL clients, interleaved: the table of the peers.
+// CPU time of PostgreSQL clients per query, side by side: `node bench/postgres.mjs [--help]`
 //
-//   node bench/postgres.mjs [--seconds 0.5] [--rounds 3] [--cases one,mixed]
-//     [--peers uvio-native,pg]
-//
-// Needs PostgreSQL (/usr/lib/postgresql), `npm install --prefix .peers pg postgres bun` and
-// python3-asyncpg; what is missing is left out. The client is pinned to core 0, the server to 1.
+// Needs PostgreSQL (/usr/lib/postgresql), the built package, and as peers what is there of:
+// `npm install --prefix .peers pg postgres bun`, Debian's python3-asyncpg and python3-uvloop. Each
+// measurement is a client process of its own on core 0, the server is on core 1; the clients follow
+// one another for each case and round, so that a disturbance hits all of them.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { facts, takeTurn, warnWhenBusy } from './lib/machine.mjs';
 import { peersFolder } from './lib/peers.mjs';
-import { save } from './lib/report.mjs';
+import { makeProgress, printTable, save, short } from './lib/report.mjs';
+import { summarize } from './lib/stats.mjs';
 import { startPostgres } from './postgres/server.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const script = (name) => join(here, 'postgres', name);
-const bun = join(peersFolder, 'node_modules/bun/bin/bun.exe');
-const hasPeer = (name) => existsSync(join(peersFolder, 'node_modules', name));
-const runs = (command, args) => spawnSync(command, args).status === 0;
 
-const node = (peer) => [process.execPath, script('client.mjs'), peer];
-const commands = {
-  'uvio-native': node('uvio-native'),
-  'uvio-pure': node('uvio-pure'),
-  ...(runs('/usr/bin/python3', ['-c', 'import asyncpg, uvloop'])
-    ? { asyncpg: ['/usr/bin/python3', script('client.py')] }
-    : {}),
-  ...(existsSync(bun) ? { bun: [bun, script('client.mjs'), 'bun'] } : {}),
-  ...(hasPeer('pg') ? { pg: node('pg') } : {}),
-  ...(hasPeer('postgres') ? { 'postgres.js': node('postgres.js') } : {}),
+function output(command, args) {
+  const { status, stdout } = spawnSync(command, args, { encoding: 'utf8', timeout: 20_000 });
+  return status === 0 ? stdout.trim() : null;
+}
+
+function packagePeer(name, peer = name) {
+  const path = join(peersFolder, 'node_modules', name, 'package.json');
+  if (!existsSync(path)) return null;
+  const { version } = JSON.parse(readFileSync(path, 'utf8'));
+  return { command: [process.execPath, script('client.mjs'), peer], version: `${name} ${version}` };
+}
+
+function bunPeer() {
+  const bun = join(peersFolder, 'node_modules/bun/bin/bun.exe');
+  const version = existsSync(bun) ? output(bun, ['--version']) : null;
+  return version && { command: [bun, script('client.mjs'), 'bun'], version: `Bun ${version}` };
+}
+
+function pythonPeer() {
+  const say = 'import asyncpg, uvloop; print(asyncpg.__version__, "uvloop", uvloop.__version__)';
+  const version = output('/usr/bin/python3', ['-c', say]);
+  return (
+    version && {
+      command: ['/usr/bin/python3', script('client.py')],
+      version: `asyncpg ${version}`,
+    }
+  );
+}
+
+function uvioPeer(policy) {
+  return { command: [process.execPath, script('client.mjs'), policy], version: process.version };
+}
+
+const finders = {
+  'uvio-native': () => uvioPeer('uvio-native'),
+  'uvio-pure': () => uvioPeer('uvio-pure'),
+  asyncpg: pythonPeer,
+  bun: bunPeer,
+  pg: () => packagePeer('pg'),
+  'postgres.js': () => packagePeer('postgres', 'postgres.js'),
 };
 
-const allCases = [
+const caseNames = [
   ...Object.keys(JSON.parse(readFileSync(script('cases.json'), 'utf8'))),
-  'executeMany',
-  'pipelined',
+  ...['executeMany', 'pipelined', 'copyOut', 'copyIn'],
 ];
 
-const text = { type: 'string' };
-const options = { seconds: text, rounds: text, cases: text, peers: text };
-const { values } = parseArgs({ options });
-const rounds = Number(values.rounds ?? 3);
-const seconds = values.seconds ?? '0.5';
-const peers = values.peers?.split(',') ?? Object.keys(commands);
-const cases = values.cases?.split(',') ?? allCases;
+function readOptions() {
+  const text = (value) => ({ type: 'string', default: value });
+  const { values } = parseArgs({
+    options: {
+      seconds: text('0.5'),
+      rounds: text('5'),
+      cases: text(caseNames.join(',')),
+      peers: text(Object.keys(finders).join(',')),
+      name: text('postgres'),
+      merge: { type: 'boolean', default: false },
+      help: { type: 'boolean' },
+    },
+  });
+  if (values.help) {
+    console.log('--rounds 5 --seconds 0.5 --name postgres');
+    console.log('--merge keeps what an earlier run has of other cases');
+    console.log(`--cases ${caseNames.join(',')}\n--peers ${Object.keys(finders).join(',')}`);
+    process.exit(0);
+  }
+  const cases = values.cases.split(',');
+  const unknown = cases.find((name) => !caseNames.includes(name));
+  if (unknown !== undefined) throw new TypeError(`There is no case ${unknown}`);
+  const peers = values.peers.split(',').map((name) => ({ name, ...finders[name]?.() }));
+  for (const { name, command } of peers) if (!command) console.log(`skipped: ${name}`);
+  return {
+    cases,
+    peers: peers.filter(({ command }) => command),
+    rounds: Number(values.rounds),
+    seconds: Number(values.seconds),
+    name: values.name,
+    merge: values.merge,
+  };
+}
 
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
-const server = await startPostgres();
-const results = {};
-try {
-  for (let round = 0; round < rounds; round++) {
-    for (const name of cases) {
-      for (const peer of peers) {
-        const [command, ...args] = commands[peer];
-        const all = ['-c', '0', command, ...args, name, seconds, String(server.port)];
-        const { stdout, stderr } = spawnSync('taskset', all, { encoding: 'utf8', timeout: 30_000 });
-        const line = stdout.trim().split('\n').at(-1) ?? '';
-        if (!line.startsWith('{')) {
-          console.error(`${peer} ${name}: ${stderr.slice(0, 500)}`);
-          continue;
+/** Null: this client has no such thing, or it failed. */
+function measure({ name, command }, oneCase, seconds, port) {
+  const args = ['-c', '0', ...command, oneCase, String(seconds), String(port)];
+  const result = spawnSync('taskset', args, { encoding: 'utf8', timeout: 60_000 });
+  const line = result.stdout.trim().split('\n').at(-1) ?? '';
+  if (line.startsWith('{')) return JSON.parse(line).cpuMicros;
+  if (!/has no /.test(result.stderr)) console.error(`${name}: ${result.stderr.slice(0, 500)}`);
+  return null;
+}
+
+async function measureAll({ cases, peers, rounds, seconds }) {
+  const server = await startPostgres();
+  const progress = makeProgress(cases.length * peers.length * rounds);
+  const runs = [];
+  try {
+    for (let round = 0; round < rounds; round++) {
+      for (const oneCase of cases) {
+        for (let i = 0; i < peers.length; i++) {
+          const peer = peers[(i + round) % peers.length];
+          const cpuUs = measure(peer, oneCase, seconds, server.port);
+          progress.step(`${oneCase} ${peer.name}`);
+          if (cpuUs !== null) runs.push({ case: oneCase, peer: peer.name, round, cpuUs });
         }
-        results[name] ??= {};
-        results[name][peer] ??= [];
-        results[name][peer].push(JSON.parse(line).cpuMicros);
       }
     }
+  } finally {
+    progress.end();
+    server.stop();
   }
-} finally {
-  server.stop();
+  return runs;
 }
 
-console.log(`| case | ${peers.join(' | ')} |\n|-|${peers.map(() => '-').join('|')}|`);
-const table = {};
-for (const [name, byPeer] of Object.entries(results)) {
-  table[name] = {};
-  for (const peer of peers) if (byPeer[peer]) table[name][peer] = median(byPeer[peer]);
-  const cells = peers.map((peer) => table[name][peer]?.toFixed(1) ?? '–');
-  console.log(`| ${name} | ${cells.join(' | ')} |`);
-}
-if (values.cases === undefined && values.peers === undefined) {
-  save('postgres', { unit: 'client CPU µs per query', rounds, seconds, table });
-}
+const options = readOptions();
+takeTurn();
+warnWhenBusy();
+const about = facts();
+const runs = await measureAll(options);
+const names = options.peers.map(({ name }) => name);
+const summary = options.cases.flatMap((oneCase) =>
+  names.flatMap((peer) => {
+    const all = runs.filter((run) => run.case === oneCase && run.peer === peer);
+    if (all.length === 0) return [];
+    return [{ case: oneCase, peer, cpuUs: summarize(all.map(({ cpuUs }) => cpuUs)) }];
+  }),
+);
+const cell = (oneCase, peer) => {
+  const found = summary.find((row) => row.case === oneCase && row.peer === peer);
+  return found === undefined ? '-' : short(found.cpuUs.median);
+};
+const table = options.cases.map((one) => [one, ...names.map((peer) => cell(one, peer))]);
+printTable('client CPU, µs per query', ['case', ...names], table);
+
+const path = join(here, 'results', `${options.name}.json`);
+const earlier = options.merge && existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : null;
+const other = (list = []) => list.filter((row) => !options.cases.includes(row.case));
+save(options.name, {
+  kind: 'postgres',
+  unit: 'client CPU, µs per query (of `pipelined`: per 100)',
+  ...about,
+  earlierCommands: earlier ? [...earlier.earlierCommands, earlier.command] : [],
+  peers: options.peers.map(({ name, version }) => ({ name, version })),
+  summary: [...other(earlier?.summary), ...summary],
+  runs: [...other(earlier?.runs), ...runs.map((run) => ({ ...run, seconds: options.seconds }))],
+});

@@ -11,6 +11,9 @@ const cases = JSON.parse(readFileSync(join(here, 'cases.json'), 'utf8'));
 const require = createRequire(join(here, '../../.peers/node_modules/x.js'));
 const server = { host: '127.0.0.1', port: Number(port), user: 'postgres', database: 'postgres' };
 const manySql = 'INSERT INTO bench_many VALUES ($1, $2)';
+/** As many for COPY as asyncpg's own benchmark takes. */
+const copied = Array.from({ length: 10_000 }, (_, i) => [i, `text ${i}`, i / 2, new Date(i * 1e6)]);
+const copySql = `SELECT i, 'text ' || i, i * 1.5::float8, now() FROM generate_series(1, 10000) i`;
 const rows = Array.from({ length: 1000 }, (_, i) => [i, `text ${i}`]);
 
 /** Each gives functions of one connection. */
@@ -23,6 +26,8 @@ const openers = {
         fetch: (sql, args) => connection.fetch(sql, ...args),
         execute: (sql) => connection.execute(sql),
         many: () => connection.executeMany(manySql, rows),
+        copyOut: (sql) => connection.copyFromQuery(sql, [], { output: () => {} }),
+        copyIn: () => connection.copyRecordsToTable('bench_copy', { records: copied }),
         end: () => connection.close(),
       };
     };
@@ -77,16 +82,17 @@ const openers = {
 };
 
 /** Runs `step` on all connections until the time is over; CPU µs per operation. */
-async function measure(clients, step, operations, forMs) {
+async function measure(clients, step, forMs) {
   let count = 0;
   const loop = async (client, endMs) => {
     while (performance.now() < endMs) {
       await step(client);
-      count += operations;
+      count++;
     }
   };
   const all = (ms) => Promise.all(clients.map((client) => loop(client, performance.now() + ms)));
-  await all(Math.min(400, forMs));
+  // A second: V8 has then compiled what is hot.
+  await all(1000);
   count = 0;
   const before = process.cpuUsage();
   const beginMs = performance.now();
@@ -98,13 +104,24 @@ async function measure(clients, step, operations, forMs) {
 
 async function main() {
   const open = await openers[peer.startsWith('uvio') ? 'uvio' : peer]();
-  const single = name === 'pipelined' || name === 'executeMany';
+  const single = cases[name] === undefined;
   const clients = await Promise.all(Array.from({ length: single ? 1 : 10 }, open));
   let step;
-  const operations = 1;
   if (name === 'executeMany') {
     await clients[0].execute('CREATE TEMP TABLE bench_many (a int, b text)');
     step = (client) => client.many();
+  } else if (name === 'copyOut') {
+    if (clients[0].copyOut === undefined) throw new Error(`${peer} has no COPY`);
+    step = (client) => client.copyOut(copySql);
+  } else if (name === 'copyIn') {
+    if (clients[0].copyIn === undefined) throw new Error(`${peer} has no COPY`);
+    const columns = '(a int, b text, c float8, d timestamptz)';
+    await clients[0].execute(`CREATE TEMP TABLE bench_copy ${columns}`);
+    // Emptied each time: a table that grows says nothing of the client.
+    step = async (client) => {
+      await client.copyIn();
+      await client.execute('TRUNCATE bench_copy');
+    };
   } else if (name === 'pipelined') {
     const { sql } = cases.one;
     step = (client) =>
@@ -113,7 +130,7 @@ async function main() {
     const { sql, args } = cases[name];
     step = (client) => client.fetch(sql, args);
   }
-  const result = await measure(clients, step, operations, Number(seconds) * 1000);
+  const result = await measure(clients, step, Number(seconds) * 1000);
   console.log(JSON.stringify(result));
   await Promise.all(clients.map((client) => client.end()));
 }

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from datetime import datetime, timezone
 
 import asyncpg
 import uvloop
@@ -11,6 +12,10 @@ import uvloop
 name, seconds, port = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 with open(os.path.join(os.path.dirname(__file__), 'cases.json')) as file:
     cases = json.load(file)
+copied = [
+    (i, f'text {i}', i / 2, datetime.fromtimestamp(i * 1000, timezone.utc)) for i in range(10_000)
+]
+copy_sql = "SELECT i, 'text ' || i, i * 1.5::float8, now() FROM generate_series(1, 10000) i"
 rows = [(i, f'text {i}') for i in range(1000)]
 
 
@@ -27,7 +32,7 @@ async def measure(clients, step, for_s):
         end = time.monotonic() + length
         await asyncio.gather(*(loop(client, end) for client in clients))
 
-    await everyone(min(0.4, for_s))
+    await everyone(1)
     count = 0
     before, begin = time.process_time(), time.monotonic()
     await everyone(for_s)
@@ -36,12 +41,24 @@ async def measure(clients, step, for_s):
 
 
 async def main():
-    single = name in ('pipelined', 'executeMany')
+    single = name not in cases
     where = {'host': '127.0.0.1', 'port': port, 'user': 'postgres', 'database': 'postgres'}
     clients = [await asyncpg.connect(**where) for _ in range(1 if single else 10)]
     if name == 'executeMany':
         await clients[0].execute('CREATE TEMP TABLE bench_many (a int, b text)')
         step = lambda c: c.executemany('INSERT INTO bench_many VALUES ($1, $2)', rows)
+    elif name == 'copyOut':
+        async def drop(data):
+            pass
+
+        step = lambda c: c.copy_from_query(copy_sql, output=drop)
+    elif name == 'copyIn':
+        await clients[0].execute(
+            'CREATE TEMP TABLE bench_copy (a int, b text, c float8, d timestamptz)')
+
+        async def step(client):
+            await client.copy_records_to_table('bench_copy', records=copied)
+            await client.execute('TRUNCATE bench_copy')
     elif name == 'pipelined':
         sql = cases['one']['sql']
 

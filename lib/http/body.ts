@@ -10,7 +10,7 @@ import { checkData, joinData, toBytes } from '../io/data.ts';
 import type { ByteWriter } from '../io/net-types.ts';
 import type { Body } from './response.ts';
 
-const textType = 'text/plain;charset=UTF-8';
+export const textType = 'text/plain;charset=UTF-8';
 
 /** The content type that a body has by itself; forms are turned into what is sent. */
 export function bodyType(body: Body): { body: Body; type: string | null } {

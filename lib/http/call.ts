@@ -22,6 +22,11 @@ import { Response, type ResponseLike } from './response.ts';
 import { sendResponse } from './send.ts';
 import type { Exchange, ExchangeSink } from './wire.ts';
 
+/** What a server waits for when it ends, and cancels when that takes too long. */
+export interface UnderWay {
+  cancel(reason: string): void;
+}
+
 /** What calls of one server have in common. */
 export interface CallSettings {
   readonly trust: TrustTest | null;
@@ -31,6 +36,10 @@ export interface CallSettings {
   /** Somebody wants to know how many bytes were sent. */
   readonly logged: boolean;
   ended(call: Call): void;
+  /** A call goes on as something else. */
+  began(one: UnderWay): void;
+  /** @param call to be logged only now; null: nobody wants that */
+  over(one: UnderWay, call: Call | null): void;
 }
 
 /** Of calls that no server makes. */
@@ -40,6 +49,8 @@ export const defaultSettings: CallSettings = {
   webRequest: false,
   logged: false,
   ended(): void {},
+  began(): void {},
+  over(): void {},
 };
 
 /** What answers: a compiled application. */
@@ -49,7 +60,7 @@ export interface Dispatcher {
   hasRoute(method: string, path: string): boolean;
 }
 
-export class Call implements ExchangeSink, TaskOwner {
+export class Call implements ExchangeSink, TaskOwner, UnderWay {
   readonly exchange: Exchange;
   readonly settings: CallSettings;
   readonly dispatcher: Dispatcher;
@@ -216,19 +227,12 @@ function handle(call: Call): void | PromiseLike<void> {
   } catch (error) {
     return recover(call, error);
   }
-  if (isThenable(result)) return finishLater(call, result);
-  return finish(call, result);
-}
-
-async function finishLater(call: Call, result: PromiseLike<ResponseLike>): Promise<void> {
-  let response: ResponseLike;
-  try {
-    response = await result;
-  } catch (error) {
-    await recover(call, error);
-    return;
-  }
-  await finish(call, response);
+  if (!isThenable(result)) return finish(call, result);
+  // `then`, because an async function would cost one promise more.
+  return Promise.resolve(result).then(
+    (response) => finish(call, response),
+    (error: unknown) => recover(call, error),
+  );
 }
 
 function finish(call: Call, response: ResponseLike): void | PromiseLike<void> {

@@ -33,6 +33,10 @@ export class HandleDuplex extends Duplex implements StreamSink {
   readonly #owner: DuplexOwner;
   /** Received so far. */
   bytesRead = 0;
+  /** Given to the stream so far. */
+  bytesWritten = 0;
+  /** Writes so far. */
+  writes = 0;
   #paused = false;
   /** Reading stops whatever Node wants: too many requests wait. */
   #held = false;
@@ -237,14 +241,18 @@ export class HandleDuplex extends Duplex implements StreamSink {
   /** The time to linger is over. */
   onTimer(): void {
     this.#lingerTimer = -1;
-    this.#handle.close();
+    // Not before the last response is out: for that the client has its own time.
+    if (this.#handle.bufferedBytes > 0) this.#armLinger();
+    else this.#handle.close();
   }
 
   #put(data: string | Buffer, done: Done): void {
+    this.writes++;
     if (this.#gone || this.#released) {
       done();
       return;
     }
+    this.bytesWritten += data.length;
     if (this.#handle.write(data) <= highWaterBytes) {
       done();
       return;
@@ -259,6 +267,10 @@ export class HandleDuplex extends Duplex implements StreamSink {
     this.#paused = false;
     this.#handle.shutdown();
     this.#handle.resume();
+    this.#armLinger();
+  }
+
+  #armLinger(): void {
     const loop = this.#loop;
     if (!loop.closed) this.#lingerTimer = loop.armTimer(loop.time() + lingerMs, this);
   }

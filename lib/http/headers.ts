@@ -42,7 +42,8 @@ function lowerName(name: string): string {
 /** In lower case. @throws TypeError ERR_INVALID_ARG_VALUE for what is not a token */
 export function checkHeaderName(name: unknown): string {
   const text = typeof name === 'string' ? name : String(name);
-  if (lowered.has(text)) return lowered.get(text) as string;
+  const known = lowered.get(text);
+  if (known !== undefined) return known;
   if (!isToken(text)) throw badHeader(`Header name ${JSON.stringify(text)} is not a token`);
   return lowerName(text);
 }
@@ -71,6 +72,18 @@ function badHeader(message: string): TypeError {
 
 function separatorOf(name: string): string {
   return name === 'cookie' ? '; ' : ', ';
+}
+
+/** The value of a header in a flat list, by its name in lower case; several lines are joined. */
+export function lineOf(lines: readonly string[], name: string): string | null {
+  let found: string | null = null;
+  for (let i = 0; i < lines.length; i += 2) {
+    const line = lines[i] as string;
+    if (line.length !== name.length || line.toLowerCase() !== name) continue;
+    const value = lines[i + 1] as string;
+    found = found === null ? value : found + separatorOf(name) + value;
+  }
+  return found;
 }
 
 /** The Web's Headers, in lower case, sorted when iterated; several values of a name joined. */

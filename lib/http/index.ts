@@ -19,7 +19,9 @@ export {
 } from './application.ts';
 export { Connector, type ConnectorOptions } from './client/connector.ts';
 export { CookieJar } from './client/cookie-jar.ts';
-export { ClientSession, type ClientSocketOptions } from './client/session.ts';
+export { type OpenWebSocketOptions, openWebSocket } from './client/open-socket.ts';
+export { ClientSession } from './client/session.ts';
+export type { ClientSocketOptions } from './client/socket-handshake.ts';
 export type {
   ClientAuth,
   ClientMiddleware,
@@ -61,10 +63,12 @@ export type { HttpRequest } from './request.ts';
 export { type Body, Response, type ResponseInit, type ResponseLike } from './response.ts';
 export { type RunAppOptions, runApp } from './run-app.ts';
 export type { AccessRecord, FetchServeOptions, ServeOptions } from './serve-options.ts';
-export { type HttpServer, serve } from './server.ts';
+export { type HttpServer, type SiteOptions, serve } from './server.ts';
 export { Key, type State } from './state.ts';
 export type { StaticOptions } from './static.ts';
-export { type OpenWebSocketOptions, openWebSocket } from './websocket/connect.ts';
+export type { CompressOptions } from './websocket/extensions.ts';
 export type { WebSocketOptions } from './websocket/options.ts';
 export type { WebSocketConnection } from './websocket/types.ts';
 export { upgradeWebSocket } from './websocket/upgrade.ts';
+export type { WorkerLoad, WorkerMetrics } from './workers/messages.ts';
+export { type WorkerMetricsOptions, workerMetrics } from './workers/metrics.ts';

@@ -2,10 +2,10 @@
  * The bytes of a response's head.
  *
  * In: a status, checked header lines, what the wire says about framing. Out: text. Never: a
- * character that could end a line; a date older than a second.
+ * character that could end a line; a date older than a tick of the sweep.
  */
 import { Buffer } from 'node:buffer';
-import { isAscii } from '../io/data.ts';
+import { dataBytes, isAscii } from '../io/data.ts';
 import { isFieldText } from './headers.ts';
 import { reasonOf } from './reasons.ts';
 import type { HeaderList } from './wire.ts';
@@ -15,15 +15,13 @@ const statusLines: Map<number, string> = new Map();
 let dateLine = '';
 let dateSecond = -1;
 
-/** The line of `date`, made once a second. */
-function dateNow(): string {
+/** Makes the line of `date` anew: the wire's sweep calls it at each tick, no request does. */
+export function refreshDate(): void {
   const now = Date.now();
   const second = Math.floor(now / 1000);
-  if (second !== dateSecond) {
-    dateSecond = second;
-    dateLine = `date: ${new Date(now).toUTCString()}\r\n`;
-  }
-  return dateLine;
+  if (second === dateSecond) return;
+  dateSecond = second;
+  dateLine = `date: ${new Date(now).toUTCString()}\r\n`;
 }
 
 function statusLine(status: number, statusText: string): string {
@@ -49,6 +47,25 @@ function checkedText(text: string): string {
   });
 }
 
+/** The latest short value of a name, and its line: most headers are the same each time. */
+const lines: Map<string, { value: string; line: string }> = new Map();
+const maxLines = 256;
+const maxKeptLength = 128;
+
+function headerLine(name: string, value: string): string {
+  const known = lines.get(name);
+  if (known !== undefined && known.value === value) return known.line;
+  const line = `${checkedText(name)}: ${checkedText(value)}\r\n`;
+  if (value.length > maxKeptLength) return line;
+  if (known !== undefined) {
+    known.value = value;
+    known.line = line;
+  } else if (lines.size < maxLines) {
+    lines.set(name, { value, line });
+  }
+  return line;
+}
+
 /** Above it a body is not copied into one string with its head. */
 const joinedLength = 8192;
 
@@ -59,24 +76,32 @@ export function headText(status: number, statusText: string, headers: HeaderList
   for (let i = 0; i < headers.length; i += 2) {
     const name = headers[i] as string;
     if (name === 'date') dated = true;
-    head += `${checkedText(name)}: ${checkedText(headers[i + 1] as string)}\r\n`;
+    head += headerLine(name, headers[i + 1] as string);
   }
-  return dated ? head : head + dateNow();
+  return dated ? head : head + dateLine;
 }
 
 export interface Target {
   write(data: string | Uint8Array): number;
+  writeLatin1?(text: string): number;
 }
 
-/** A head goes out as Latin-1, whatever it holds; strings are written as UTF-8. */
+/** A head goes out as Latin-1, whatever it holds; `write` takes strings as UTF-8. */
 export function writeHead(target: Target, head: string): number {
+  if (target.writeLatin1 !== undefined) return target.writeLatin1(head);
   return target.write(isAscii(head) ? head : Buffer.from(head, 'latin1'));
 }
 
-/** Head and body, as one write where they are short. */
-export function writeWhole(target: Target, head: string, body: string | Uint8Array): number {
-  if (typeof body === 'string' && body.length < joinedLength && isAscii(head)) {
-    return target.write(head + body);
+/** Head and body, as one write where they are short. @param bytes of the body */
+export function writeWhole(
+  target: Target,
+  head: string,
+  body: string | Uint8Array,
+  bytes: number,
+): number {
+  // As many bytes as characters: ASCII.
+  if (typeof body === 'string' && bytes === body.length && bytes < joinedLength) {
+    return writeHead(target, head + body);
   }
   writeHead(target, head);
   return target.write(body);
@@ -84,7 +109,7 @@ export function writeWhole(target: Target, head: string, body: string | Uint8Arr
 
 /** One chunk of the chunked coding. */
 export function writeChunk(target: Target, data: string | Uint8Array): number {
-  const bytes = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
+  const bytes = dataBytes(data);
   const size = `${bytes.toString(16)}\r\n`;
   if (typeof data === 'string' && data.length < joinedLength) {
     return target.write(`${size}${data}\r\n`);

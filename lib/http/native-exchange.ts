@@ -4,8 +4,11 @@
  * In: a head, pieces of a body; a response. Out: bytes on the stream; calls of the sink. Never: a
  * decision about other requests of the connection: that is its home's.
  */
-import { Buffer } from 'node:buffer';
+import type { Buffer } from 'node:buffer';
+import { constants } from 'node:os';
 import type { Data } from '../base/errors.ts';
+import { dataBytes } from '../io/data.ts';
+import type { StreamHandle } from '../io/handles.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { headText, type Target, writeChunk, writeHead, writeWhole } from './native-answer.ts';
@@ -21,14 +24,22 @@ import {
 } from './native-records.ts';
 import { type Exchange, type ExchangeSink, type HeaderList, maxDiscardBytes } from './wire.ts';
 
+type FileTarget = Pick<
+  StreamHandle,
+  'bufferedBytes' | 'notifyDrain' | 'notifyWritable' | 'sendFile'
+>;
+
 /** The connection of an exchange. */
 export interface ExchangeHome {
-  readonly handle: Target & { readonly bufferedBytes: number; notifyDrain(lowBytes: number): void };
+  readonly handle: Target & FileTarget;
   readonly closing: boolean;
   readonly secure: boolean;
   readonly tls: TlsInfo | null;
   readonly remoteAddress: SocketAddress;
   readonly localAddress: SocketAddress;
+  sentBytes: number;
+  /** A file goes on when there is room. */
+  fileWaits: boolean;
   /** Its body is asked for, or wanted again. */
   bodyWanted(exchange: NativeExchange): void;
   /** All of the response was written; `keep` is what its head said. */
@@ -36,6 +47,10 @@ export interface ExchangeHome {
   abort(): void;
   upgrade(exchange: NativeExchange, headers: HeaderList, protocol: StreamProtocol): void;
 }
+
+const { errno } = constants;
+/** The connection is closed, or broken. */
+const goneErrnos: ReadonlySet<number> = new Set([-errno.EBADF, -errno.EPIPE, -errno.ECONNRESET]);
 
 const continueText = 'HTTP/1.1 100 Continue\r\n\r\n';
 
@@ -193,13 +208,14 @@ export class NativeExchange extends NativeHead implements Exchange {
     body: string | Uint8Array | null,
   ): void {
     if (this.over) return;
-    const bytes = body === null ? 0 : byteLength(body);
+    const bytes = body === null ? 0 : dataBytes(body);
     const head = this.#head(status, statusText, headers, bytes);
     const { handle } = this.#home;
+    this.#home.sentBytes += head.length + bytes;
     const bufferedBytes =
       bytes === 0 || this.#bodyless
         ? writeHead(handle, head)
-        : writeWhole(handle, head, body as string | Uint8Array);
+        : writeWhole(handle, head, body as string | Uint8Array, bytes);
     this.#end(bufferedBytes);
   }
 
@@ -217,6 +233,7 @@ export class NativeExchange extends NativeHead implements Exchange {
   write(data: Data): number {
     if (this.over || data.length === 0 || this.#bodyless) return this.bufferedBytes;
     const { handle } = this.#home;
+    this.#home.sentBytes += data.length;
     return this.#chunked ? writeChunk(handle, data) : handle.write(data);
   }
 
@@ -226,6 +243,28 @@ export class NativeExchange extends NativeHead implements Exchange {
 
   notifyDrain(lowBytes: number): void {
     if (!this.over) this.#home.handle.notifyDrain(lowBytes);
+  }
+
+  get sendsFiles(): boolean {
+    return this.#home.handle.sendFile !== undefined && !this.#chunked && !this.#bodyless;
+  }
+
+  sendFile(fd: number, position: number, maxBytes: number): number {
+    const sent = this.#home.handle.sendFile?.(fd, position, maxBytes) ?? 0;
+    if (sent > 0) this.#home.sentBytes += sent;
+    if (!goneErrnos.has(sent)) return sent;
+    // `onAborted` tells that, as ever.
+    this.#home.abort();
+    return -errno.EAGAIN;
+  }
+
+  notifyWritable(): void {
+    const home = this.#home;
+    home.fileWaits = true;
+    home.handle.notifyWritable?.(() => {
+      home.fileWaits = false;
+      this.sink?.onDrain();
+    });
   }
 
   endResponse(): void {
@@ -291,8 +330,4 @@ export class NativeExchange extends NativeHead implements Exchange {
     if (this.body !== null) this.body.drop();
     this.#home.answered(this, this.#keep, bufferedBytes);
   }
-}
-
-function byteLength(data: string | Uint8Array): number {
-  return typeof data === 'string' ? Buffer.byteLength(data) : data.length;
 }

@@ -5,6 +5,7 @@
  * timer for each request; a timer while there is no connection.
  */
 import type { EventLoop } from '../io/handles.ts';
+import { refreshDate } from './native-answer.ts';
 
 const minTickMs = 5;
 const maxTickMs = 250;
@@ -60,6 +61,7 @@ export class Sweep {
   #arm(): void {
     if (this.#loop.closed) return;
     this.#nowMs = this.#loop.time();
+    refreshDate();
     this.#timer = this.#loop.armTimer(this.#nowMs + this.#tickMs, this);
   }
 }

@@ -42,6 +42,8 @@ const waitEnd = 4;
 
 export class NativeConnection extends WireConnection implements StreamSink, ExchangeHome, Swept {
   dueMs: number = Infinity;
+  sentBytes = 0;
+  fileWaits = false;
   readonly #sweep: Sweep;
   readonly #intake: NativeIntake;
   #queue: NativeExchange[] = [];
@@ -80,6 +82,10 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   /** Something came that was not handled yet. */
   get #waits(): boolean {
     return this.#queue.length > 0 || this.#intake.rest !== null || this.#intake.refusal !== null;
+  }
+
+  protected override get unsentBytes(): number {
+    return super.unsentBytes + (this.fileWaits ? 1 : 0);
   }
 
   closeWhenIdle(): void {
@@ -322,7 +328,11 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
 
   onDue(nowMs: number): void {
     this.dueMs = Infinity;
-    if (this.#waiting === waitRequest) {
+    const ending = this.#waiting === waitRequest || this.#waiting === waitEnd;
+    if (ending && this.handle.bufferedBytes > 0) {
+      // Not idle: the client has yet to take the last response, for which it has its own time.
+      this.#wait(this.#waiting, lingerMs);
+    } else if (this.#waiting === waitRequest) {
       const reason = this.#intake.fresh ? 'No request came' : 'Idle';
       this.host.onRefused(this, 0, reason);
       this.#released = true;

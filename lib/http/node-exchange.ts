@@ -11,6 +11,7 @@ import { ignore } from '../base/quiet.ts';
 import type { CallbackContext } from '../io/handles.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
+import { lineOf } from './headers.ts';
 import { type Exchange, type ExchangeSink, type HeaderList, maxDiscardBytes } from './wire.ts';
 
 /** Whose exchange it is: a connection of the wire, or a server of Node's own. */
@@ -112,16 +113,7 @@ export class NodeExchange implements Exchange {
   }
 
   header(name: string): string | null {
-    const lines = this.request.rawHeaders;
-    let found: string | null = null;
-    for (let i = 0; i < lines.length; i += 2) {
-      const line = lines[i] as string;
-      if (line.length !== name.length || line.toLowerCase() !== name) continue;
-      const value = lines[i + 1] as string;
-      if (found === null) found = value;
-      else found += (name === 'cookie' ? '; ' : ', ') + value;
-    }
-    return found;
+    return lineOf(this.request.rawHeaders, name);
   }
 
   headerList(): HeaderList {

@@ -113,6 +113,14 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     return this.duplex.waitingBytes;
   }
 
+  protected override get unsentBytes(): number {
+    return this.duplex.writableLength + super.unsentBytes;
+  }
+
+  get sentBytes(): number {
+    return this.duplex.bytesWritten + this.duplex.writableLength;
+  }
+
   onProgress(call: () => void): void {
     this.duplex.onProgress(call);
   }
@@ -237,6 +245,11 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     const leftMs = this.#sinceMs + idleMs - now;
     if (leftMs > 0) {
       this.#arm(leftMs);
+      return;
+    }
+    if (this.waitingBytes > 0) {
+      // Not idle: the client has yet to take the last response, for which it has its own time.
+      this.#arm(idleMs);
       return;
     }
     this.host.onRefused(this, 0, this.#fresh ? 'No request came' : 'Idle');

@@ -8,7 +8,7 @@ import { Buffer } from 'node:buffer';
 import type { ReadableStream } from 'node:stream/web';
 import { type Awaitable, argTypeError, type Data, rangeError } from '../base/errors.ts';
 import type { ByteWriter } from '../io/net-types.ts';
-import { bodyBytes, bodyStream, bodyType, toArrayBuffer } from './body.ts';
+import { bodyBytes, bodyStream, bodyType, textType, toArrayBuffer } from './body.ts';
 import { type CookieOptions, deleteCookie, setCookie } from './cookies.ts';
 import { type HeadersInit, HttpHeaders } from './headers.ts';
 import type { HttpRequest } from './request.ts';
@@ -47,7 +47,9 @@ export interface ResponseLike {
 const badReason = /[^\t\x20-\x7e\x80-\xff]/;
 const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 const withoutBody: ReadonlySet<number> = new Set([101, 204, 205, 304]);
-const textHeaders: HeaderList = Object.freeze(['content-type', 'text/plain;charset=UTF-8']);
+const jsonType = 'application/json';
+const textHeaders: HeaderList = Object.freeze(['content-type', textType]);
+const jsonHeaders: HeaderList = Object.freeze(['content-type', jsonType]);
 const noHeaders: HeaderList = Object.freeze([]);
 
 /**
@@ -58,6 +60,8 @@ export class Response implements ResponseLike {
   status: number;
   statusText: string;
   #headers: HttpHeaders | null = null;
+  /** The head while there is no object for it. */
+  #implied: HeaderList;
   #body: Body | null;
   #stream: ReadableStream<Uint8Array> | null = null;
   #used = false;
@@ -68,6 +72,7 @@ export class Response implements ResponseLike {
 
   constructor(body?: Body | null, init?: ResponseInit) {
     this.#body = body ?? null;
+    this.#implied = typeof body === 'string' ? textHeaders : noHeaders;
     this.status = 200;
     this.statusText = '';
     this.compress = false;
@@ -93,9 +98,14 @@ export class Response implements ResponseLike {
   static json(value: unknown, init?: ResponseInit): Response {
     const text = JSON.stringify(value);
     if (text === undefined) throw argTypeError('value', 'expressible as JSON', value);
-    const headers = new HttpHeaders(init?.headers);
-    if (!headers.has('content-type')) headers.put('content-type', 'application/json');
-    return new Response(text, { ...init, headers });
+    if (init?.headers !== undefined) {
+      const headers = new HttpHeaders(init.headers);
+      if (!headers.has('content-type')) headers.put('content-type', jsonType);
+      return new Response(text, { ...init, headers });
+    }
+    const response = new Response(text, init);
+    response.#implied = jsonHeaders;
+    return response;
   }
 
   /** @param status default 302; 301, 303, 307, 308. @throws RangeError for another one */
@@ -109,7 +119,8 @@ export class Response implements ResponseLike {
   get headers(): Headers {
     if (this.#headers === null) {
       this.#headers = new HttpHeaders();
-      if (typeof this.#body === 'string') this.#setType();
+      const [name, value] = this.#implied;
+      if (name !== undefined && value !== undefined) this.#headers.put(name, value);
     }
     return this.#headers;
   }
@@ -173,8 +184,7 @@ export class Response implements ResponseLike {
 
   /** @internal Without making a header object where none was asked for. */
   headerList(): HeaderList {
-    if (this.#headers !== null) return this.#headers.toList();
-    return typeof this.#body === 'string' ? textHeaders : noHeaders;
+    return this.#headers === null ? this.#implied : this.#headers.toList();
   }
 
   /** @internal Sends another body under the same head. */

@@ -57,9 +57,14 @@ async function sendHooked(call: Call, response: ResponseLike, body: Body | null)
   await send(call, response, body);
 }
 
-async function sendUpgrade(call: Call, response: UpgradeResponse): Promise<void> {
+function sendUpgrade(call: Call, response: UpgradeResponse): void | PromiseLike<void> {
+  if (call.app.onResponseHooks.length > 0) return sendUpgradeHooked(call, response);
+  response.begin(call, filterHead(call, response.headerList()).list);
+}
+
+async function sendUpgradeHooked(call: Call, response: UpgradeResponse): Promise<void> {
   for (const hook of call.app.onResponseHooks) await hook(call.request, response);
-  await response.begin(call, filterHead(call, response.headerList()).list);
+  response.begin(call, filterHead(call, response.headerList()).list);
 }
 
 function checkResponse(response: ResponseLike): Body | null {

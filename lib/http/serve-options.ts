@@ -33,8 +33,12 @@ export interface ServeOptions extends WaitOptions {
   path?: string;
   /** A listening socket opened elsewhere, instead of host, port and path (see `systemdSockets`). */
   fd?: number;
-  /** HTTPS: options of node:tls. `ALPNProtocols` is ['http/1.1'] when left out. */
+  /** `fd` belongs to the main thread. @internal */
+  shareFd?: boolean;
+  /** HTTPS: options of node:tls. `ALPNProtocols` is made of `http2` when left out. */
   tls?: TlsServerOptions;
+  /** HTTP/2 on the same port for clients that ask for it in the TLS handshake. Default false. */
+  http2?: boolean;
   reusePort?: boolean;
   /** Default 511. */
   backlog?: number;
@@ -46,12 +50,21 @@ export interface ServeOptions extends WaitOptions {
   headersTimeoutMs?: number;
   /** To the full request; 408. Default 300_000. */
   requestTimeoutMs?: number;
+  /**
+   * While bytes of a response wait and the client takes none, or is not there any more: then the
+   * connection is broken, at most half as long later. Default 60_000. (nginx: send_timeout)
+   */
+  writeTimeoutMs?: number;
   /** Request line and headers together; 431. Default 16 KiB. */
   maxHeaderBytes?: number;
   /** 431. Default 128. */
   maxHeaders?: number;
   /** Pipelined requests read ahead on one connection. Default 16. */
   maxPipelined?: number;
+  /** HTTP/2: requests under way on one connection. Default 100. */
+  maxConcurrentStreams?: number;
+  /** HTTP/2: a response of which the client takes nothing for so long is reset. Default 60_000. */
+  sendTimeoutMs?: number;
   /** Cancel the handler when its client is gone. Default false: `request.signal` tells. */
   handlerCancellation?: boolean;
   /** Addresses or networks whose X-Forwarded-* / Forwarded headers count. Default none. */
@@ -75,6 +88,7 @@ export interface ServePlan {
   readonly trust: TrustTest | null;
   readonly handlerCancellation: boolean;
   readonly webRequest: boolean;
+  readonly writeTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
   readonly accessLog: ((record: AccessRecord) => void) | null;
 }
@@ -105,24 +119,39 @@ export function checkServe(
       keepAliveMs: ms('keepAliveMs', 75_000),
       headersTimeoutMs: ms('headersTimeoutMs', 60_000),
       requestTimeoutMs: ms('requestTimeoutMs', 300_000),
+      sendTimeoutMs: ms('sendTimeoutMs', 60_000),
+      maxConcurrentStreams: checkInteger(
+        'maxConcurrentStreams',
+        options.maxConcurrentStreams ?? 100,
+        1,
+        2 ** 31 - 1,
+      ),
     },
     trust: makeTrust(trustProxy),
     handlerCancellation: options.handlerCancellation ?? false,
     webRequest: options.webRequest ?? false,
+    writeTimeoutMs: ms('writeTimeoutMs', 60_000),
     shutdownTimeoutMs: ms('shutdownTimeoutMs', 60_000),
     accessLog: accessLog ?? null,
   };
 }
 
 /** Of ALPN, only what is served here is agreed on. */
-function secureOptions(tls: TlsServerOptions): TlsServerOptions {
+function secureOptions(tls: TlsServerOptions, http2: boolean): TlsServerOptions {
   const { ALPNProtocols, ALPNCallback } = tls;
   const named = ALPNProtocols !== undefined || ALPNCallback !== undefined;
-  return named ? tls : { ...tls, ALPNProtocols: ['http/1.1'] };
+  if (!named) return { ...tls, ALPNProtocols: http2 ? ['h2', 'http/1.1'] : ['http/1.1'] };
+  if (http2 && Array.isArray(ALPNProtocols) && !ALPNProtocols.includes('h2')) {
+    throw argTypeError('tls.ALPNProtocols', "with 'h2', or left out, with http2", ALPNProtocols);
+  }
+  return tls;
 }
 
 function listenOptions(options: ServeOptions): ListenOptions {
-  const { host, port, fd, backlog, reusePort, maxConnections, signal, tls } = options;
+  const { host, port, fd, shareFd, backlog, reusePort, maxConnections, signal, tls } = options;
+  const { http2 = false } = options;
+  if (typeof http2 !== 'boolean') throw argTypeError('http2', 'a boolean', http2);
+  if (http2 && tls === undefined) throw argTypeError('tls', 'there for http2', tls);
   if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
     throw argTypeError('tls', 'an object', tls);
   }
@@ -132,10 +161,11 @@ function listenOptions(options: ServeOptions): ListenOptions {
     ...(fd === undefined
       ? { port: port ?? defaultPort }
       : { fd, ...(port === undefined ? {} : { port }) }),
+    ...(shareFd === undefined ? {} : { shareFd }),
     ...(backlog === undefined ? {} : { backlog }),
     ...(reusePort === undefined ? {} : { reusePort }),
     ...(maxConnections === undefined ? {} : { maxConnections }),
-    ...(tls === undefined ? {} : { tls: secureOptions(tls) }),
+    ...(tls === undefined ? {} : { tls: secureOptions(tls, http2) }),
     ...(signal === undefined ? {} : { signal }),
   };
 }

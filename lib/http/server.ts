@@ -12,14 +12,16 @@ import type { SocketAddress } from '../io/net-types.ts';
 import { StreamServer } from '../io/server.ts';
 import { serveTcp, serveUnix } from '../io/start-server.ts';
 import type { Stream } from '../io/stream.ts';
+import { TlsStream } from '../io/tls/stream.ts';
 import { currentLoop } from '../task/frame.ts';
 import { CancelScope, shielded } from '../task/scope.ts';
 import { sleep } from '../task/sleep.ts';
 import { createTask } from '../task/spawn.ts';
 import { Waiter } from '../task/waiter.ts';
 import { Application, type FetchHandler } from './application.ts';
-import { Call, type CallSettings, type Dispatcher } from './call.ts';
+import { Call, type CallSettings, type Dispatcher, type UnderWay } from './call.ts';
 import { dispatcherOf, fetchDispatcher } from './dispatch.ts';
+import { http2Wire } from './http2-wire.ts';
 import { nativeWire } from './native-wire.ts';
 import { nodeWire } from './node-wire.ts';
 import {
@@ -29,7 +31,17 @@ import {
   type ServeOptions,
   type ServePlan,
 } from './serve-options.ts';
-import type { Exchange, OpenWire, WireConnection, WireHost, WireLimits } from './wire.ts';
+import {
+  type Exchange,
+  type OpenWire,
+  WireConnection,
+  type WireHost,
+  type WireLimits,
+} from './wire.ts';
+import { WriteWatch } from './write-watch.ts';
+
+/** Where a server listens. */
+export type SiteOptions = Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls' | 'http2'>;
 
 export interface HttpServer extends AsyncDisposable {
   readonly addresses: readonly SocketAddress[];
@@ -40,9 +52,13 @@ export interface HttpServer extends AsyncDisposable {
   /** Requests being handled. */
   readonly requests: number;
   /** One more address (aiohttp: TCPSite, UnixSite, SockSite). */
-  listen(options: Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls'>): Promise<void>;
-  /** Stops listening, ends idle connections, waits for handlers, cancels late ones, cleans up. */
-  close(options?: { timeoutMs?: number }): Promise<void>;
+  listen(options: SiteOptions): Promise<void>;
+  /**
+   * Stops listening, ends idle connections, waits for handlers, cancels late ones, cleans up.
+   * With `drainMs` connections are ended that much later, or when none is left: requests that come
+   * meanwhile are answered, and each answer tells its client that the connection closes.
+   */
+  close(options?: { timeoutMs?: number; drainMs?: number }): Promise<void>;
   waitClosed(options?: WaitOptions): Promise<void>;
 }
 
@@ -54,10 +70,13 @@ const partingMs = 100;
 /** Streams accepted at one address. */
 class Site extends StreamServer {
   readonly #openWire: OpenWire;
+  readonly #openHttp2: OpenWire = http2Wire();
   readonly #host: WireHost;
+  readonly #watch: WriteWatch;
 
-  constructor(host: WireHost, plan: ServePlan, openWire: OpenWire) {
+  constructor(host: WireHost, plan: ServePlan, openWire: OpenWire, watch: WriteWatch) {
     super(host.loop, defaultLimits, plan.listen.maxConnections);
+    this.#watch = watch;
     this.#host = host;
     this.#openWire = openWire;
   }
@@ -67,9 +86,11 @@ class Site extends StreamServer {
   }
 
   openOne(stream: StreamHandle): void {
-    const connection = this.#openWire(stream, this.#host);
+    const http2 = stream instanceof TlsStream && stream.info?.alpn === 'h2';
+    const connection = (http2 ? this.#openHttp2 : this.#openWire)(stream, this.#host);
     this.link(connection);
     connection.tellOpened();
+    this.#watch.begin();
   }
 
   /** Bytes of responses wait for their clients. */
@@ -80,11 +101,12 @@ class Site extends StreamServer {
     return false;
   }
 
-  endIdle(): void {
+  /** They may leave the list meanwhile. */
+  *clients(): Generator<WireConnection> {
     let stream: Stream | null = this.first;
     while (stream !== null) {
       const { next }: { next: Stream | null } = stream;
-      (stream as WireConnection).closeWhenIdle();
+      if (stream instanceof WireConnection) yield stream;
       stream = next;
     }
   }
@@ -107,11 +129,14 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   readonly #app: Application;
   readonly #dispatcher: Dispatcher;
   readonly #plan: ServePlan;
+  readonly #watch: WriteWatch;
   readonly #accessLog: ((record: AccessRecord) => void) | null;
   #sites: Site[] = [];
   #requests = 0;
-  /** Calls that are not done. */
-  readonly #calls: Set<Call> = new Set();
+  /** Requests that are over. */
+  served = 0;
+  /** Calls that are not done, and what became of some. */
+  readonly #calls: Set<UnderWay> = new Set();
   #idleWaiters: Waiter<void>[] = [];
   #closeWaiters: Waiter<void>[] = [];
   #closed = false;
@@ -123,6 +148,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     this.#app = app;
     this.#dispatcher = dispatcher;
     this.#plan = plan;
+    this.#watch = new WriteWatch(this.loop, plan.writeTimeoutMs, () => this.#clients());
     this.limits = plan.limits;
     this.trust = plan.trust;
     this.handlerCancellation = plan.handlerCancellation;
@@ -170,15 +196,13 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     }
   }
 
-  async listen(
-    options: Pick<ServeOptions, 'host' | 'port' | 'path' | 'fd' | 'tls'>,
-  ): Promise<void> {
+  async listen(options: SiteOptions): Promise<void> {
     if (this.closing) throw new ClosedResourceError('The server was closed');
     await this.#open(checkServe(this.loop, options));
   }
 
   async #open(plan: ServePlan): Promise<void> {
-    const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this));
+    const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this), this.#watch);
     if (plan.path === undefined) await serveTcp(site, plan.listen);
     else await serveUnix(site, plan.listen, plan.path);
     if (this.closing) {
@@ -187,6 +211,10 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     }
     this.#sites.push(site);
     await site.start();
+  }
+
+  *#clients(): Generator<WireConnection> {
+    for (const site of this.#sites) yield* site.clients();
   }
 
   // ---- of the wire ----
@@ -206,9 +234,17 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
   }
 
   ended(call: Call): void {
-    this.#requests--;
-    this.#calls.delete(call);
-    if (this.#accessLog !== null) {
+    if (call.status !== 101) this.over(call, call);
+    else this.#leave(call);
+  }
+
+  began(one: UnderWay): void {
+    this.#requests++;
+    this.#calls.add(one);
+  }
+
+  over(one: UnderWay, call: Call | null): void {
+    if (this.#accessLog !== null && call !== null) {
       this.#log({
         method: call.request.method,
         path: call.path,
@@ -218,6 +254,13 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
         ip: call.request.ip,
       });
     }
+    this.served++;
+    this.#leave(one);
+  }
+
+  #leave(one: UnderWay): void {
+    this.#requests--;
+    this.#calls.delete(one);
     if (this.#calls.size > 0) return;
     const waiters = this.#idleWaiters;
     this.#idleWaiters = [];
@@ -234,10 +277,10 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   // ---- the end ----
 
-  close(options: { timeoutMs?: number } = {}): Promise<void> {
-    const timeoutMs = options.timeoutMs ?? this.#plan.shutdownTimeoutMs;
+  close(options: { timeoutMs?: number; drainMs?: number } = {}): Promise<void> {
+    const { timeoutMs = this.#plan.shutdownTimeoutMs, drainMs = 0 } = options;
     this.#ending ??= createTask({ name: 'close of an HTTP server' }, () =>
-      shielded(() => this.#end(timeoutMs)),
+      shielded(() => this.#end(timeoutMs, drainMs)),
     ).join();
     const waiter = new Waiter<void>('close');
     const promise = waiter.start();
@@ -248,12 +291,13 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     return promise;
   }
 
-  async #end(timeoutMs: number): Promise<void> {
+  async #end(timeoutMs: number, drainMs: number): Promise<void> {
     this.closing = true;
     for (const site of this.#sites) site.close();
     const errors: unknown[] = [];
     await this.#app.life.tellShutdown().catch((error: unknown) => errors.push(error));
-    for (const site of this.#sites) site.endIdle();
+    if (drainMs > 0) await new CancelScope({ timeoutMs: drainMs }).run(() => this.#allGone());
+    for (const client of this.#clients()) client.closeWhenIdle();
     await new CancelScope({ timeoutMs }).run(() => this.#idle());
     for (const call of this.#calls) call.cancel('The server was closed');
     await this.#idle();
@@ -268,14 +312,16 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   /** Last responses go out; who does not take them, or does not close, is cut off. */
   async #drained(): Promise<void> {
-    const all = async (): Promise<void> => {
-      for (const site of this.#sites) await site.waitClosed();
-    };
     const untilMs = this.loop.time() + flushMs;
     while (this.#sites.some((site) => site.writing) && this.loop.time() < untilMs) await sleep(5);
-    await new CancelScope({ timeoutMs: partingMs }).run(all);
+    await new CancelScope({ timeoutMs: partingMs }).run(() => this.#allGone());
     for (const site of this.#sites) site.abortClients();
-    await all();
+    await this.#allGone();
+    this.#watch.stop();
+  }
+
+  async #allGone(): Promise<void> {
+    for (const site of this.#sites) await site.waitClosed();
   }
 
   async #idle(): Promise<void> {

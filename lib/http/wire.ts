@@ -1,5 +1,5 @@
 /**
- * The seam between the HTTP server and what speaks HTTP/1 on a stream.
+ * The seam between the HTTP server and what speaks HTTP on a stream.
  *
  * In: accepted streams, one `WireConnection` for each. Out: one `Exchange` per request, given to
  * the `WireHost`. Never: routes, handlers, promises, header objects; a verdict that depends on how
@@ -7,7 +7,8 @@
  *
  * Two wires implement it: node-wire.ts over node:http, native-wire.ts over the addon's parser. What
  * waits (body readers, response writers) is built once above it, in exchange-body.ts and
- * exchange-writer.ts; a wire only calls sinks.
+ * exchange-writer.ts; a wire only calls sinks. A third, http2-wire.ts, is for HTTP/2: there streams
+ * take the place of connections in rules 1 and 7 to 9, so that `abort` and bad input end one stream.
  *
  * Rules (numbered; tests name them):
  *  1. Requests of one connection are handled one after the other: `onRequest` for the next one
@@ -44,7 +45,7 @@ import type { CallbackContext, EventLoop, StreamHandle } from '../io/handles.ts'
 import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { Stream, type StreamOwner, unknownAddress } from '../io/stream.ts';
+import { flagGone, Stream, unknownAddress } from '../io/stream.ts';
 import { StreamTransport } from '../io/transport.ts';
 
 /** Of an unread body, declared by content-length: read and dropped to keep the connection. */
@@ -71,6 +72,10 @@ export interface WireLimits {
   readonly headersTimeoutMs: number;
   /** From the first byte of a request to its last; a deadline, not an idle time. 408. */
   readonly requestTimeoutMs: number;
+  /** HTTP/2: for one more piece of a response to be taken; else its stream is reset. */
+  readonly sendTimeoutMs: number;
+  /** HTTP/2: requests under way on one connection. Above it streams are refused. */
+  readonly maxConcurrentStreams: number;
 }
 
 /** The server above a wire. */
@@ -102,13 +107,21 @@ export type OpenWire = (stream: StreamHandle, host: WireHost) => WireConnection;
 export abstract class WireConnection extends Stream {
   readonly host: WireHost;
   readonly context: CallbackContext;
+  #takenBytes: number;
+  #stalls: number;
+  #handedOver: boolean;
 
   constructor(handle: StreamHandle, host: WireHost) {
     super(handle, defaultLimits);
     this.host = host;
     this.context = host.context;
+    this.#takenBytes = 0;
+    this.#stalls = 0;
+    this.#handedOver = false;
   }
 
+  /** Of responses, given to the stream so far; what frames them may be left out. */
+  abstract readonly sentBytes: number;
   /** A request is under way or waits for its turn. */
   abstract readonly busy: boolean;
   /** Graceful close: now if not `busy`, else after the responses that are under way. Idempotent. */
@@ -126,6 +139,19 @@ export abstract class WireConnection extends Stream {
     return this.handle.localAddress() ?? unknownAddress;
   }
 
+  protected get unsentBytes(): number {
+    return this.handle.unsentBytes ?? this.handle.bufferedBytes;
+  }
+
+  /** How often in a row, with this time, bytes waited and the client had taken none of them. */
+  countStalls(): number {
+    const waitingBytes = this.#handedOver || this.has(flagGone) ? 0 : this.unsentBytes;
+    const takenBytes = this.sentBytes - waitingBytes;
+    this.#stalls = waitingBytes === 0 || takenBytes > this.#takenBytes ? 0 : this.#stalls + 1;
+    this.#takenBytes = takenBytes;
+    return this.#stalls;
+  }
+
   override finish(): void {
     this.handle.close();
   }
@@ -134,17 +160,12 @@ export abstract class WireConnection extends Stream {
     this.handle.abort();
   }
 
-  /** The stream goes on under a transport, which keeps this one's place in the server's list. */
+  /** The stream goes on under a transport, which takes this one's place in the server's list. */
   protected handOver(handle: StreamHandle, protocol: StreamProtocol): StreamTransport {
+    this.#handedOver = true;
     const transport = new StreamTransport(this.host.loop, handle, this.limits, this.context);
     handle.sink = transport;
-    const owner: StreamOwner = {
-      streamGone: () => this.leaveOwner(),
-      streamReplaced: (_, fresh) => {
-        fresh.owner = owner;
-      },
-    };
-    transport.owner = owner;
+    this.owner?.streamReplaced(this, transport);
     transport.protocol = protocol;
     return transport;
   }
@@ -258,8 +279,12 @@ export interface Exchange extends HeaderSource {
   upgrade(headers: HeaderList, protocol: StreamProtocol): void;
 
   /**
-   * A part of a file as body bytes, without passing through JavaScript: for a later version. Absent
-   * where the wire cannot. `done` comes when the bytes were taken or failed.
+   * A part of a file as body bytes, by the kernel: bytes sent, 0 at the file's end, or a negative
+   * errno of the file; EAGAIN: `notifyWritable` tells when to go on. Absent where the wire cannot;
+   * `sendsFiles` is false where this response cannot: encrypted, chunked, without a body.
    */
-  sendFile?(fd: number, position: number, bytes: number, done: (error: Error | null) => void): void;
+  sendFile?(fd: number, position: number, maxBytes: number): number;
+  readonly sendsFiles?: boolean;
+  /** One `onDrain` when nothing is buffered and there is room. */
+  notifyWritable?(): void;
 }

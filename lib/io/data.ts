@@ -60,9 +60,16 @@ export function toBytes(data: Data): Uint8Array {
   return typeof data === 'string' ? Buffer.from(data) : data;
 }
 
+/** Up to here looking at each character costs less than a call of Buffer.byteLength. */
+const shortLength = 64;
+
 /** The number of bytes that `data` takes on the wire. */
 export function dataBytes(data: Data): number {
-  return typeof data === 'string' ? Buffer.byteLength(data) : data.length;
+  if (typeof data !== 'string') return data.length;
+  const { length } = data;
+  if (length > shortLength) return Buffer.byteLength(data);
+  for (let i = 0; i < length; i++) if (data.charCodeAt(i) > 127) return Buffer.byteLength(data);
+  return length;
 }
 
 /** Whether a string is the same bytes in UTF-8, Latin-1 and ASCII. */

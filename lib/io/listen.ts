@@ -35,6 +35,8 @@ export interface ListenPlan {
   readonly port: number;
   /** Instead of hosts and port. */
   readonly fd: number | undefined;
+  /** The descriptor stays the caller's. */
+  readonly shareFd: boolean;
   readonly backlog: number;
   readonly reusePort: boolean;
   readonly noDelay: boolean;
@@ -54,6 +56,7 @@ export function checkListen(loop: EventLoop, options: ListenOptions): ListenPlan
     hosts: hosts.map((one) => checkHost('host', one)),
     port: checkPort('port', options.port ?? 0),
     fd: checkFd(options),
+    shareFd: options.shareFd ?? false,
     backlog: checkInteger('backlog', options.backlog ?? defaultBacklog, 1, maxBacklog),
     reusePort: options.reusePort ?? false,
     noDelay: options.noDelay ?? true,
@@ -152,10 +155,10 @@ function listenFd(
   wait: WaitOptions,
 ): Promise<Listener> {
   const backend = loop.backendHandle;
-  const { backlog, noDelay } = plan;
+  const { backlog, noDelay, shareFd: duplicate } = plan;
   const make = (sink: ListenerSink): ListenerHandle => {
     if (backend.listenFd !== undefined) {
-      return backend.listenFd({ fd, backlog, noDelay, paused: true }, sink);
+      return backend.listenFd({ fd, duplicate, backlog, noDelay, paused: true }, sink);
     }
     throw notSupportedError('listen', `the ${backend.name} backend has no descriptors`);
   };

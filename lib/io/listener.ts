@@ -62,6 +62,10 @@ export class Listener extends Waiter<Listener> implements ListenerSink {
     return promise;
   }
 
+  get descriptor(): number | null {
+    return this.#handle?.fd ?? null;
+  }
+
   pause(): void {
     this.#handle?.pause();
   }

@@ -245,6 +245,8 @@ export interface ListenOptions extends WaitOptions, StreamOptions, TlsTimes {
    * (no stream), EINVAL (it does not listen): then it stays the caller's.
    */
   fd?: number;
+  /** Another thread listens on `fd`, too, and closes it. @internal */
+  shareFd?: boolean;
   /** Further connections wait in the backlog. Default Infinity. */
   maxConnections?: number;
   /** False: the address is bound, but nothing is accepted before `server.start()`. Default true. */

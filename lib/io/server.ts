@@ -114,6 +114,11 @@ export abstract class StreamServer implements Server, StreamOwner, ListenerOwner
     return this.#addresses[0]?.port ?? 0;
   }
 
+  /** @internal Of the first address. */
+  get descriptor(): number | null {
+    return this.#listeners[0]?.descriptor ?? null;
+  }
+
   get listening(): boolean {
     return this.#started && !this.#closed;
   }

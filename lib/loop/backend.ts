@@ -94,6 +94,8 @@ export interface StreamHandle {
   sink: StreamSink | null;
   /** Bytes taken by `write` that the kernel has not taken yet. */
   readonly bufferedBytes: number;
+  /** The same, exact while one large write goes on; left out where that is `bufferedBytes`. */
+  readonly unsentBytes?: number;
   readonly fd: number | null;
   /**
    * Takes all of it; returns how much is buffered now, at most. What waits for the flush at the end
@@ -102,6 +104,8 @@ export interface StreamHandle {
    * turn; a writer must wait for that, or a loop of writes would never let the turn come.
    */
   write(data: string | Uint8Array): number;
+  /** `write` for text whose characters are single bytes (U+0000 … U+00FF), where it is cheaper. */
+  writeLatin1?(text: string): number;
   /** One `onDrain` when at most `lowBytes` are buffered; never from inside this call. */
   notifyDrain(lowBytes: number): void;
   /** FIN after what is buffered. Idempotent. */
@@ -176,6 +180,8 @@ export interface ListenUnix {
 /** A socket that listens already. */
 export interface ListenFd {
   readonly fd: number;
+  /** Listens on a second descriptor of the socket, and leaves this one alone. */
+  readonly duplicate: boolean;
   readonly backlog: number;
   readonly noDelay: boolean;
   readonly paused: boolean;
@@ -299,6 +305,8 @@ export interface ByteParsers {
   readonly http1: Int32Array;
   /** Parses `bytes` in [from, to); returns how many words of records there are. */
   parseHttp1(bytes: Uint8Array, from: number, to: number): number;
+  /** Bytes XOR the four of the key, the first one lowest; `phase` bytes came before. */
+  maskWebSocket(bytes: Uint8Array, key: number, phase: number): void;
 }
 
 export interface Backend {

@@ -54,7 +54,7 @@ class PortalRequest extends RowsRequest<unknown[]> {
   }
 
   result(): unknown[] {
-    return this.list;
+    return this.takeList();
   }
 }
 

@@ -56,6 +56,9 @@ export const IN_FAILED: number = code('E');
 /** A gigabyte, as PostgreSQL's own allocations: also what a length that wrapped would show. */
 const maxLength = 0x3fff_ffff;
 
+/** Before the server has proven anything. */
+const maxStartupLength = 64 * 1024;
+
 /** The longest form of each message, its length field included; 0: no such message. */
 const longest: Uint32Array = new Uint32Array(256);
 const small = 1024;
@@ -66,15 +69,13 @@ for (const type of [PARSE_COMPLETE, BIND_COMPLETE, CLOSE_COMPLETE, COPY_DONE, EM
 for (const type of [NO_DATA, PORTAL_SUSPENDED]) longest[type] = 4;
 longest[READY] = 5;
 for (const type of [COMMAND_COMPLETE, BACKEND_KEY]) longest[type] = small;
-for (const type of [COPY_IN, COPY_OUT, COPY_BOTH, PARAMETER_STATUS, NOTIFICATION, NEGOTIATE]) {
+for (const type of [COPY_IN, COPY_OUT, COPY_BOTH, NOTIFICATION, NEGOTIATE]) {
   longest[type] = medium;
 }
+longest[PARAMETER_STATUS] = maxStartupLength;
 for (const type of [AUTHENTICATION, PARAMETER_DESCRIPTION]) longest[type] = medium;
 for (const type of [ERROR, NOTICE, ROW_DESCRIPTION]) longest[type] = 16 * medium;
 for (const type of [DATA_ROW, COPY_DATA]) longest[type] = maxLength;
-
-/** Before the server has proven anything. */
-const maxStartupLength = 64 * 1024;
 
 /** @throws ProtocolError for what cannot be; asked before anything of the message is kept. */
 export function checkLength(type: number, length: number, starting: boolean): void {

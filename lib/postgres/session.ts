@@ -7,13 +7,15 @@
 import type { Catalog } from './catalog.ts';
 import { closedChannel, queryChannel } from './channels.ts';
 import { CodecSet } from './codec-set.ts';
-import type { PostgresConnectionError, PostgresError } from './errors.ts';
+import { type PostgresConnectionError, type PostgresError, ProtocolError } from './errors.ts';
 import type { Address, ConnectPlan } from './options.ts';
 import * as proto from './protocol.ts';
 import type { Request } from './request.ts';
 import { StatementCache } from './statement.ts';
 import type { Notification, QueryRecord } from './types.ts';
 import type { Wire, WireEvents } from './wire.ts';
+
+const maxParameters = 256;
 
 export type Listener<T> = (value: T) => void;
 
@@ -23,6 +25,7 @@ export class Session implements WireEvents {
   readonly address: Address;
   readonly statements: StatementCache;
   readonly codecs: CodecSet;
+  #parameters = 0;
   readonly parameters: Record<string, string> = { __proto__: null } as never;
   serverVersion: { readonly major: number; readonly minor: number } = { major: 0, minor: 0 };
   pid = 0;
@@ -94,6 +97,10 @@ export class Session implements WireEvents {
   }
 
   parameter(name: string, value: string): void {
+    // PostgreSQL has some fifteen.
+    if (!(name in this.parameters) && ++this.#parameters > maxParameters) {
+      throw new ProtocolError(`more than ${maxParameters} parameters`);
+    }
     this.parameters[name] = value;
     if (name === 'server_version') this.readVersion(value);
   }

@@ -84,6 +84,7 @@ ListenOptions Options(int backlog, int flags) {
   options.ipv6_only = flags & 2;
   options.no_delay = flags & 4;
   options.paused = flags & 8;
+  options.duplicate = flags & 16;
   return options;
 }
 

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "bind/define.h"
+#include "parse/websocket.h"
 
 namespace uvio {
 
@@ -70,8 +71,29 @@ napi_value Parsers::ParseHttp1(napi_env env, napi_callback_info info) {
   return ReturnInt(env, static_cast<int32_t>(words));
 }
 
+// websocketMask(bytes: Uint8Array, key, phase): 0 or -EINVAL.
+napi_value Parsers::MaskWebSocket(napi_env env, napi_callback_info info) {
+  size_t count = 3;
+  napi_value value[3];
+  napi_get_cb_info(env, info, &count, value, nullptr, nullptr);
+  void* data = nullptr;
+  size_t length = 0;
+  int32_t key = 0;
+  uint32_t phase = 0;
+  if (count < 3 ||
+      napi_get_typedarray_info(env, value[0], nullptr, &length, &data, nullptr, nullptr) !=
+          napi_ok ||
+      napi_get_value_int32(env, value[1], &key) != napi_ok ||
+      napi_get_value_uint32(env, value[2], &phase) != napi_ok) {
+    return ReturnInt(env, -EINVAL);
+  }
+  websocket::Mask(static_cast<uint8_t*>(data), length, static_cast<uint32_t>(key), phase);
+  return ReturnInt(env, 0);
+}
+
 napi_status Parsers::Define(napi_env env, napi_value exports) {
-  const Call calls[] = {{"http1Bind", BindHttp1}, {"http1Parse", ParseHttp1}};
+  const Call calls[] = {{"http1Bind", BindHttp1}, {"http1Parse", ParseHttp1},
+                        {"websocketMask", MaskWebSocket}};
   return DefineAll(env, exports, this, calls);
 }
 

@@ -20,6 +20,7 @@ class Parsers {
  private:
   static napi_value BindHttp1(napi_env env, napi_callback_info info);
   static napi_value ParseHttp1(napi_env env, napi_callback_info info);
+  static napi_value MaskWebSocket(napi_env env, napi_callback_info info);
 
   // State and, behind it, records: see lib/http/native-records.ts.
   napi_ref words_ = nullptr;

@@ -50,6 +50,7 @@ struct ListenOptions {
   bool ipv6_only = false;
   bool no_delay = true;
   bool paused = false;
+  bool duplicate = false;  // of a descriptor, which stays the caller's
 };
 
 enum class UdpOption : int {

@@ -71,8 +71,13 @@ int Hub::ListenFd(int fd, const ListenOptions& options) {
   Address address;
   if (const int error = LocalAddress(fd, &address)) return error;
   if (const int error = SetNonBlocking(fd)) return error;
-  Endpoint* endpoint = New(Kind::kListener, fd);
-  if (endpoint == nullptr) return -ENOMEM;
+  const int own = options.duplicate ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : fd;
+  if (own < 0) return -errno;
+  Endpoint* endpoint = New(Kind::kListener, own);
+  if (endpoint == nullptr) {
+    if (options.duplicate) CloseSocket(own);
+    return -ENOMEM;
+  }
   StartListener(endpoint, address, options);
   return static_cast<int>(endpoint->id);
 }

@@ -1,3 +1,5 @@
+#include <string_view>
+
 #include "parse/http1_machine.h"
 
 namespace uvio::http1 {
@@ -5,6 +7,11 @@ namespace uvio::http1 {
 namespace {
 
 constexpr uint64_t kMaxLength = (uint64_t{1} << 53) - 1;
+
+constexpr std::string_view kLengthName = "content-length";
+constexpr std::string_view kCodingName = "transfer-encoding";
+constexpr int32_t kMayBeLength = 1;
+constexpr int32_t kMayBeCoding = 2;
 
 // Calls `fn(token, bytes)` for each member of a comma separated list.
 template <typename Fn>
@@ -46,19 +53,43 @@ bool Machine::BeginField() {
   if (!IsToken(c)) return Fail(400, kBadSyntax);
   if (s_->headers >= s_->max_headers) return Fail(431, kHeadTooLarge);
   ++s_->headers;
-  s_->name_at = static_cast<int32_t>(Here());
+  s_->name_at = s_->trailers != 0 ? 0 : static_cast<int32_t>(Here());
+  s_->name_bytes = kMayBeLength | kMayBeCoding;
   s_->phase = kName;
   return true;
 }
 
 bool Machine::ReadName() {
+  const uint32_t from = pos_;
   pos_ = SkipToken(data_, pos_, end_);
+  if (s_->trailers != 0) MatchFraming(from);
   if (pos_ == end_) return true;
   if (data_[pos_] != ':') return Fail(400, kBadSyntax);
-  s_->name_bytes = static_cast<int32_t>(Here()) - s_->name_at;
+  if (s_->trailers == 0) s_->name_bytes = static_cast<int32_t>(Here()) - s_->name_at;
+  else if (IsFraming()) return Fail(400, kAmbiguous);
   ++pos_;
   s_->phase = kBlanks;
   return true;
+}
+
+// The name of a trailer may be in several buffers of which only the last one is there: what it can
+// still be is kept instead, in `name_bytes`, and how much of it came in `name_at`.
+void Machine::MatchFraming(uint32_t from) {
+  for (uint32_t at = from; at < pos_; ++at) {
+    const auto index = static_cast<uint32_t>(s_->name_at);
+    if (index > kCodingName.size()) return;
+    const auto c = static_cast<char>(data_[at] | 0x20);
+    if (index >= kLengthName.size() || c != kLengthName[index]) s_->name_bytes &= ~kMayBeLength;
+    if (index >= kCodingName.size() || c != kCodingName[index]) s_->name_bytes &= ~kMayBeCoding;
+    ++s_->name_at;
+  }
+}
+
+// RFC 9110 6.5.1 forbids framing in trailers.
+bool Machine::IsFraming() const {
+  const auto count = static_cast<size_t>(s_->name_at);
+  return ((s_->name_bytes & kMayBeLength) != 0 && count == kLengthName.size()) ||
+         ((s_->name_bytes & kMayBeCoding) != 0 && count == kCodingName.size());
 }
 
 bool Machine::SkipBlanks() {
@@ -128,6 +159,10 @@ bool Machine::LengthField(const uint8_t* value, uint32_t bytes) {
     length = length * 10 + (value[i] - '0');
   }
   if (length > kMaxLength) return Fail(400, kBadLength);
+  // Allowed by the RFC, refused by llhttp: both wires are to say the same.
+  for (const uint8_t* rest = value + bytes; *rest != '\r'; ++rest) {
+    if (*rest == '\t') return Fail(400, kBadLength);
+  }
   SetLeft(length);
   return true;
 }

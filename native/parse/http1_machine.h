@@ -60,6 +60,8 @@ class Machine {
   static int32_t MethodOf(const uint8_t* data, uint32_t count);
   bool BeginField();
   bool ReadName();
+  void MatchFraming(uint32_t from);
+  bool IsFraming() const;
   bool SkipBlanks();
   bool ReadValue();
   bool EndValue();

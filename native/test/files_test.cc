@@ -215,6 +215,23 @@ TEST(a_reader_that_goes_ends_the_writing_end) {
   }
 }
 
+TEST(a_listener_of_a_duplicate_leaves_the_given_descriptor_alone) {
+  Host host;
+  const int given = socket(AF_INET, SOCK_STREAM, 0);
+  CHECK_EQ(listen(given, 4), 0);
+  ListenOptions options;
+  options.duplicate = true;
+  const int one = host.hub->ListenFd(given, options);
+  const int two = host.hub->ListenFd(given, options);
+  CHECK(one >= 0 && two >= 0);
+  CHECK_EQ(host.PortOf(static_cast<uint32_t>(one)), host.PortOf(static_cast<uint32_t>(two)));
+  for (const int id : {one, two}) host.hub->Close(static_cast<uint32_t>(id));
+  host.RunUntil([&] { return host.Count(kRecClosed) == 2; });
+  CHECK_EQ(host.Count(kRecClosed), 2);
+  CHECK(Open(given));
+  close(given);
+}
+
 TEST(what_is_refused_stays_the_callers) {
   Host host;
   Pipe pipe;

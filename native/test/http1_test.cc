@@ -142,6 +142,20 @@ TEST(every_split_of_responses_gives_the_same_records) {
   for (const std::string& text : Responses()) CheckSplits(text, http1::kResponse);
 }
 
+TEST(framing_in_trailers_is_refused_at_every_cut) {
+  const std::string start = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
+  for (const char* name : {"Transfer-Encoding", "content-length", "CONTENT-LENGTH"}) {
+    const std::string text = start + "X: y\r\n" + name + ": 1\r\n\r\n";
+    CheckSplits(text, 0);
+    CHECK(Whole(text, 0).find("[bad 400") != std::string::npos);
+  }
+  for (const char* name : {"Transfer-Encodings", "content-lengt", "Content-Encoding"}) {
+    const std::string text = start + name + ": 1\r\n\r\n";
+    CheckSplits(text, 0);
+    CHECK(Whole(text, 0).find("[end]") != std::string::npos);
+  }
+}
+
 TEST(flags_say_how_a_message_goes_on) {
   CHECK_EQ(Whole(kGet, 0), "[head 1 1 1 0 " + kGet + "]");
   CHECK_EQ(Whole(kPost, 0), "[head 9 3 2 3 " + kPost.substr(0, kPost.size() - 3) + "]abc[end]");

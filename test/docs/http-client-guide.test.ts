@@ -1,11 +1,14 @@
 /** The programs of docs/guide/http-client.md print what their comments say. */
 import { expect, test } from 'vitest';
+import { pemPath } from '../io/tls-support.ts';
 import { checkProgram, guidePrograms } from '../support/program.ts';
+
+process.env['TLS_DIR'] = pemPath('.');
 
 const programs = guidePrograms('http-client');
 
 test('the guide to the client has its programs', () => {
-  expect(programs.length).toBe(3);
+  expect(programs.length).toBe(4);
 });
 
 test.each(programs)('%s', (title, program) => checkProgram('http-client', title, program));

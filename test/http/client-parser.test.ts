@@ -28,6 +28,7 @@ function read(method: string, pieces: readonly string[], ends: boolean): Read {
       found.keepAlive = head.keepAlive;
       found.headers = head.lines;
     },
+    onUpgrade(): void {},
     onBody(chunk): void {
       found.body += chunk.toString('latin1');
     },

@@ -1,5 +1,6 @@
 /** What a server makes of frames, however they are cut: RFC 6455 as a table. */
 import { describe, expect, test } from 'vitest';
+import { Compression } from '../../lib/http/websocket/deflate.ts';
 import { FrameError, FrameReader } from '../../lib/http/websocket/frames.ts';
 import { maskInPlace } from '../../lib/http/websocket/mask.ts';
 import { Utf8Checker } from '../../lib/http/websocket/utf8.ts';
@@ -177,7 +178,7 @@ describe('the reader', () => {
       const seen: string[] = [];
       const reader = new FrameReader(
         { onMessage: (payload) => seen.push(payload.toString('hex')), onControl: () => {} },
-        { masked: true, compressed: false, maxMessageBytes: 1_000 },
+        { masked: true, mask: maskInPlace, compressed: false, maxMessageBytes: 1_000 },
       );
       for (let at = 0; at < stream.length; ) {
         const size = 1 + random(40);
@@ -191,7 +192,7 @@ describe('the reader', () => {
   test('keeps memory by what came, not by what was announced', () => {
     const reader = new FrameReader(
       { onMessage: () => {}, onControl: () => {} },
-      { masked: true, compressed: false, maxMessageBytes: 2 ** 31 },
+      { masked: true, mask: maskInPlace, compressed: false, maxMessageBytes: 2 ** 31 },
     );
     const before = process.memoryUsage().arrayBuffers;
     reader.push(frame(FIN | binary, 'x', lengthOf(2 ** 30, 0x80)));
@@ -201,7 +202,7 @@ describe('the reader', () => {
   test('refuses a masked frame of a server', () => {
     const reader = new FrameReader(
       { onMessage: () => {}, onControl: () => {} },
-      { masked: false, compressed: false, maxMessageBytes: 100 },
+      { masked: false, mask: maskInPlace, compressed: false, maxMessageBytes: 100 },
     );
     expect(() => reader.push(frame(FIN | text, 'x'))).toThrow(FrameError);
   });
@@ -211,7 +212,7 @@ describe('the reader', () => {
     for (let length = 0; length < 140; length++) {
       for (let offset = 0; offset < 4; offset++) {
         const room = Buffer.alloc(length + 4, 0x55);
-        maskInPlace(room.subarray(offset, offset + length), key, offset);
+        maskInPlace(room.subarray(offset, offset + length), key.readInt32LE(), offset);
         const plain = Buffer.alloc(length + 4, 0x55).map((byte, i) =>
           i < offset || i >= offset + length
             ? byte
@@ -220,6 +221,16 @@ describe('the reader', () => {
         expect(room.equals(plain)).toBe(true);
       }
     }
+  });
+
+  test('inflates streams that follow one another, and not thousands of them', () => {
+    const agreement = { sendBits: 12, sendTakeover: true, receiveBits: 12, receiveTakeover: true };
+    // A stored block of one byte that says it is the last one.
+    const stream = Buffer.from([0x01, 0x01, 0x00, 0xfe, 0xff, 0x61]);
+    const some = Buffer.concat(Array.from({ length: 40 }, () => stream));
+    expect(new Compression(agreement).inflate(some, 1_000).toString()).toBe('a'.repeat(40));
+    const many = Buffer.concat(Array.from({ length: 5_000 }, () => stream));
+    expect(() => new Compression(agreement).inflate(many, 1e6)).toThrow(/too many streams/);
   });
 
   test('checks UTF-8 in pieces as it does whole', () => {

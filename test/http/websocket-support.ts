@@ -1,10 +1,11 @@
 /** WebSocket peers for tests: ours, and one that writes any bytes. */
+
+import { type OpenWebSocketOptions, openWebSocket } from '../../lib/http/client/open-socket.ts';
 import {
   Application,
   type WebSocketConnection,
   type WebSocketOptions,
 } from '../../lib/http/index.ts';
-import { type OpenWebSocketOptions, openWebSocket } from '../../lib/http/websocket/connect.ts';
 import { type Connection, openConnection } from '../../lib/index.ts';
 import { withServer } from './support.ts';
 

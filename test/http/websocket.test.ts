@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { openWebSocket } from '../../lib/http/client/open-socket.ts';
 import { Application, HttpError, upgradeWebSocket } from '../../lib/http/index.ts';
-import { openWebSocket } from '../../lib/http/websocket/connect.ts';
 import { createTask, gather, sleep } from '../../lib/index.ts';
 import { failure, inRun, never, runTest } from '../task/support.ts';
 import { exchangeRaw, statusesOf, withServer } from './support.ts';

@@ -5,7 +5,14 @@ import { CancelScope, moveOnAfter } from '../../lib/task/scope.ts';
 import { sleep } from '../../lib/task/sleep.ts';
 import { createTask } from '../../lib/task/spawn.ts';
 import { failure } from '../task/support.ts';
-import { connectionTest, open, residentBytes, serverTest, withServer } from './support.ts';
+import {
+  connectionTest,
+  open,
+  openPool,
+  residentBytes,
+  serverTest,
+  withServer,
+} from './support.ts';
 
 async function usable(connection: Connection): Promise<void> {
   // Not by the limit of the connection, which may be short.
@@ -188,6 +195,56 @@ withServer('a query that is cancelled', () => {
       const value = await connection.fetchVal('SELECT $1::int', turns);
       expect(value).toBe(turns);
     }
+  });
+});
+
+withServer('a pool whose loans are cancelled', () => {
+  serverTest('keeps its size, and nothing of theirs', async () => {
+    const pool = await openPool({ minSize: 2, maxSize: 2 });
+    const table = `cancelled_${process.pid}`;
+    await pool.execute(`CREATE TABLE ${table} (a text)`);
+    const pids = async (): Promise<unknown[]> => {
+      const both = await Promise.all([pool.acquire(), pool.acquire()]);
+      const found = both.map(({ serverPid }) => serverPid).sort();
+      for (const one of both) await one.release();
+      return found;
+    };
+    const before = await pids();
+    const large = "SELECT repeat('x', 1000) FROM generate_series(1, 100000)";
+    const ways: readonly ((connection: Connection) => Promise<unknown>)[] = [
+      (connection) => connection.fetch(large),
+      (connection) => connection.copyFromQuery(large, [], { output: () => sleep(1) }),
+      (connection) =>
+        connection.copyToTable(table, {
+          source: (async function* () {
+            for (;;) yield `${'x'.repeat(10_000)}\n`;
+          })(),
+        }),
+      (connection) =>
+        connection.transaction(async () => {
+          await connection.execute("CREATE TABLE never (a int); SET work_mem = '1MB'");
+          await connection.fetch(large);
+        }),
+      (connection) =>
+        connection.transaction(async () => {
+          for await (const _ of connection.cursor(large)) await sleep(0);
+        }),
+    ];
+    for (const way of ways) {
+      for (const delayMs of [0, 10]) {
+        await moveOnAfter(delayMs, () => Promise.allSettled([pool.use(way), pool.use(way)]));
+        expect([pool.size, pool.idle, pool.waiting]).toEqual([2, 2, 0]);
+        expect(await pool.fetchVal('SELECT $1::int', delayMs)).toBe(delayMs);
+      }
+    }
+    expect(await pids()).toEqual(before);
+    const left = `SELECT (SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1)
+      AND pid <> pg_backend_pid() AND state <> 'idle') + (SELECT count(*) FROM pg_class
+      WHERE relname = 'never')`;
+    expect(await pool.fetchVal(left, before)).toBe(0n);
+    expect(await pool.fetchVal(`SELECT count(*) FROM ${table}`)).toBe(0n);
+    await pool.execute(`DROP TABLE ${table}`);
+    await pool.close();
   });
 });
 

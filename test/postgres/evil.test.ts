@@ -360,6 +360,22 @@ describe('a server that, in a session,', () => {
   );
 
   evilTest(
+    'reports parameters without end takes no memory',
+    answering(async (client) => {
+      const value = 'x'.repeat(60_000);
+      for (let i = 0; i < 1_000; i++) await client.send(message('S', `p${i}\0${value}\0`));
+    }),
+    async (port) => {
+      const before = residentBytes();
+      const connection = await connect({ ...options, port });
+      const error = await outcome(() => connection.fetch('SELECT x'));
+      const text = `${error.message} ${(error.cause as Error | undefined)?.message ?? ''}`;
+      expect(text).toMatch(/more than 256 parameters/);
+      expect(residentBytes() - before).toBeLessThan(64 * 1024 * 1024);
+    },
+  );
+
+  evilTest(
     'announces a gigabyte and sends little takes no memory',
     executing(message('2'), 'D', int32(0x3fff_0000), Buffer.alloc(1_000)),
     async (port) => {

@@ -4,15 +4,13 @@
  * In: callbacks of a transport. Out: calls of an exchange. Never: a byte that nobody asked for as
  * part of a later response: such a connection is dropped.
  */
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
+import type { Data } from '../../base/errors.ts';
 import type { Protocol, Transport } from '../../io/protocols.ts';
-import {
-  ClientPayloadError,
-  ClientResponseError,
-  ServerDisconnectedError,
-} from '../client-errors.ts';
-import { HttpHeaders } from '../headers.ts';
-import type { ClientExchange } from './exchange.ts';
+import type { Carrier } from './carrier.ts';
+import type { ClientExchange, Outgoing } from './exchange.ts';
+import { disconnectedError, malformedError } from './exchange-errors.ts';
+import { Http2Session } from './http2-session.ts';
 import {
   FramingError,
   type ResponseHead,
@@ -37,7 +35,7 @@ function promisedMs(header: string): number {
   return seconds === undefined ? Infinity : Math.max(0, Number(seconds) * 1000 - marginMs);
 }
 
-export class ClientConnection implements Protocol, ResponseSink {
+export class ClientConnection implements Carrier, Protocol, ResponseSink {
   readonly key: string;
   readonly host: string;
   readonly port: number;
@@ -55,6 +53,10 @@ export class ClientConnection implements Protocol, ResponseSink {
   /** On the clock of its loop: when it has been idle for too long. */
   idleUntilMs = 0;
 
+  /** HTTP/2 is spoken on it. */
+  http2: Http2Session | null = null;
+  readonly refused = false;
+
   constructor(key: string, host: string, port: number) {
     this.key = key;
     this.host = host;
@@ -64,6 +66,49 @@ export class ClientConnection implements Protocol, ResponseSink {
   connectionMade(transport: Transport): void {
     this.transport = transport;
     this.open = true;
+    if (transport.tls?.alpn === 'h2') this.http2 = new Http2Session(this, transport);
+  }
+
+  get started(): boolean {
+    return this.parser.started;
+  }
+
+  get leftBytes(): number {
+    return this.parser.leftBytes;
+  }
+
+  get bufferedBytes(): number {
+    return this.transport?.writeBufferBytes ?? 0;
+  }
+
+  sendHead(plan: Outgoing, body: Data | null): void {
+    this.parser.begin(plan.method, plan.upgrade !== null);
+    if (body === null) this.#stream.write(plan.head);
+    else this.#stream.writeLines([plan.head, body]);
+  }
+
+  sendBody(data: Data, declared: boolean): void {
+    if (declared) this.#stream.write(data);
+    else if (data.length > 0) {
+      const bytes = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
+      this.#stream.writeLines([`${bytes.toString(16)}\r\n`, data, '\r\n']);
+    }
+  }
+
+  endBody(declared: boolean): void {
+    if (!declared) this.#stream.write('0\r\n\r\n');
+  }
+
+  pauseReading(): void {
+    this.#stream.pauseReading();
+  }
+
+  resumeReading(): void {
+    this.#stream.resumeReading();
+  }
+
+  get #stream(): Transport {
+    return this.transport as Transport;
   }
 
   dataReceived(chunk: Buffer): void {
@@ -75,18 +120,19 @@ export class ClientConnection implements Protocol, ResponseSink {
       this.parser.feed(chunk);
     } catch (error) {
       if (!(error instanceof FramingError)) throw error;
-      this.exchange?.crash(this.#malformed(this.exchange, error));
+      this.exchange?.crash(malformedError(this.exchange, error));
     }
   }
 
   eofReceived(): void {
     if (this.exchange === null) this.drop();
-    else if (!this.parser.end()) this.exchange.crash(this.#disconnected(this.exchange, undefined));
+    else if (!this.parser.end())
+      this.exchange.crash(disconnectedError(this.exchange, this, undefined));
   }
 
   connectionLost(error?: Error): void {
-    this.#leave();
-    this.exchange?.crash(this.#disconnected(this.exchange, error));
+    this.leave();
+    this.exchange?.crash(disconnectedError(this.exchange, this, error));
   }
 
   resumeWriting(): void {
@@ -101,6 +147,10 @@ export class ClientConnection implements Protocol, ResponseSink {
     const kept = head.header('keep-alive');
     if (kept !== null) this.keepAliveMs = promisedMs(kept);
     this.exchange?.onHead(head);
+  }
+
+  onUpgrade(head: ResponseHead, rest: Buffer): void {
+    this.exchange?.onUpgrade(head, rest, () => this.#release());
   }
 
   onBody(chunk: Buffer): void {
@@ -118,34 +168,33 @@ export class ClientConnection implements Protocol, ResponseSink {
     this.owner?.connectionFree(this);
   }
 
+  /** It is another protocol's from now on, and none of the pool's. */
+  #release(): Transport {
+    this.parser.stop();
+    this.exchange = null;
+    this.leave();
+    return this.transport as Transport;
+  }
+
   /** Closes it at once. */
   drop(): void {
     this.parser.stop();
     this.exchange = null;
-    this.#leave();
-    this.transport?.abort();
+    this.leave();
+    if (this.http2 !== null) this.http2.end();
+    else this.transport?.abort();
   }
 
-  #leave(): void {
+  /** Ends what goes on on it. */
+  crash(error: unknown): void {
+    this.exchange?.crash(error);
+    this.http2?.crash(error);
+  }
+
+  /** @internal It is of no use any more. */
+  leave(): void {
     if (!this.open) return;
     this.open = false;
     this.owner?.connectionGone(this);
-  }
-
-  #malformed(exchange: ClientExchange, cause: FramingError): Error {
-    const message = `The response is malformed: ${cause.message}`;
-    if (exchange.head !== null) return new ClientPayloadError(message, { cause });
-    const response = { status: 0, headers: new HttpHeaders(), url: exchange.plan.url };
-    return new ClientResponseError(message, response, { cause });
-  }
-
-  #disconnected(exchange: ClientExchange, cause: Error | undefined): Error {
-    if (exchange.head !== null) {
-      return new ClientPayloadError('The connection ended before the body', { cause });
-    }
-    const code = (cause as { code?: string } | undefined)?.code ?? 'ECONNRESET';
-    const { host, port } = this;
-    const message = 'The server closed the connection before its response';
-    return new ServerDisconnectedError(message, { code, host, port }, { cause });
   }
 }

@@ -13,6 +13,7 @@ import type { LookupFunction, SocketAddress } from '../../io/net-types.ts';
 import { currentLoop } from '../../task/frame.ts';
 import { CancelScope } from '../../task/scope.ts';
 import { Waiter } from '../../task/waiter.ts';
+import type { Carrier } from './carrier.ts';
 import type { ClientConnection, ConnectionOwner } from './connection.ts';
 import { openRoute, type Route } from './open.ts';
 
@@ -35,6 +36,8 @@ export interface ConnectorOptions {
   localHost?: string;
   /** Default 250 (RFC 8305). */
   happyEyeballsDelayMs?: number;
+  /** HTTP/2 with servers that agree on it in the TLS handshake. Default false. */
+  http2?: boolean;
   /** Every connection goes to this UNIX socket. (aiohttp: UnixConnector) */
   socketPath?: string;
 }
@@ -49,7 +52,7 @@ export interface Acquisition {
 }
 
 /** Waits for its turn; null: it may open a connection, which is counted already. */
-class Turn extends Waiter<ClientConnection | null> {
+class Turn extends Waiter<Carrier | null> {
   readonly route: Route;
   readonly #turns: Set<Turn>;
 
@@ -66,6 +69,12 @@ class Turn extends Waiter<ClientConnection | null> {
 
 interface Host {
   open: number;
+  /** Of them, those that are being opened. */
+  opening: number;
+  /** Null: not known yet. */
+  speaks: 'http/1.1' | 'h2' | null;
+  /** Those of HTTP/2 that are in use. */
+  readonly shared: Set<ClientConnection>;
   /** The one used last comes last. */
   readonly idle: ClientConnection[];
 }
@@ -75,6 +84,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   readonly #limit: number;
   readonly #limitPerHost: number;
   readonly #keepAliveMs: number;
+  readonly #http2: boolean;
   /** @internal */
   readonly options: ConnectorOptions;
   /** @internal */
@@ -101,7 +111,9 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     this.#limit = checkCount('limit', options.limit ?? 100, 1);
     this.#limitPerHost = checkCount('limitPerHost', options.limitPerHost ?? Infinity, 1);
     this.#keepAliveMs = checkMs('keepAliveMs', options.keepAliveMs ?? 15_000);
-    const { lookup } = options;
+    const { http2 = false, lookup } = options;
+    if (typeof http2 !== 'boolean') throw argTypeError('http2', 'a boolean', http2);
+    this.#http2 = http2;
     const ttlMs = checkMs('dnsCacheMs', options.dnsCacheMs ?? 10_000);
     const asked = lookup === undefined ? {} : { lookup };
     this.lookup = ttlMs === 0 ? lookup : new DnsCache({ ttlMs, ...asked }).lookup;
@@ -117,26 +129,29 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   }
 
   /** @internal A kept connection. */
-  take(key: string): ClientConnection | null {
+  take(key: string): Carrier | null {
     this.#checkOpen();
     return this.#pop(key);
   }
 
-  #pop(key: string): ClientConnection | null {
+  #pop(key: string): Carrier | null {
     const host = this.#hosts.get(key);
     if (host === undefined) return null;
+    for (const { http2 } of host.shared) if (http2?.room) return http2.lend();
     const now = (this.#loop as EventLoop).time();
     for (;;) {
       const connection = host.idle.pop();
       if (connection === undefined) return null;
       this.#idle.delete(connection);
-      if (connection.idleUntilMs > now) return connection;
+      if (connection.idleUntilMs > now && connection.http2?.room !== false) {
+        return lend(host, connection);
+      }
       connection.drop();
     }
   }
 
   /** @internal Waits for a kept one, or for room to open one, and opens it. */
-  async acquire(route: Route, wait: Acquisition): Promise<ClientConnection> {
+  async acquire(route: Route, wait: Acquisition): Promise<Carrier> {
     for (;;) {
       const kept = wait.fresh ? null : this.take(route.key);
       if (kept !== null) return kept;
@@ -155,19 +170,22 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     }
   }
 
-  async #connect(route: Route, wait: Acquisition): Promise<ClientConnection> {
+  async #connect(route: Route, wait: Acquisition): Promise<Carrier> {
     let connection: ClientConnection | undefined;
     const scope = new CancelScope();
+    const host = this.#hostOf(route.key);
     this.#opening.add(scope);
     try {
       const loop = this.#loop as EventLoop;
       connection = await scope.run(() => openRoute(loop, route, this, wait.signal));
     } catch (error) {
+      host.opening--;
       this.#unreserve(route.key);
       throw error;
     } finally {
       this.#opening.delete(scope);
     }
+    host.opening--;
     if (!connection?.open || this.#closed) {
       this.#unreserve(route.key);
       connection?.drop();
@@ -176,12 +194,20 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     }
     connection.owner = this;
     this.#all.add(connection);
-    return connection;
+    host.speaks = connection.http2 === null ? 'http/1.1' : 'h2';
+    const carrier = lend(host, connection);
+    // Who waits for what this one speaks, or for a place on it.
+    if (this.#http2 && this.#turns.size > 0) this.#serve();
+    return carrier;
   }
 
   /** @internal */
   connectionFree(connection: ClientConnection): void {
     if (!connection.open) return;
+    if (connection.http2?.busy) {
+      if (this.#turns.size > 0) this.#serve();
+      return;
+    }
     const keepMs = Math.min(this.#keepAliveMs, connection.keepAliveMs);
     if (this.#closed || keepMs === 0 || connection.transport?.closing) {
       connection.drop();
@@ -189,7 +215,9 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     }
     const loop = this.#loop as EventLoop;
     connection.idleUntilMs = loop.time() + keepMs;
-    this.#hostOf(connection.key).idle.push(connection);
+    const host = this.#hostOf(connection.key);
+    host.shared.delete(connection);
+    host.idle.push(connection);
     this.#idle.add(connection);
     if (this.#timer < 0 && keepMs !== Infinity) {
       this.#timer = loop.armTimer(connection.idleUntilMs, this);
@@ -200,10 +228,9 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   /** @internal */
   connectionGone(connection: ClientConnection): void {
     if (!this.#all.delete(connection)) return;
-    if (this.#idle.delete(connection)) {
-      const { idle } = this.#hostOf(connection.key);
-      idle.splice(idle.indexOf(connection), 1);
-    }
+    const { idle, shared } = this.#hostOf(connection.key);
+    shared.delete(connection);
+    if (this.#idle.delete(connection)) idle.splice(idle.indexOf(connection), 1);
     this.#unreserve(connection.key);
     if (this.#open === 0) this.#stopTimer();
   }
@@ -231,7 +258,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     for (const turn of turns) turn.fail(closedError());
     for (const scope of this.#opening) scope.cancel();
     for (const connection of [...this.#all]) {
-      connection.exchange?.crash(closedError());
+      connection.crash(closedError());
       connection.drop();
     }
     return Promise.resolve();
@@ -259,7 +286,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   #hostOf(key: string): Host {
     let host = this.#hosts.get(key);
     if (host === undefined) {
-      host = { open: 0, idle: [] };
+      host = { open: 0, opening: 0, speaks: null, shared: new Set(), idle: [] };
       this.#hosts.set(key, host);
     }
     return host;
@@ -268,6 +295,8 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   /** Counts one more connection if that is within the limits; a kept one may go for it. */
   #reserve(key: string): boolean {
     const host = this.#hostOf(key);
+    // One connection may be enough for all.
+    if (this.#http2 && host.opening > 0 && host.speaks !== 'http/1.1') return false;
     let victim: ClientConnection | undefined;
     if (host.open >= this.#limitPerHost) {
       victim = host.idle[0];
@@ -278,6 +307,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     }
     // Counted first: the room that the other one leaves is not for those who wait.
     host.open++;
+    host.opening++;
     this.#open++;
     victim?.drop();
     return true;
@@ -295,7 +325,7 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   #serve(): void {
     this.#serving = true;
     for (const turn of this.#turns) {
-      if (this.#open >= this.#limit && this.#idle.size === 0) break;
+      if (this.#open >= this.#limit && this.#idle.size === 0 && !this.#http2) break;
       const { key } = turn.route;
       const kept = this.#pop(key);
       if (kept === null && !this.#reserve(key)) continue;
@@ -304,6 +334,13 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     }
     this.#serving = false;
   }
+}
+
+/** A place on it for one exchange. */
+function lend(host: Host, connection: ClientConnection): Carrier {
+  if (connection.http2 === null) return connection;
+  host.shared.add(connection);
+  return connection.http2.lend();
 }
 
 function closedError(): ClosedResourceError {

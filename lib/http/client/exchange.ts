@@ -10,7 +10,7 @@ import { type Awaitable, type Data, isCancelled } from '../../base/errors.ts';
 import type { EventLoop } from '../../io/handles.ts';
 import { defaultLimits } from '../../io/limits.ts';
 import type { ByteWriter } from '../../io/net-types.ts';
-import type { Transport } from '../../io/protocols.ts';
+import type { Protocol, Transport } from '../../io/protocols.ts';
 import { offAbort, onAbort } from '../../task/abort.ts';
 import { currentLoop } from '../../task/frame.ts';
 import { createTask } from '../../task/spawn.ts';
@@ -19,7 +19,8 @@ import { Waiter } from '../../task/waiter.ts';
 import { ClientPayloadError, ClientTimeoutError } from '../client-errors.ts';
 import { ExchangeWriter, type WriteTarget } from '../exchange-writer.ts';
 import type { ReadingTarget } from '../reading-handle.ts';
-import type { ClientConnection } from './connection.ts';
+import type { HeaderList } from '../wire.ts';
+import type { Carrier } from './carrier.ts';
 import { Decoder, encodingsOf } from './decoder.ts';
 import { ResponseBody } from './response-body.ts';
 import type { ResponseHead } from './response-parser.ts';
@@ -33,12 +34,24 @@ export const continueMs = 1_000;
 /** A body of more bytes is no part of the write of its head. */
 const maxJoinedBytes = 65_536;
 
+/** What a connection becomes when the answer is 101. */
+export interface Upgrade {
+  /** Null: it does not, and is closed. */
+  take(head: ResponseHead): Protocol | null;
+}
+
 /** What is sent, and within which limits. */
 export interface Outgoing {
   readonly method: string;
   /** For messages; without a password. */
   readonly url: string;
-  /** With its empty line. */
+  /** Path and query; with a proxy, all of the URL. */
+  readonly target: string;
+  /** Of the request line. */
+  readonly host: string;
+  /** Headers; framing and connection are left out by who sends them. Flat. */
+  readonly lines: HeaderList;
+  /** All of it as HTTP/1 has it, with its empty line. */
   readonly head: Data;
   /** Known at once; null: none, or `stream`. */
   readonly body: Data | null;
@@ -46,6 +59,8 @@ export interface Outgoing {
   /** Of `stream`; null: chunked. */
   readonly declaredBytes: number | null;
   readonly expectContinue: boolean;
+  /** Null: 101 is no answer. */
+  readonly upgrade: Upgrade | null;
   /** False: the request says `connection: close`. */
   readonly keep: boolean;
   readonly signal: AbortSignal | undefined;
@@ -86,7 +101,7 @@ class Limit {
 
 /** Waits for the head; what comes later is told to the body. */
 export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarget, WriteTarget {
-  readonly connection: ClientConnection;
+  readonly connection: Carrier;
   readonly plan: Outgoing;
   readonly #loop: EventLoop;
   head: ResponseHead | null = null;
@@ -115,7 +130,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   #lastReadMs = 0;
   #onAbort: (() => void) | null = null;
 
-  constructor(connection: ClientConnection, plan: Outgoing) {
+  constructor(connection: Carrier, plan: Outgoing) {
     super('response');
     this.connection = connection;
     this.plan = plan;
@@ -136,7 +151,6 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     }
     connection.exchange = this;
     connection.uses++;
-    connection.parser.begin(plan.method);
     this.#arm(plan);
     try {
       this.#send(plan);
@@ -163,7 +177,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   discard(): void {
     this.#decoder?.destroy();
     if (this.done || this.#discarded >= 0) return;
-    if (this.connection.parser.leftBytes > maxDiscardBytes) {
+    if (this.connection.leftBytes > maxDiscardBytes) {
       this.crash(new ClientPayloadError('The response was released'));
       return;
     }
@@ -173,7 +187,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     this.#read = new Limit(this.#loop, () => this.#abandon());
     this.#read.arm(this.#loop.time() + discardMs);
     this.#paused = false;
-    this.#transport.resumeReading();
+    this.connection.resumeReading();
   }
 
   // ---- the response ----
@@ -201,6 +215,25 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     } catch (error) {
       this.crash(error);
       return;
+    }
+    this.wake(head);
+  }
+
+  /**
+   * @param rest what came behind it
+   * @param release takes the connection from the pool
+   */
+  onUpgrade(head: ResponseHead, rest: Buffer, release: () => Transport): void {
+    this.head = head;
+    const protocol = (this.plan.upgrade as Upgrade).take(head);
+    if (protocol === null) {
+      this.#settle(false);
+    } else {
+      this.#stop();
+      const transport = release();
+      transport.protocol = protocol;
+      protocol.connectionMade?.(transport);
+      if (rest.length > 0) protocol.dataReceived(rest);
     }
     this.wake(head);
   }
@@ -257,30 +290,26 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   pauseBody(): void {
     if (this.done || this.#discarded >= 0) return;
     this.#paused = true;
-    this.#transport.pauseReading();
+    this.connection.pauseReading();
   }
 
   resumeBody(): void {
     if (this.done || !this.#paused) return;
     this.#paused = false;
     this.#lastReadMs = this.#loop.time();
-    this.#transport.resumeReading();
+    this.connection.resumeReading();
   }
 
   // ---- the request ----
 
   get bufferedBytes(): number {
-    return this.connection.transport?.writeBufferBytes ?? 0;
+    return this.connection.bufferedBytes;
   }
 
   /** Of the body as it is written; consumed when it returns. */
   write(data: Data): number {
     if (this.done) return 0;
-    if (this.plan.declaredBytes !== null) this.#transport.write(data);
-    else if (data.length > 0) {
-      const bytes = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
-      this.#transport.writeLines([`${bytes.toString(16)}\r\n`, data, '\r\n']);
-    }
+    this.connection.sendBody(data, this.plan.declaredBytes !== null);
     return this.bufferedBytes;
   }
 
@@ -289,29 +318,26 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
 
   endResponse(): void {
     if (this.done) return;
-    if (this.plan.declaredBytes === null) this.#transport.write('0\r\n\r\n');
+    this.connection.endBody(this.plan.declaredBytes !== null);
     this.#sent = true;
   }
 
-  get #transport(): Transport {
-    return this.connection.transport as Transport;
-  }
-
   #send(plan: Outgoing): void {
-    const { head, body, stream } = plan;
+    const { connection } = this;
+    const { body, stream } = plan;
     if (body === null && stream === null) {
-      this.#transport.write(head);
+      connection.sendHead(plan, null, false);
       this.#sent = true;
     } else if (plan.expectContinue) {
-      this.#transport.write(head);
+      connection.sendHead(plan, null, true);
       this.#holding = true;
       this.#continue = new Limit(this.#loop, () => this.#sendHeld());
       this.#continue.arm(this.#loop.time() + continueMs);
     } else if (body !== null && body.length <= maxJoinedBytes) {
-      this.#transport.writeLines([head, body]);
+      connection.sendHead(plan, body, false);
       this.#sent = true;
     } else {
-      this.#transport.write(head);
+      connection.sendHead(plan, null, true);
       this.#sendBody(plan);
     }
   }
@@ -325,7 +351,8 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
 
   #sendBody({ body, stream, declaredBytes }: Outgoing): void {
     if (body !== null) {
-      this.#transport.write(body);
+      this.connection.sendBody(body, true);
+      this.connection.endBody(true);
       this.#sent = true;
       return;
     }
@@ -395,6 +422,12 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   }
 
   #settle(kept: boolean): void {
+    this.#stop();
+    if (kept) this.connection.free();
+    else this.connection.drop();
+  }
+
+  #stop(): void {
     this.done = true;
     this.#dropTotal();
     this.#read?.stop();
@@ -404,7 +437,5 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
       this.#sender?.cancel();
       this.writer?.lost(undefined);
     }
-    if (kept) this.connection.free();
-    else this.connection.drop();
   }
 }

@@ -31,6 +31,8 @@ export interface Route {
   readonly secure: boolean;
   readonly tls: TlsClientOptions | undefined;
   readonly proxy: ProxyRoute | null;
+  /** The proxy passes bytes on, and knows nothing of the request. */
+  readonly tunnel: boolean;
 }
 
 /** A connector, as far as opening needs it. */
@@ -50,7 +52,9 @@ export async function openRoute(
   const connection = new ClientConnection(route.key, host, port);
   try {
     await connect(loop, connection, route, opener, signal);
-    if (route.proxy !== null && route.secure) await tunnel(loop, connection, route, signal);
+    if (route.tunnel) await tunnel(loop, connection, route, signal);
+    // How many streams it takes, the server says first.
+    if (connection.http2 !== null) await connection.http2.ready(signal);
   } catch (error) {
     connection.drop();
     if (signal?.aborted && error === signal.reason) throw error;
@@ -67,10 +71,12 @@ async function connect(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const factory = (): ClientConnection => connection;
-  const tls = route.secure && route.proxy === null ? { tls: route.tls ?? true } : {};
-  const { socketPath, family, localHost, happyEyeballsDelayMs } = opener.options;
+  const { socketPath, family, localHost, happyEyeballsDelayMs, http2 } = opener.options;
+  const wish = http2 === true ? { ALPNProtocols: ['h2', 'http/1.1'] } : {};
+  const direct = route.secure && route.proxy === null;
+  const tls = direct ? { tls: { ...wish, ...route.tls } } : {};
   if (socketPath !== undefined) {
-    const named = route.secure ? { tls: { ...identityOf(route.host), ...route.tls } } : {};
+    const named = route.secure ? { tls: { ...identityOf(route.host), ...wish, ...route.tls } } : {};
     await loop.createUnixConnection(factory, socketPath, { ...named, signal });
     return;
   }
@@ -88,7 +94,7 @@ function identityOf(host: string): TlsClientOptions {
   return { checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate) };
 }
 
-/** CONNECT, then TLS with whom the proxy connected to. (RFC 9110 9.3.6) */
+/** CONNECT, then TLS, if wanted, with whom the proxy connected to. (RFC 9110 9.3.6) */
 async function tunnel(
   loop: EventLoop,
   connection: ClientConnection,
@@ -102,11 +108,15 @@ async function tunnel(
   const exchange = new ClientExchange(connection, {
     method: 'CONNECT',
     url: authority,
+    target: authority,
+    host: authority,
+    lines: [],
     head: `${head}\r\n`,
     body: null,
     stream: null,
     declaredBytes: null,
     expectContinue: false,
+    upgrade: null,
     keep: true,
     signal,
     deadlineMs: Infinity,
@@ -124,6 +134,7 @@ async function tunnel(
     const where = { code: 'ECONNRESET', host: connection.host, port: connection.port };
     throw new ClientConnectionError('The proxy closed the connection', where);
   }
+  if (!route.secure) return;
   const options = { ...identityOf(host), ...tls, signal };
   const transport = connection.transport as Transport;
   connection.transport = await loop.startTls(transport, connection, options);

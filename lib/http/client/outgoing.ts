@@ -10,10 +10,12 @@ import type { ByteWriter } from '../../io/net-types.ts';
 import { bodyType, chunksOf } from '../body.ts';
 import type { HttpHeaders } from '../headers.ts';
 import type { Body } from '../response.ts';
+import type { HeaderList } from '../wire.ts';
 
 type Stream = (writer: ByteWriter) => Awaitable<void>;
 
 export interface Message {
+  readonly lines: HeaderList;
   readonly head: Data;
   readonly body: Data | null;
   readonly stream: Stream | null;
@@ -30,7 +32,7 @@ async function writeChunks(body: Body, writer: ByteWriter): Promise<void> {
 const withBody: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 
 /** Framing and connection are the client's own. */
-const owned: ReadonlySet<string> = new Set([
+export const owned: ReadonlySet<string> = new Set([
   'connection',
   'content-length',
   'expect',
@@ -71,7 +73,7 @@ function frameBody(method: string, given: Body | null, headers: HttpHeaders): Fr
 
 /**
  * @param target of the request line
- * @param expectContinue says so in the head if there is a body
+ * @param more `expectContinue` is said in the head if there is a body
  */
 export function makeMessage(
   method: string,
@@ -79,7 +81,7 @@ export function makeMessage(
   host: string,
   headers: HttpHeaders,
   given: Body | null,
-  expectContinue: boolean,
+  more: { expectContinue: boolean; upgrade?: string },
 ): Message {
   const { body, stream, declaredBytes, line } = frameBody(method, given, headers);
   let keep = true;
@@ -97,9 +99,10 @@ export function makeMessage(
   if (!named) head += `host: ${host}\r\n`;
   head += lines + line;
   if (!keep) head += 'connection: close\r\n';
-  if (expectContinue && given !== null) head += 'expect: 100-continue\r\n';
+  if (more.upgrade !== undefined) head += `connection: Upgrade\r\nupgrade: ${more.upgrade}\r\n`;
+  if (more.expectContinue && given !== null) head += 'expect: 100-continue\r\n';
   head += '\r\n';
   // Strings are sent as UTF-8, headers are Latin-1.
   const bytes = /[\x80-\xff]/.test(head) ? Buffer.from(head, 'latin1') : head;
-  return { head: bytes, body, stream, declaredBytes, keep };
+  return { lines: list, head: bytes, body, stream, declaredBytes, keep };
 }

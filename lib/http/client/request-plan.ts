@@ -13,6 +13,7 @@ import type { QueryInit } from '../application.ts';
 import { InvalidUrlError } from '../client-errors.ts';
 import { HttpHeaders, isToken } from '../headers.ts';
 import type { Body } from '../response.ts';
+import type { Upgrade } from './exchange.ts';
 import type { ProxyRoute } from './open.ts';
 import { checkRetry, type RetryPlan } from './retry.ts';
 import type { ClientAuth, ClientMiddleware, RequestDefaults, RequestOptions } from './types.ts';
@@ -32,6 +33,8 @@ export interface RequestPlan {
   readonly middlewares: readonly ClientMiddleware[];
   readonly decompress: boolean;
   readonly expectContinue: boolean;
+  /** What the connection is to become. */
+  readonly upgrade: Upgrade | null;
   readonly tls: TlsClientOptions | undefined;
   /** Undefined: what the environment says, if it is asked. */
   readonly proxy: ProxyRoute | null | undefined;
@@ -243,6 +246,7 @@ export function makePlan(
     middlewares: options.middlewares ?? defaults.middlewares ?? [],
     decompress,
     expectContinue: options.expectContinue ?? false,
+    upgrade: null,
     tls: options.tls ?? defaults.tls,
     proxy: proxy === undefined || proxy === null ? proxy : checkProxy(proxy),
     signal: options.signal,

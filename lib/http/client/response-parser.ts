@@ -31,7 +31,7 @@ export const untilCloseBody = -2;
 export class ResponseHead implements HeaderSource {
   readonly status: number;
   readonly statusText: string;
-  readonly httpVersion: '1.0' | '1.1';
+  readonly httpVersion: '1.0' | '1.1' | '2';
   /** Flat. */
   readonly lines: readonly string[];
   /** Whether the server keeps the connection. */
@@ -71,6 +71,8 @@ export interface ResponseSink {
   /** A response 1xx. */
   onInterim(status: number): void;
   onHead(head: ResponseHead): void;
+  /** A response 101 that was asked for; `rest` is what came behind it. */
+  onUpgrade(head: ResponseHead, rest: Buffer): void;
   onBody(chunk: Buffer): void;
   /** @param clean no byte came after it */
   onEnd(clean: boolean): void;
@@ -79,7 +81,7 @@ export interface ResponseSink {
 interface StatusLine {
   readonly status: number;
   readonly reason: string;
-  readonly version: '1.0' | '1.1';
+  readonly version: '1.0' | '1.1' | '2';
 }
 
 const idle = 0;
@@ -209,6 +211,7 @@ export class ResponseParser {
   readonly #sink: ResponseSink;
   #state = idle;
   #method = 'GET';
+  #upgrade = false;
   /** The start of a head whose rest has not come. */
   #held: Buffer | null = null;
   /** The start of a line in a chunked body. */
@@ -226,8 +229,9 @@ export class ResponseParser {
     this.#sink = sink;
   }
 
-  /** A request with this method was sent. */
-  begin(method: string): void {
+  /** A request with this method was sent. @param upgrade which may be answered by 101 */
+  begin(method: string, upgrade: boolean = false): void {
+    this.#upgrade = upgrade;
     this.#state = inHead;
     this.#method = method;
     this.#interims = 0;
@@ -301,7 +305,12 @@ export class ResponseParser {
     const head = readHead(this.#method, bytes.toString('latin1', at, end));
     const next = end + 4;
     if (head.status < 200) {
-      if (head.status === 101) throw new FramingError('It switches to a protocol nobody asked for');
+      if (head.status === 101) {
+        if (!this.#upgrade) throw new FramingError('It switches to a protocol nobody asked for');
+        this.#state = idle;
+        this.#sink.onUpgrade(head, bytes.subarray(next));
+        return bytes.length;
+      }
       if (++this.#interims > maxInterims) throw new FramingError('Too many interim responses');
       this.#sink.onInterim(head.status);
       return next;

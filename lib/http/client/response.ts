@@ -78,7 +78,7 @@ export class ReceivedResponse implements ClientResponse {
     return this.history.length > 0;
   }
 
-  get httpVersion(): '1.0' | '1.1' {
+  get httpVersion(): '1.0' | '1.1' | '2' {
     return this.#head.httpVersion;
   }
 

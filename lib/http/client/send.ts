@@ -10,7 +10,7 @@ import { currentLoop } from '../../task/frame.ts';
 import { timeoutAt } from '../../task/timeout.ts';
 import { ClientTimeoutError, ServerDisconnectedError } from '../client-errors.ts';
 import { HttpHeaders } from '../headers.ts';
-import type { ClientConnection } from './connection.ts';
+import type { Carrier } from './carrier.ts';
 import type { Connector } from './connector.ts';
 import type { CookieJar } from './cookie-jar.ts';
 import { ClientExchange, type Outgoing } from './exchange.ts';
@@ -52,11 +52,19 @@ function makeRoute(url: URL, plan: RequestPlan, proxy: ProxyRoute | null): Route
   const host = hostname.charCodeAt(0) === 91 ? hostname.slice(1, -1) : hostname;
   let key = `${url.protocol}//${url.host}`;
   if (secure) key += tlsIdOf(plan.tls);
+  let { tls } = plan;
+  if (secure && plan.upgrade !== null) {
+    // Only a connection of HTTP/1.1 becomes something else.
+    tls = { ...tls, ALPNProtocols: ['http/1.1'] };
+    key += ' upgrade';
+  }
+  // Proxies do not know what is upgraded to (RFC 6455 4.1).
+  const tunnel = proxy !== null && (secure || plan.upgrade !== null);
   if (proxy !== null) {
     const through = `${proxy.host}:${proxy.port} ${proxy.authorization ?? ''}`;
-    key = secure ? `${key} by ${through}` : `by ${through}`;
+    key = tunnel ? `${key} by ${through}` : `by ${through}`;
   }
-  return { key, host, port, secure, tls: plan.tls, proxy };
+  return { key, host, port, secure, tls, proxy, tunnel };
 }
 
 function storeCookies(exchange: ClientExchange, jar: CookieJar | null, url: URL): void {
@@ -74,7 +82,7 @@ async function acquire(
   route: Route,
   request: ClientRequest,
   fresh: boolean,
-): Promise<ClientConnection> {
+): Promise<Carrier> {
   const { connector, trace } = sender;
   const startMs = currentLoop().time();
   const byMs = Math.min(startMs + plan.connectMs, plan.deadlineMs);
@@ -95,7 +103,7 @@ async function acquire(
 
 function traceConnection(
   trace: readonly ClientTrace[],
-  connection: ClientConnection,
+  connection: Carrier,
   request: ClientRequest,
   startMs: number,
 ): void {
@@ -134,20 +142,26 @@ function prepare(
   const jar = [headers.get('cookie') ?? '', kept, cookies].filter((part) => part !== '');
   if (kept !== '' || cookies !== '') headers.set('cookie', jar.join('; '));
   let target = url.pathname + url.search;
-  if (proxy !== null && !route.secure) {
+  if (proxy !== null && !route.tunnel) {
     target = `http://${url.host}${target}`;
     if (proxy.authorization !== null) headers.set('proxy-authorization', proxy.authorization);
   }
-  const message = makeMessage(method, target, url.host, headers, body, plan.expectContinue);
+  const { upgrade, expectContinue } = plan;
+  const more = upgrade === null ? { expectContinue } : { expectContinue, upgrade: 'websocket' };
+  const message = makeMessage(method, target, url.host, headers, body, more);
   return {
     method,
     url: url.href,
+    target,
+    host: url.host,
+    lines: message.lines,
     head: message.head,
     body: message.body,
     stream: message.stream,
     declaredBytes: message.declaredBytes,
     keep: message.keep,
-    expectContinue: plan.expectContinue && body !== null,
+    expectContinue: expectContinue && body !== null,
+    upgrade,
     signal: plan.signal,
     deadlineMs: plan.deadlineMs,
     totalMs: plan.totalMs,
@@ -185,8 +199,8 @@ export async function sendRequest(
     await exchange.sendAndWait();
   } catch (error) {
     const stale = error instanceof ServerDisconnectedError && connection.uses > 1;
-    const repeatable = idempotent.includes(outgoing.method) && replayable(body);
-    if (fresh || !stale || connection.parser.started || !repeatable) throw error;
+    const repeatable = connection.refused || (stale && idempotent.includes(outgoing.method));
+    if (fresh || connection.started || !repeatable || !replayable(body)) throw error;
     return await sendRequest(sender, plan, request, cookies, history, true);
   }
   storeCookies(exchange, sender.cookieJar, url);

@@ -4,27 +4,21 @@
  * In: methods, URLs, options. Out: responses, WebSockets. Never: a connection after its close.
  */
 import type { Buffer } from 'node:buffer';
-import {
-  argTypeError,
-  ClosedResourceError,
-  TimeoutError,
-  type WaitOptions,
-} from '../../base/errors.ts';
+import { argTypeError, ClosedResourceError, TimeoutError } from '../../base/errors.ts';
 import { timeoutAt } from '../../task/timeout.ts';
-import type { QueryInit } from '../application.ts';
-import { ClientTimeoutError, InvalidUrlError } from '../client-errors.ts';
-import { type HeadersInit, HttpHeaders } from '../headers.ts';
+import { ClientTimeoutError } from '../client-errors.ts';
+import { HttpHeaders } from '../headers.ts';
 import type { Body } from '../response.ts';
-import { type OpenWebSocketOptions, openWebSocket } from '../websocket/connect.ts';
 import type { WebSocketOptions } from '../websocket/options.ts';
 import type { WebSocketConnection } from '../websocket/types.ts';
 import { Connector } from './connector.ts';
 import { CookieJar } from './cookie-jar.ts';
 import { firstRequest, follow } from './redirects.ts';
 import type { RequestPlan } from './request-plan.ts';
-import { addQuery, authorizationOf, checkUrl, makePlan, type PlanBase } from './request-plan.ts';
+import { checkUrl, makePlan, type PlanBase } from './request-plan.ts';
 import { withRetries } from './retry.ts';
 import type { Sender } from './send.ts';
+import { type ClientSocketOptions, SocketHandshake } from './socket-handshake.ts';
 import type {
   ClientResponse,
   ClientTrace,
@@ -148,39 +142,20 @@ export class ClientSession implements AsyncDisposable, Sender {
   }
 
   /**
-   * A WebSocket with the session's headers, credentials, cookies and TLS options. It has a
-   * connection of its own, which the session does not close. Rejects as `openWebSocket`.
+   * A WebSocket: its handshake is a request of the session, with its headers, credentials, cookies,
+   * proxy, middlewares and redirects. Its connection is its own from then on: it counts for no limit
+   * and the session does not close it. Rejects as `openWebSocket`. (aiohttp: ws_connect)
    */
   async wsConnect(
     url: string | URL,
     options: WebSocketOptions & ClientSocketOptions = {},
   ): Promise<WebSocketConnection> {
     this.#checkOpen();
-    const { headers: own, query, timeoutMs = 30_000, ...rest } = options;
-    const base = this.#base.baseUrl?.href;
-    const text = String(url);
-    if (!URL.canParse(text, base)) throw new InvalidUrlError(text);
-    const target = new URL(text, base);
-    if (query !== undefined) addQuery(target, query);
-    const { defaults } = this.#base;
-    const headers = new HttpHeaders(this.#base.headers);
-    for (const [name, value] of new HttpHeaders(own)) headers.set(name, value);
-    if (defaults.auth !== undefined && !headers.has('authorization')) {
-      headers.set('authorization', authorizationOf(defaults.auth));
-    }
-    const jarUrl = new URL(target);
-    jarUrl.protocol = target.protocol.replace('ws', 'http');
-    const kept = this.cookieJar?.get(jarUrl) ?? '';
-    if (kept !== '') headers.append('cookie', kept);
-    const { lookup, options: given } = this.connector;
-    const connect: NonNullable<OpenWebSocketOptions['connect']> & { port?: never } = {};
-    if (lookup !== undefined) Object.assign(connect, { lookup });
-    if (given.family !== undefined) Object.assign(connect, { family: given.family });
-    const secure = jarUrl.protocol === 'https:';
-    if (secure && defaults.tls !== undefined) Object.assign(connect, { tls: defaults.tls });
-    const unix = given.socketPath === undefined ? {} : { socketPath: given.socketPath };
-    const how = { timeoutMs: timeoutMs ?? Infinity, headers, connect };
-    return await openWebSocket(target, { ...rest, ...unix, ...how });
+    const handshake = new SocketHandshake(this.#base, url, options);
+    const { request } = handshake;
+    const answer = this.trace.length === 0 ? this.#run(request) : this.#traced(request);
+    const socket = await handshake.finish(answer);
+    return socket;
   }
 
   /** The Web's fetch on this session. `signal` of a Request counts. */
@@ -253,13 +228,6 @@ export class ClientSession implements AsyncDisposable, Sender {
     if (plan.retry === null) return follow(this, plan, firstRequest(plan));
     return withRetries(plan.retry, plan, () => follow(this, plan, firstRequest(plan)));
   }
-}
-
-export interface ClientSocketOptions extends WaitOptions {
-  headers?: HeadersInit;
-  query?: QueryInit;
-  /** For connect and handshake. Default 30_000; null for none. */
-  timeoutMs?: number | null;
 }
 
 function webOptions(init: RequestInit): RequestOptions {

@@ -5,14 +5,14 @@
  * frame that is written at once.
  */
 import { Buffer } from 'node:buffer';
-import { maskInPlace, putMaskKey } from './mask.ts';
+import { type Masker, nextMaskKey } from './mask.ts';
 
 const maxHeaderBytes = 14;
-/** Strings up to this many code units, and bytes up to this many, are framed in one place. */
-const smallBytes = 16_384;
+/** Payloads up to this many bytes are framed in one place. */
+const scratchBytes = 65_536;
 
-/** Used again by the next frame: what writes it takes its bytes at once. */
-const scratch: Buffer = Buffer.allocUnsafeSlow(maxHeaderBytes + smallBytes * 3);
+/** Used again by the next frame: what writes it takes its bytes at once. Made for the first one. */
+let scratch: Buffer | null = null;
 
 /** Writes the header in front of `at`; where it begins. */
 function putHeader(
@@ -35,35 +35,49 @@ function putHeader(
   return start;
 }
 
-/** Masks the payload at `at`, whose header begins at `start`. */
-function mask(into: Buffer, at: number, end: number): void {
-  putMaskKey(into, at - 4);
-  maskInPlace(into.subarray(at, end), into.subarray(at - 4, at), 0);
+/** Of a payload whose bytes follow in a write of their own: a frame without a mask. */
+export function makeHeader(opcode: number, length: number): Buffer {
+  const into = Buffer.allocUnsafe(maxHeaderBytes);
+  return into.subarray(putHeader(into, maxHeaderBytes, 0x80 | opcode, length, false));
 }
+
+/** More bytes than that are not copied to stand behind their header. */
+export const maxCopiedBytes: number = scratchBytes;
 
 /**
  * A whole frame. Valid until the next call, unless `owned`.
  * @param opcode with RSV1 (0x40) when `data` is compressed
+ * @param mask null: it has none
  */
 export function makeFrame(
   opcode: number,
   data: string | Uint8Array,
-  masked: boolean,
+  mask: Masker | null,
   owned: boolean = false,
 ): Buffer {
-  const small = data.length <= smallBytes && !owned;
-  const into = small ? scratch : bufferFor(data);
+  const text = typeof data === 'string';
+  const small = !owned && data.length * (text ? 3 : 1) <= scratchBytes;
+  const into = small ? bufferForAll() : bufferFor(data);
   const at = maxHeaderBytes;
   let length: number;
-  if (typeof data === 'string') {
+  if (text) {
     length = into.write(data, at, 'utf8');
   } else {
     into.set(data, at);
     length = data.length;
   }
-  const start = putHeader(into, at, 0x80 | opcode, length, masked);
-  if (masked) mask(into, at, at + length);
+  const start = putHeader(into, at, 0x80 | opcode, length, mask !== null);
+  if (mask !== null) {
+    const key = nextMaskKey();
+    into.writeInt32LE(key, at - 4);
+    mask(into.subarray(at, at + length), key, 0);
+  }
   return into.subarray(start, at + length);
+}
+
+function bufferForAll(): Buffer {
+  scratch ??= Buffer.allocUnsafeSlow(maxHeaderBytes + scratchBytes);
+  return scratch;
 }
 
 function bufferFor(data: string | Uint8Array): Buffer {

@@ -1,141 +1,147 @@
 /**
- * permessage-deflate (RFC 7692): what is agreed on, and messages through zlib.
+ * Messages through permessage-deflate (RFC 7692 §7.2).
  *
- * In: the header of a handshake; messages. Out: an agreement; messages. Never: state of zlib
- * between two messages: it is agreed on that each stands for itself, so an idle connection costs
- * nothing; more bytes than a message may have.
+ * In: messages. Out: messages. Never: state of zlib between two messages; more bytes than a message
+ * may have.
  *
- * Calls are synchronous, so that order is kept and what costs time is seen where it is spent:
- * 1 MiB takes some milliseconds.
+ * What a message may refer to is the end of what was sent before it, no more. So that end is all
+ * that is kept, and it goes to zlib as a dictionary: at most a window for each direction, instead
+ * of 300 KiB of streams. With the 4 KiB of the default, a message of 700 bytes of JSON becomes 19 %
+ * of it in 26 us; without anything before it 30 % in 19 us; with windows of 32 KiB 18 % in 84 us.
+ *
+ * Calls are synchronous, so that order is kept and what costs time is seen where it is spent: 1 MiB
+ * takes some milliseconds.
  */
 import { Buffer } from 'node:buffer';
-import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { constants, deflateRawSync, inflateRawSync, type ZlibOptions } from 'node:zlib';
+import type { Agreement } from './extensions.ts';
 import { closeBadData, closeTooBig, FrameError } from './frames.ts';
-
-export interface Agreement {
-  /** Of the window that this side may use. */
-  readonly windowBits: number;
-}
-
-/** Smaller messages do not gain. */
-export const minDeflateBytes = 1024;
-
-const name = 'permessage-deflate';
-const withoutContext = 'server_no_context_takeover; client_no_context_takeover';
-const maxWindowBits = 15;
-/** zlib makes no raw stream with 8. */
-const minWindowBits = 9;
-
-type Parameters = ReadonlyMap<string, string | null>;
-
-interface Offer {
-  readonly name: string;
-  readonly parameters: Parameters;
-}
-
-const token = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
-const offerForm = new RegExp(`^(${token})((?:\\s*;\\s*${token}(?:=(?:${token}|"${token}"))?)*)$`);
-const parameterForm = new RegExp(`;\\s*(${token})(?:=(?:(${token})|"(${token})"))?`, 'g');
-
-/** Null when the header is not of the form of RFC 6455 §9.1, or names a parameter twice. */
-export function parseExtensions(header: string): readonly Offer[] | null {
-  const offers: Offer[] = [];
-  for (const part of header.split(',')) {
-    const found = offerForm.exec(part.trim());
-    if (found === null) return null;
-    const parameters = new Map<string, string | null>();
-    for (const [, key, value, quoted] of (found[2] as string).matchAll(parameterForm)) {
-      if (parameters.has(key as string)) return null;
-      parameters.set(key as string, value ?? quoted ?? null);
-    }
-    offers.push({ name: found[1] as string, parameters });
-  }
-  return offers;
-}
-
-function windowBits(value: string | null): number | null {
-  if (value === null || !/^([89]|1[0-5])$/.test(value)) return null;
-  return Number(value);
-}
-
-/** An offer of a client that can be met. */
-function meet({
-  name: offered,
-  parameters,
-}: Offer): { agreement: Agreement; header: string } | null {
-  if (offered !== name) return null;
-  let bits = maxWindowBits;
-  let header = `${name}; ${withoutContext}`;
-  for (const [key, value] of parameters) {
-    if (key === 'server_no_context_takeover' || key === 'client_no_context_takeover') {
-      if (value !== null) return null;
-    } else if (key === 'server_max_window_bits') {
-      const wanted = windowBits(value);
-      if (wanted === null || wanted < minWindowBits) return null;
-      bits = wanted;
-      header += `; server_max_window_bits=${bits}`;
-    } else if (key !== 'client_max_window_bits' || (value !== null && windowBits(value) === null)) {
-      return null;
-    }
-  }
-  return { agreement: { windowBits: bits }, header };
-}
-
-/** A server's choice: the first offer that can be met. Null: none, which is no error. */
-export function chooseOffer(
-  offers: readonly Offer[],
-): { agreement: Agreement; header: string } | null {
-  for (const offer of offers) {
-    const met = meet(offer);
-    if (met !== null) return met;
-  }
-  return null;
-}
-
-/** What a client asks for. */
-export const clientOffer: string = `${name}; ${withoutContext}`;
-
-/** @returns null for an answer that was not offered, or that this side cannot keep to */
-export function readAnswer(header: string): Agreement | null {
-  const answers = parseExtensions(header);
-  const answer = answers?.[0];
-  if (answers?.length !== 1 || answer?.name !== name) return null;
-  const { parameters } = answer;
-  // It was asked for, and who agrees says so: else the server may refer to messages before.
-  if (!parameters.has('server_no_context_takeover')) return null;
-  for (const [key, value] of parameters) {
-    if (key === 'server_max_window_bits') {
-      if (windowBits(value) === null) return null;
-    } else if (key !== 'server_no_context_takeover' && key !== 'client_no_context_takeover') {
-      return null;
-    } else if (value !== null) {
-      return null;
-    }
-  }
-  return { windowBits: maxWindowBits };
-}
 
 const tail = Buffer.from([0x00, 0x00, 0xff, 0xff]);
 const emptyBlock = Buffer.from([0x00]);
+/** Streams that follow one another in a message: each costs a call of zlib, however short it is. */
+const maxStreams = 64;
+/** zlib makes no raw stream with 8; what it makes with 9 never refers back over 250 bytes. */
+const minZlibBits = 9;
+const firstWindowBytes = 512;
 
-/** Without the four bytes that every message would end with (RFC 7692 §7.2.1). */
-export function deflate(data: string | Uint8Array, agreement: Agreement): Buffer {
-  if (data.length === 0) return emptyBlock;
-  const deflated = deflateRawSync(data, {
-    windowBits: agreement.windowBits,
+/** The end of what went one way. */
+class Window {
+  readonly #most: number;
+  #bytes: Buffer = Buffer.allocUnsafe(firstWindowBytes);
+  #length = 0;
+
+  constructor(bits: number) {
+    this.#most = 2 ** bits;
+  }
+
+  get view(): Buffer {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  push(data: Uint8Array): void {
+    const added = Math.min(data.length, this.#most);
+    const kept = Math.min(this.#length, this.#most - added);
+    const before = this.#bytes.subarray(this.#length - kept, this.#length);
+    if (kept + added > this.#bytes.length) {
+      const bytes = Math.min(this.#most, Math.max(kept + added, this.#bytes.length * 2));
+      this.#bytes = Buffer.allocUnsafeSlow(bytes);
+    }
+    // In place too: `set` minds an overlap.
+    this.#bytes.set(before);
+    this.#bytes.set(data.subarray(data.length - added), kept);
+    this.#length = kept + added;
+  }
+}
+
+function optionsFor(bits: number, window: Window | null, chunkSize: number): ZlibOptions {
+  const options: ZlibOptions = {
+    windowBits: Math.max(bits, minZlibBits),
     finishFlush: constants.Z_SYNC_FLUSH,
-  });
+    chunkSize,
+  };
+  const dictionary = window?.view;
+  if (dictionary !== undefined && dictionary.length > 0) options.dictionary = dictionary;
+  return options;
+}
+
+function deflateWith(data: Uint8Array, bits: number, window: Window | null): Buffer {
+  if (data.length === 0) return emptyBlock;
+  const options = optionsFor(bits, window, Math.min(data.length + 64, 65_536));
+  options.memLevel = Math.min(Math.max(bits - 5, 4), 8);
+  const deflated = deflateRawSync(data, options);
+  // Every message would end with the same four bytes.
   return deflated.subarray(0, deflated.length - tail.length);
 }
 
-/** @throws FrameError for bad data, and above `maxBytes`, of which no more is made */
-export function inflate(payload: Buffer, maxBytes: number): Buffer {
-  const whole = Buffer.concat([payload, tail]);
+/** A message that refers to nothing before it, for all whose windows are at least that large. */
+export function deflateAlone(data: string | Uint8Array, bits: number): Buffer {
+  return deflateWith(typeof data === 'string' ? Buffer.from(data) : data, bits, null);
+}
+
+/** Both directions of a socket. */
+export class Compression {
+  readonly agreement: Agreement;
+  #sent: Window | null = null;
+  #received: Window | null = null;
+
+  constructor(agreement: Agreement) {
+    this.agreement = agreement;
+  }
+
+  deflate(data: string | Uint8Array): Buffer {
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+    const { sendBits, sendTakeover } = this.agreement;
+    const deflated = deflateWith(bytes, sendBits, this.#sent);
+    if (sendTakeover) {
+      this.#sent ??= new Window(sendBits);
+      this.#sent.push(bytes);
+    }
+    return deflated;
+  }
+
+  /** A message of `deflateAlone` was sent: what comes next cannot refer beyond it. */
+  sentAlone(): void {
+    this.#sent = null;
+  }
+
+  /** @throws FrameError for bad data, and above `maxBytes`, of which no more is made */
+  inflate(payload: Buffer, maxBytes: number): Buffer {
+    const { receiveBits, receiveTakeover } = this.agreement;
+    let rest = Buffer.concat([payload, tail]);
+    let message: Buffer | null = null;
+    for (let streams = 0; streams < maxStreams; streams++) {
+      const room = maxBytes - (message?.length ?? 0);
+      const { buffer, used } = inflateSome(rest, receiveBits, this.#received, room, maxBytes);
+      if (receiveTakeover) {
+        this.#received ??= new Window(receiveBits);
+        this.#received.push(buffer);
+      }
+      message = message === null ? buffer : Buffer.concat([message, buffer]);
+      // A block that says it is the last one may be followed by others all the same (§7.2.3.4).
+      if (used === 0 || used >= rest.length) return message;
+      rest = rest.subarray(used);
+    }
+    throw new FrameError(closeBadData, 'A compressed message consists of too many streams');
+  }
+}
+
+function inflateSome(
+  bytes: Buffer,
+  bits: number,
+  window: Window | null,
+  room: number,
+  maxBytes: number,
+): { buffer: Buffer; used: number } {
+  const options = optionsFor(bits, window, Math.min(Math.max(bytes.length * 4, 256), 65_536));
+  options.maxOutputLength = Math.max(1, room);
+  options.info = true;
   try {
-    return inflateRawSync(whole, {
-      finishFlush: constants.Z_SYNC_FLUSH,
-      maxOutputLength: Math.max(1, maxBytes),
-    });
+    const { buffer, engine } = inflateRawSync(bytes, options) as unknown as {
+      buffer: Buffer;
+      engine: { bytesWritten: number };
+    };
+    return { buffer, used: engine.bytesWritten };
   } catch (error) {
     if ((error as { code?: unknown }).code === 'ERR_BUFFER_TOO_LARGE') {
       throw new FrameError(closeTooBig, `A message is longer than ${maxBytes} bytes`);

@@ -6,7 +6,7 @@
  * first bad one.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
-import { maskInPlace } from './mask.ts';
+import type { Masker } from './mask.ts';
 import { Utf8Checker } from './utf8.ts';
 
 export const opContinuation = 0;
@@ -40,6 +40,7 @@ export interface FrameSink {
 export interface FrameRules {
   /** Frames of clients are masked, those of servers are not. */
   readonly masked: boolean;
+  readonly mask: Masker;
   /** permessage-deflate was agreed on: RSV1 may be set. */
   readonly compressed: boolean;
   readonly maxMessageBytes: number;
@@ -50,31 +51,61 @@ const maxControlBytes = 125;
 const firstCapacity = 1024;
 
 const nothing: Buffer = Buffer.alloc(0);
-/** The key of the frame that is read now; a reader keeps its own as a number. */
-const keyBytes: Buffer = Buffer.alloc(4);
+
+/** What is left of one read for the next: thousands of idle readers have none. */
+class Partial {
+  /** Of a header that was cut. */
+  readonly header: Buffer = Buffer.allocUnsafe(maxHeaderBytes);
+  headerBytes = 0;
+  // The frame whose payload comes.
+  inPayload = false;
+  first = 0;
+  frameBytes = 0;
+  /** Of its payload, so far. */
+  got = 0;
+  key = 0;
+  control: Buffer = nothing;
+  // The message that is being put together.
+  /** opText, opBinary, or 0 when there is none. */
+  message = 0;
+  compressed = false;
+  parts: Buffer = nothing;
+  partsBytes = 0;
+  utf8: Utf8Checker | null = null;
+
+  get idle(): boolean {
+    return this.message === 0 && this.headerBytes === 0 && !this.inPayload;
+  }
+
+  /** Into memory that grows with what has come, however many fragments that is. */
+  append(piece: Buffer): void {
+    if (this.message === opText && !this.compressed) {
+      this.utf8 ??= new Utf8Checker();
+      if (!this.utf8.push(piece)) throw badText();
+    }
+    const bytes = this.partsBytes + piece.length;
+    if (bytes > this.parts.length) {
+      // With room for what the frame announces, as far as a part of it has come.
+      const rest = Math.min(this.frameBytes - this.got, 3 * bytes);
+      const capacity = Math.max(bytes + rest, this.parts.length * 2, firstCapacity);
+      const grown = Buffer.allocUnsafe(capacity);
+      this.parts.copy(grown, 0, 0, this.partsBytes);
+      this.parts = grown;
+    }
+    piece.copy(this.parts, this.partsBytes);
+    this.partsBytes = bytes;
+  }
+}
+
+// What `readHeader` found last: a frame's header is read and used before the next one is.
+let foundFirst = 0;
+let foundBytes = 0;
+let foundKey = 0;
 
 export class FrameReader {
   readonly #sink: FrameSink;
   readonly #rules: FrameRules;
-  /** The beginning of a frame's header that was cut; thousands of idle readers have none. */
-  #header: Buffer = nothing;
-  #headerBytes = 0;
-  // The frame whose payload comes.
-  #inPayload = false;
-  #opcode = 0;
-  #final = false;
-  #frameBytes = 0;
-  /** Of the frame's payload, so far. */
-  #got = 0;
-  #key = 0;
-  // The message that is being put together.
-  /** opText, opBinary, or 0 when there is none. */
-  #message = 0;
-  #compressed = false;
-  #parts: Buffer = nothing;
-  #partsBytes = 0;
-  #utf8: Utf8Checker | null = null;
-  #control: Buffer = nothing;
+  #partial: Partial | null = null;
   #stopped = false;
 
   constructor(sink: FrameSink, rules: FrameRules) {
@@ -85,53 +116,93 @@ export class FrameReader {
   /** Nothing more is read, also of the chunk that is being read. */
   stop(): void {
     this.#stopped = true;
-    this.#parts = nothing;
-    this.#control = nothing;
+    this.#partial = null;
   }
 
   /** @throws FrameError at the first bad frame */
   push(chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length && !this.#stopped) {
-      at = this.#inPayload ? this.#readPayload(chunk, at) : this.#readHeader(chunk, at);
+      const partial = this.#partial;
+      if (partial === null || partial.idle) at = this.#readWhole(chunk, at);
+      else if (partial.inPayload) at = this.#readPayload(partial, chunk, at);
+      else at = this.#readHeader(partial, chunk, at);
     }
+    if (this.#partial?.idle) this.#partial = null;
+  }
+
+  /** A frame that is a message, or a control frame, as nearly all are: no state, no copy. */
+  #readWhole(chunk: Buffer, start: number): number {
+    const { masked, mask } = this.#rules;
+    const left = chunk.length - start;
+    const size = left < 2 ? maxHeaderBytes : this.#headerSize(chunk, start, 0);
+    const first = chunk[start] as number;
+    if (left < size || (first & 0x80) === 0) return this.#readHeader(this.#open(), chunk, start);
+    this.#parseHeader(chunk, start, size, 0);
+    const from = start + size;
+    const end = from + foundBytes;
+    if (end > chunk.length) return this.#readHeader(this.#open(), chunk, start);
+    const payload = chunk.subarray(from, end);
+    if (masked && foundBytes > 0) mask(payload, foundKey, 0);
+    const opcode = first & 0x0f;
+    if (opcode >= opClose) {
+      this.#sink.onControl(opcode, payload);
+    } else {
+      const compressed = (first & 0x40) !== 0;
+      if (opcode === opText && !compressed && !isUtf8(payload)) throw badText();
+      this.#sink.onMessage(payload, opcode === opText, compressed);
+    }
+    return end;
+  }
+
+  #open(): Partial {
+    this.#partial ??= new Partial();
+    return this.#partial;
   }
 
   /** Where the rest begins. */
-  #readHeader(chunk: Buffer, start: number): number {
-    if (this.#headerBytes === 0 && chunk.length - start >= maxHeaderBytes) {
-      const size = this.#headerSize(chunk, start);
-      this.#openFrame(chunk, start, size);
-      return this.#frameBytes === 0 ? this.#endFrame(nothing, start + size) : start + size;
-    }
-    if (this.#headerBytes === 0) this.#header = Buffer.allocUnsafe(maxHeaderBytes);
-    const header = this.#header;
+  #readHeader(partial: Partial, chunk: Buffer, start: number): number {
+    const { header, message } = partial;
     let at = start;
     while (at < chunk.length) {
-      header[this.#headerBytes++] = chunk[at++] as number;
+      header[partial.headerBytes++] = chunk[at++] as number;
       // Refused as soon as the two bytes that say most are there.
-      if (this.#headerBytes < 2) continue;
-      const size = this.#headerSize(header, 0);
-      if (this.#headerBytes < size) continue;
-      this.#headerBytes = 0;
-      this.#header = nothing;
-      this.#openFrame(header, 0, size);
-      return this.#frameBytes === 0 ? this.#endFrame(nothing, at) : at;
+      if (partial.headerBytes < 2) continue;
+      const size = this.#headerSize(header, 0, message);
+      if (partial.headerBytes < size) continue;
+      partial.headerBytes = 0;
+      this.#parseHeader(header, 0, size, partial.partsBytes);
+      const opcode = foundFirst & 0x0f;
+      partial.inPayload = true;
+      partial.first = foundFirst;
+      partial.frameBytes = foundBytes;
+      partial.got = 0;
+      partial.key = foundKey;
+      if (opcode === opText || opcode === opBinary) {
+        partial.message = opcode;
+        partial.compressed = (foundFirst & 0x40) !== 0;
+      }
+      if (foundBytes === 0) this.#endFrame(partial);
+      return at;
     }
     return at;
   }
 
   /** Length of the header, after a look at its first two bytes. */
-  #headerSize(bytes: Buffer, at: number): number {
+  #headerSize(bytes: Buffer, at: number, message: number): number {
     const first = bytes[at] as number;
     const second = bytes[at + 1] as number;
-    this.#checkStart(first, (second & 0x80) !== 0, second & 0x7f);
+    const { masked } = this.#rules;
     const length = second & 0x7f;
+    // A whole message that is binary or text: nothing to object to.
+    if ((first !== 0x82 && first !== 0x81) || message !== 0 || second >= 0x80 !== masked) {
+      this.#checkStart(first, second >= 0x80, length, message);
+    }
     const extended = length === 126 ? 2 : length === 127 ? 8 : 0;
-    return 2 + extended + (this.#rules.masked ? 4 : 0);
+    return 2 + extended + (masked ? 4 : 0);
   }
 
-  #checkStart(first: number, masked: boolean, length: number): void {
+  #checkStart(first: number, masked: boolean, length: number, message: number): void {
     const opcode = first & 0x0f;
     const final = (first & 0x80) !== 0;
     const control = opcode >= opClose;
@@ -148,103 +219,63 @@ export class FrameReader {
       if (!final) throw bad('A control frame is fragmented');
       if (length > maxControlBytes) throw bad('A control frame is longer than 125 bytes');
     } else if (opcode === opContinuation) {
-      if (this.#message === 0) throw bad('A continuation of nothing');
-    } else if (this.#message !== 0) {
+      if (message === 0) throw bad('A continuation of nothing');
+    } else if (message !== 0) {
       throw bad('A message begins inside of another');
     }
   }
 
-  #openFrame(bytes: Buffer, start: number, size: number): void {
+  /** @param messageBytes of the message that the frame goes on with */
+  #parseHeader(bytes: Buffer, start: number, size: number, messageBytes: number): void {
     const first = bytes[start] as number;
-    const short = (bytes[start + 1] as number) & 0x7f;
-    let length = short;
-    if (short === 126) {
+    let length = (bytes[start + 1] as number) & 0x7f;
+    if (length === 126) {
       length = bytes.readUInt16BE(start + 2);
       if (length < 126) throw bad('A length is not written the shortest way');
-    } else if (short === 127) {
+    } else if (length === 127) {
       const high = bytes.readUInt32BE(start + 2);
       length = high * 2 ** 32 + bytes.readUInt32BE(start + 6);
       if (high >= 2 ** 31) throw bad('A length has its highest bit set');
       if (length < 65_536) throw bad('A length is not written the shortest way');
     }
-    this.#opcode = first & 0x0f;
-    this.#final = (first & 0x80) !== 0;
-    this.#frameBytes = length;
-    this.#got = 0;
-    if (this.#rules.masked) this.#key = bytes.readInt32BE(start + size - 4);
-    this.#inPayload = true;
-    if (this.#opcode >= opClose) return;
-    if (this.#opcode !== opContinuation) {
-      this.#message = this.#opcode;
-      this.#compressed = (first & 0x40) !== 0;
-    }
-    if (this.#partsBytes + length > this.#rules.maxMessageBytes) {
-      const { maxMessageBytes } = this.#rules;
+    foundFirst = first;
+    foundBytes = length;
+    if (this.#rules.masked) foundKey = bytes.readInt32LE(start + size - 4);
+    const { maxMessageBytes } = this.#rules;
+    if ((first & 0x0f) < opClose && messageBytes + length > maxMessageBytes) {
       throw new FrameError(closeTooBig, `A message is longer than ${maxMessageBytes} bytes`);
     }
   }
 
-  #readPayload(chunk: Buffer, start: number): number {
-    const left = this.#frameBytes - this.#got;
-    const end = Math.min(chunk.length, start + left);
+  #readPayload(partial: Partial, chunk: Buffer, start: number): number {
+    const end = Math.min(chunk.length, start + partial.frameBytes - partial.got);
     const piece = chunk.subarray(start, end);
-    if (this.#rules.masked) {
-      keyBytes.writeInt32BE(this.#key);
-      maskInPlace(piece, keyBytes, this.#got);
-    }
-    if (this.#got === 0 && piece.length === left) return this.#endFrame(piece, end);
-    this.#got += piece.length;
-    if (this.#opcode >= opClose) this.#control = Buffer.concat([this.#control, piece]);
-    else this.#append(piece);
-    if (piece.length < left) return end;
-    if (this.#opcode < opClose) return this.#endFrame(nothing, end);
-    const control = this.#control;
-    this.#control = nothing;
-    return this.#endFrame(control, end);
-  }
-
-  /** @param piece what was not appended: the whole payload, or nothing */
-  #endFrame(piece: Buffer, end: number): number {
-    this.#inPayload = false;
-    if (this.#opcode >= opClose) {
-      this.#sink.onControl(this.#opcode, piece);
-    } else if (!this.#final) {
-      this.#append(piece);
-    } else if (this.#partsBytes === 0 && this.#utf8 === null) {
-      // In one piece, as nearly all are: no copy.
-      if (this.#message === opText && !this.#compressed && !isUtf8(piece)) throw badText();
-      this.#endMessage(piece);
-    } else {
-      this.#append(piece);
-      if (this.#utf8?.end() === false) throw badText();
-      this.#endMessage(this.#parts.subarray(0, this.#partsBytes));
-    }
+    const { masked, mask } = this.#rules;
+    if (masked) mask(piece, partial.key, partial.got);
+    partial.got += piece.length;
+    if ((partial.first & 0x0f) < opClose) partial.append(piece);
+    else partial.control = Buffer.concat([partial.control, piece]);
+    if (partial.got === partial.frameBytes) this.#endFrame(partial);
     return end;
   }
 
-  #endMessage(payload: Buffer): void {
-    const text = this.#message === opText;
-    this.#message = 0;
-    this.#parts = nothing;
-    this.#partsBytes = 0;
-    this.#utf8 = null;
-    this.#sink.onMessage(payload, text, this.#compressed);
-  }
-
-  /** Into memory that grows with what has come, however many fragments that is. */
-  #append(piece: Buffer): void {
-    if (this.#message === opText && !this.#compressed) {
-      this.#utf8 ??= new Utf8Checker();
-      if (!this.#utf8.push(piece)) throw badText();
+  #endFrame(partial: Partial): void {
+    const opcode = partial.first & 0x0f;
+    partial.inPayload = false;
+    if (opcode >= opClose) {
+      const { control } = partial;
+      partial.control = nothing;
+      this.#sink.onControl(opcode, control);
+    } else if ((partial.first & 0x80) !== 0) {
+      if (partial.utf8?.end() === false) throw badText();
+      const payload = partial.parts.subarray(0, partial.partsBytes);
+      const text = partial.message === opText;
+      partial.message = 0;
+      partial.parts = nothing;
+      partial.partsBytes = 0;
+      partial.utf8 = null;
+      this.#sink.onMessage(payload, text, partial.compressed);
     }
-    const bytes = this.#partsBytes + piece.length;
-    if (bytes > this.#parts.length) {
-      const grown = Buffer.allocUnsafe(Math.max(bytes, this.#parts.length * 2, firstCapacity));
-      this.#parts.copy(grown, 0, 0, this.#partsBytes);
-      this.#parts = grown;
-    }
-    piece.copy(this.#parts, this.#partsBytes);
-    this.#partsBytes = bytes;
   }
 }
 

@@ -7,11 +7,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { isToken } from '../headers.ts';
 import {
   type Agreement,
+  type CompressPlan,
   chooseOffer,
   clientOffer,
   parseExtensions,
   readAnswer,
-} from './deflate.ts';
+} from './extensions.ts';
 
 const version = '13';
 const magic = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
@@ -23,6 +24,9 @@ export interface Agreed {
   /** Null: no compression. */
   readonly deflate: Agreement | null;
 }
+
+/** Of most sockets: one object for all of them. */
+const plain: Agreed = { protocol: '', deflate: null };
 
 /** The value of a header by its name in lower case, lines joined with ', '; null without one. */
 export type GetHeader = (name: string) => string | null;
@@ -57,7 +61,7 @@ export function acceptOf(key: string): string {
 export function readRequest(
   get: GetHeader,
   protocols: readonly string[],
-  compress: boolean,
+  compress: CompressPlan | null,
 ): { agreed: Agreed; headers: string[] } | Refusal {
   if (!listHas(get('upgrade'), 'websocket') || !listHas(get('connection'), 'upgrade')) {
     return refuse('This is a WebSocket: the request must ask for an upgrade', 426);
@@ -87,11 +91,11 @@ export function readRequest(
   }
   const extensions = get('sec-websocket-extensions');
   if (extensions === null || extensions === '') {
-    return { agreed: { protocol, deflate: null }, headers };
+    return { agreed: protocol === '' ? plain : { protocol, deflate: null }, headers };
   }
   const offers = parseExtensions(extensions);
   if (offers === null) return refuse('Sec-WebSocket-Extensions is bad');
-  const chosen = compress ? chooseOffer(offers) : null;
+  const chosen = compress === null ? null : chooseOffer(offers, compress);
   if (chosen !== null) headers.push('sec-websocket-extensions', chosen.header);
   return { agreed: { protocol, deflate: chosen?.agreement ?? null }, headers };
 }
@@ -101,7 +105,10 @@ export interface ClientHandshake {
   readonly headers: readonly (readonly [string, string])[];
 }
 
-export function makeRequest(protocols: readonly string[], compress: boolean): ClientHandshake {
+export function makeRequest(
+  protocols: readonly string[],
+  compress: CompressPlan | null,
+): ClientHandshake {
   const key = randomBytes(16).toString('base64');
   const headers: [string, string][] = [
     ['upgrade', 'websocket'],
@@ -110,7 +117,7 @@ export function makeRequest(protocols: readonly string[], compress: boolean): Cl
     ['sec-websocket-key', key],
   ];
   if (protocols.length > 0) headers.push(['sec-websocket-protocol', protocols.join(', ')]);
-  if (compress) headers.push(['sec-websocket-extensions', clientOffer]);
+  if (compress !== null) headers.push(['sec-websocket-extensions', clientOffer(compress)]);
   return { key, headers };
 }
 
@@ -119,7 +126,7 @@ export function readResponse(
   get: GetHeader,
   key: string,
   protocols: readonly string[],
-  compress: boolean,
+  compress: CompressPlan | null,
 ): Agreed | string {
   if (get('upgrade')?.trim().toLowerCase() !== 'websocket') return 'Upgrade is not websocket';
   if (!listHas(get('connection'), 'upgrade')) return 'Connection does not say Upgrade';
@@ -133,7 +140,7 @@ export function readResponse(
   const extensions = get('sec-websocket-extensions');
   let deflate: Agreement | null = null;
   if (extensions !== null && extensions !== '') {
-    deflate = compress ? readAnswer(extensions) : null;
+    deflate = compress === null ? null : readAnswer(extensions, compress);
     if (deflate === null) return 'The server chose an extension that was not offered';
   }
   return { protocol: protocol ?? '', deflate };

@@ -2,49 +2,59 @@
  * Notices that a peer has fallen silent.
  *
  * In: that something came. Out: a ping after the silence, the end of the connection after half as
- * much more. Never: a timer per message.
+ * much more. Never: a timer for each socket or message: one sweep looks after all of a route.
  */
 import type { EventLoop } from '../../io/handles.ts';
+import { Sweep, type Swept } from '../native-sweep.ts';
 
 export interface Beating {
   sendHeartbeat(): void;
   heartbeatLost(): void;
 }
 
-export class Heartbeat {
-  readonly #loop: EventLoop;
-  readonly #everyMs: number;
+/** Of the sockets that have their options, and their loop, in common. */
+export class Heartbeats {
+  readonly everyMs: number;
+  readonly sweep: Sweep;
+
+  constructor(loop: EventLoop, everyMs: number) {
+    this.everyMs = everyMs;
+    this.sweep = new Sweep(loop, everyMs);
+  }
+}
+
+export class Heartbeat implements Swept {
+  dueMs = 0;
+  readonly #all: Heartbeats;
   readonly #target: Beating;
-  #timer = -1;
-  #heardMs: number;
+  #heardMs = 0;
   #asked = false;
 
-  constructor(loop: EventLoop, everyMs: number, target: Beating) {
-    this.#loop = loop;
-    this.#everyMs = everyMs;
+  constructor(all: Heartbeats, target: Beating) {
+    this.#all = all;
     this.#target = target;
-    this.#heardMs = loop.time();
+    all.sweep.add(this);
+    this.heard();
     this.#arm();
   }
 
   heard(): void {
-    this.#heardMs = this.#loop.time();
+    this.#heardMs = this.#all.sweep.nowMs;
     this.#asked = false;
   }
 
   stop(): void {
-    if (this.#timer >= 0) this.#loop.cancelTimer(this.#timer);
-    this.#timer = -1;
+    this.#all.sweep.remove(this);
   }
 
-  /** @internal Of the loop. */
-  onTimer(): void {
-    this.#timer = -1;
-    const lateMs = this.#loop.time() - this.#dueMs();
+  /** @internal Of the sweep: at the earliest when the peer can have been silent for too long. */
+  onDue(nowMs: number): void {
+    const lateMs = nowMs - this.#silentMs();
     if (lateMs >= 0) {
-      if (this.#asked && lateMs > this.#everyMs / 4) {
+      const { everyMs } = this.#all;
+      if (this.#asked && lateMs > everyMs / 2) {
         // The loop stood still: what the peer sent meanwhile was not read yet.
-        this.#heardMs = this.#loop.time() - this.#everyMs;
+        this.#heardMs = nowMs - everyMs;
       } else if (this.#asked) {
         this.#target.heartbeatLost();
         return;
@@ -56,11 +66,12 @@ export class Heartbeat {
     this.#arm();
   }
 
-  #dueMs(): number {
-    return this.#heardMs + this.#everyMs * (this.#asked ? 1.5 : 1);
+  /** When the silence has been too long. */
+  #silentMs(): number {
+    return this.#heardMs + this.#all.everyMs * (this.#asked ? 1.5 : 1);
   }
 
   #arm(): void {
-    this.#timer = this.#loop.armTimer(this.#dueMs(), this);
+    this.dueMs = this.#silentMs();
   }
 }

@@ -6,6 +6,7 @@
 import { argTypeError, rangeError } from '../../base/errors.ts';
 import { checkBytes, checkMs } from '../../base/units.ts';
 import { isToken } from '../headers.ts';
+import { type CompressOptions, type CompressPlan, checkCompress } from './extensions.ts';
 
 export interface WebSocketOptions {
   /** In order of preference. */
@@ -14,8 +15,11 @@ export interface WebSocketOptions {
   heartbeatMs?: number;
   /** Close code 1009 above it, before more is stored. Default 4 MiB. */
   maxMessageBytes?: number;
-  /** permessage-deflate, each message for itself. Default false. */
-  compress?: boolean;
+  /**
+   * permessage-deflate (RFC 7692), where the peer has it, too. True: with windows of 4 KiB, which a
+   * socket keeps only while compressed messages go that way. Default false.
+   */
+  compress?: boolean | CompressOptions;
   /** For the close handshake. Default 10_000. */
   closeTimeoutMs?: number;
   /** More does not wait to be written for a slow peer. Default 1 MiB. */
@@ -31,7 +35,8 @@ export interface WebSocketPlan {
   readonly protocols: readonly string[];
   readonly heartbeatMs: number;
   readonly maxMessageBytes: number;
-  readonly compress: boolean;
+  /** Null: not wanted. */
+  readonly compress: CompressPlan | null;
   readonly closeTimeoutMs: number;
   readonly maxBufferedBytes: number;
   readonly dropsWhenSlow: boolean;
@@ -51,7 +56,6 @@ export function checkWebSocket(options: WebSocketOptions = {}): WebSocketPlan {
   if (!Array.isArray(protocols) || !protocols.every(isToken)) {
     throw argTypeError('protocols', 'an array of tokens', protocols);
   }
-  if (typeof compress !== 'boolean') throw argTypeError('compress', 'true or false', compress);
   if (whenSlow !== 'close' && whenSlow !== 'drop') {
     throw argTypeError('whenSlow', "'close' or 'drop'", whenSlow);
   }
@@ -59,7 +63,7 @@ export function checkWebSocket(options: WebSocketOptions = {}): WebSocketPlan {
     protocols,
     heartbeatMs: checkPositiveMs('heartbeatMs', options.heartbeatMs ?? Infinity),
     maxMessageBytes: checkBytes('maxMessageBytes', options.maxMessageBytes ?? 4 * mebibyte),
-    compress,
+    compress: checkCompress(compress),
     closeTimeoutMs: checkPositiveMs('closeTimeoutMs', options.closeTimeoutMs ?? 10_000),
     maxBufferedBytes: checkBytes('maxBufferedBytes', options.maxBufferedBytes ?? mebibyte),
     dropsWhenSlow: whenSlow === 'drop',

@@ -6,191 +6,80 @@
  *
  * RFC 6455. Received messages wait in a queue; above `readAheadBytes` or `readAheadMessages` the
  * transport stops reading, so a peer that sends faster than it is listened to is held up by TCP.
+ * What ends the input, a close frame or a bad one, counts a turn later when messages came with it:
+ * who answers messages at once has answered those before it.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
 import {
   argTypeError,
   BrokenResourceError,
-  bufferFullError,
   ClosedResourceError,
   type Data,
   rangeError,
-  type WaitOptions,
 } from '../../base/errors.ts';
-import { quieted, quietReject, resolved } from '../../base/quiet.ts';
-import { checkData } from '../../io/data.ts';
-import type { EventLoop } from '../../io/handles.ts';
+import { quieted, resolved } from '../../base/quiet.ts';
 import type { SocketAddress } from '../../io/net-types.ts';
 import type { Protocol, Transport } from '../../io/protocols.ts';
 import { unknownAddress } from '../../io/stream.ts';
-import { cancelledPromise, takeCancellation, Waiter } from '../../task/waiter.ts';
-import { makeFrame } from './build.ts';
 import { closeReasonOf, readClose, writeClose } from './close-frame.ts';
-import { deflate, inflate, minDeflateBytes } from './deflate.ts';
+import type { Compression } from './deflate.ts';
 import {
   closeBadData,
   FrameError,
   FrameReader,
   type FrameSink,
-  opBinary,
   opClose,
   opPing,
   opPong,
-  opText,
 } from './frames.ts';
 import type { Agreed } from './handshake.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { Inbox, type InboxOwner, type Message, type ReceiveOptions } from './inbox.ts';
-import type { WebSocketPlan } from './options.ts';
-import { Pings } from './pings.ts';
-import type { Subscriber, Topics } from './topics.ts';
+import { Inbox, type InboxOwner, type Message, Messages, type ReceiveOptions } from './inbox.ts';
+import {
+  flagCloseReceived,
+  flagCloseSent,
+  flagFresh,
+  flagFull,
+  flagGone,
+  SocketSender,
+} from './sending.ts';
+import type { Terms } from './terms.ts';
+import type { SharedFrames, Subscriber, Topics } from './topics.ts';
 import type { WebSocketConnection } from './types.ts';
 import { CloseWaiter } from './waits.ts';
 
 /** For the peer to close the connection after both close frames, or to see why it was refused. */
 const lingerMs = 1_000;
 
-/** What only few sockets need. */
-class Rare {
-  readonly pings: Pings = new Pings();
-  drains: Waiter<void>[] = [];
-  closers: Waiter<void>[] = [];
-  topics: Set<string> | null = null;
+/** Whoever serves a socket. */
+export interface SocketOwner {
+  socketMade(): void;
+  socketGone(): void;
 }
 
 export class WebSocketStream
+  extends SocketSender
   implements WebSocketConnection, Protocol, FrameSink, InboxOwner, Subscriber
 {
-  readonly protocol: string;
   closeCode: number | null = null;
   closeReason = '';
-  /** @internal Called once, when there is a transport. */
-  onMade: (() => void) | null = null;
-  readonly #plan: WebSocketPlan;
-  readonly #agreed: Agreed;
-  readonly #loop: EventLoop;
-  readonly #isServer: boolean;
-  readonly #topics: Topics | null;
+  /** @internal Called once, when there is a transport; and once when that is gone. */
+  owner: SocketOwner | null = null;
   readonly #reader: FrameReader;
-  #transport: Transport | null = null;
   readonly #inbox: Inbox = new Inbox(this);
-  #closeSent = false;
-  #closeReceived = false;
-  #gone = false;
-  #full = false;
-  /** Why it broke; null while it did not. */
-  #fault: Error | null = null;
   #heartbeat: Heartbeat | null = null;
-  #endTimer = -1;
-  #rare: Rare | null = null;
 
-  constructor(
-    loop: EventLoop,
-    isServer: boolean,
-    plan: WebSocketPlan,
-    agreed: Agreed,
-    topics: Topics | null,
-  ) {
-    this.#loop = loop;
-    this.#isServer = isServer;
-    this.#plan = plan;
-    this.#agreed = agreed;
-    this.#topics = topics;
-    this.protocol = agreed.protocol;
-    this.#reader = new FrameReader(this, {
-      masked: isServer,
-      compressed: agreed.deflate !== null,
-      maxMessageBytes: plan.maxMessageBytes,
-    });
+  constructor(terms: Terms, agreed: Agreed) {
+    super(terms, agreed);
+    this.#reader = new FrameReader(this, terms.rulesFor(agreed.deflate !== null));
   }
 
-  get open(): boolean {
-    return !this.#gone && !this.#closeSent && !this.#closeReceived && this.#fault === null;
+  get protocol(): string {
+    return this.agreed.protocol;
   }
 
   get remoteAddress(): SocketAddress {
-    return this.#transport?.remoteAddress ?? unknownAddress;
-  }
-
-  get bufferedBytes(): number {
-    return this.#transport?.writeBufferBytes ?? 0;
-  }
-
-  // ---- sending ----
-
-  send(data: Data, options?: WaitOptions): Promise<void> {
-    let checked: Data;
-    try {
-      checked = checkData(data);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-    if (!this.open) return quietReject(this.#sendRefusal());
-    const cancelled = takeCancellation();
-    if (cancelled !== null) {
-      const promise = cancelledPromise(cancelled);
-      quieted(promise);
-      return promise;
-    }
-    if (options?.signal?.aborted) return quietReject(options.signal.reason);
-    if (this.#full) {
-      const { maxBufferedBytes } = this.#plan;
-      const { bufferedBytes } = this;
-      if (bufferedBytes + checked.length > maxBufferedBytes) {
-        return quietReject(bufferFullError(bufferedBytes, maxBufferedBytes));
-      }
-    }
-    this.#write(checked);
-    return this.#full ? this.#waitForDrain(options) : resolved;
-  }
-
-  sendJson(value: unknown, options?: WaitOptions): Promise<void> {
-    try {
-      const text = JSON.stringify(value) as string | undefined;
-      if (text === undefined) throw argTypeError('value', 'a value that JSON has', value);
-      return this.send(text, options);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  #write(data: Data): void {
-    const { deflate: agreement } = this.#agreed;
-    const opcode = typeof data === 'string' ? opText : opBinary;
-    const transport = this.#transport as Transport;
-    if (agreement === null || data.length < minDeflateBytes) {
-      transport.write(makeFrame(opcode, data, !this.#isServer));
-    } else {
-      transport.write(makeFrame(opcode | 0x40, deflate(data, agreement), !this.#isServer));
-    }
-  }
-
-  #waitForDrain(options: WaitOptions | undefined): Promise<void> {
-    const waiter = new Waiter<void>('send');
-    const promise = waiter.start(options);
-    quieted(promise);
-    if (waiter.active) this.#getRare().drains.push(waiter);
-    return promise;
-  }
-
-  #sendRefusal(): Error {
-    if (this.#fault !== null) return this.#broken();
-    return new ClosedResourceError('The WebSocket was closed');
-  }
-
-  ping(data?: Uint8Array, options?: WaitOptions): Promise<void> {
-    if (data !== undefined && (!(data instanceof Uint8Array) || data.length > 125)) {
-      return Promise.reject(argTypeError('data', 'at most 125 bytes', data));
-    }
-    if (!this.open) return quietReject(this.#sendRefusal());
-    const { pings } = this.#getRare();
-    const { payload, promise } = pings.add(data, options);
-    if (payload !== null) this.#control(opPing, payload);
-    return promise;
-  }
-
-  #control(opcode: number, payload: string | Uint8Array): void {
-    this.#transport?.write(makeFrame(opcode, payload, !this.#isServer));
+    return this.transport?.remoteAddress ?? unknownAddress;
   }
 
   // ---- receiving ----
@@ -214,87 +103,101 @@ export class WebSocketStream
 
   /** @internal */
   get inputEnded(): boolean {
-    return this.#gone || this.#closeReceived || this.#fault !== null;
+    return (this.flags & (flagGone | flagCloseReceived)) !== 0 || this.fault !== null;
   }
 
   /** @internal */
   pauseInput(): void {
-    this.#transport?.pauseReading();
+    this.transport?.pauseReading();
   }
 
   /** @internal */
   resumeInput(): void {
-    this.#transport?.resumeReading();
+    this.transport?.resumeReading();
   }
 
   /** @internal */
   receiveRefusal(): Error {
-    if (this.#fault !== null) return this.#broken();
+    if (this.fault !== null) return this.broken();
     const { closeCode, closeReason } = this;
     const why = closeReason === '' ? '' : `: ${closeReason}`;
     return new ClosedResourceError(`The WebSocket was closed with code ${closeCode}${why}`);
   }
 
-  #broken(): BrokenResourceError {
-    const cause = this.#fault as Error;
-    return new BrokenResourceError(`The WebSocket broke: ${cause.message}`, { cause });
-  }
-
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
-    return {
-      next: async (): Promise<IteratorResult<Message, undefined>> => {
-        if (this.#inbox.length === 0 && this.inputEnded) return { value: undefined, done: true };
-        try {
-          return { value: await this.receive(), done: false };
-        } catch (error) {
-          const told = error instanceof ClosedResourceError || error instanceof BrokenResourceError;
-          if (!told || this.#inbox.length > 0 || !this.inputEnded) throw error;
-          return { value: undefined, done: true };
-        }
-      },
-    };
+    return new Messages(this.#inbox);
   }
 
   // ---- frames that come ----
 
   /** @internal */
   onMessage(payload: Buffer, text: boolean, compressed: boolean): void {
-    const bytes = compressed ? inflate(payload, this.#plan.maxMessageBytes) : payload;
-    if (text && compressed && !isUtf8(bytes)) {
-      throw new FrameError(closeBadData, 'A text is not UTF-8');
+    let bytes = payload;
+    if (compressed) {
+      const { maxMessageBytes } = this.terms.plan;
+      bytes = (this.compression as Compression).inflate(payload, maxMessageBytes);
+      if (text && !isUtf8(bytes)) throw new FrameError(closeBadData, 'A text is not UTF-8');
     }
-    this.#inbox.push(text ? bytes.toString('utf8') : bytes, this.#closeSent);
+    this.flags |= flagFresh;
+    this.#inbox.push(text ? bytes.toString('utf8') : bytes, this.has(flagCloseSent));
   }
 
   /** @internal */
   onControl(opcode: number, payload: Buffer): void {
     if (opcode === opPing) {
       // To a peer that pings without reading, no more pongs than fit.
-      if (!this.#closeSent && !this.#full) this.#control(opPong, payload);
+      if (!this.has(flagCloseSent | flagFull)) this.sendControl(opPong, payload);
     } else if (opcode === opPong) {
-      this.#rare?.pings.answered(payload);
+      this.rareParts?.pings.answered(payload);
     } else {
-      this.#closeFrame(payload);
+      this.#endInput(payload);
     }
   }
 
+  /** @param why a close frame, or the fault of a bad one */
+  #endInput(why: FrameError | Buffer): void {
+    this.#reader.stop();
+    if (!this.has(flagFresh) || !this.open) {
+      this.#countEnd(why);
+      return;
+    }
+    this.rare.ending = why;
+    this.terms.loop.callSoon(() => this.#endNow());
+  }
+
+  #endNow(): void {
+    const why = this.rareParts?.ending ?? null;
+    if (why === null) return;
+    this.rare.ending = null;
+    this.#countEnd(why);
+  }
+
+  #countEnd(why: FrameError | Buffer): void {
+    try {
+      if (why instanceof FrameError) throw why;
+      this.#closeFrame(why);
+    } catch (error) {
+      this.#fail(error as FrameError);
+    }
+  }
+
+  /** @throws FrameError */
   #closeFrame(payload: Buffer): void {
     const { code, reason } = readClose(payload);
     this.closeCode = code;
     this.closeReason = reason;
-    this.#closeReceived = true;
-    this.#reader.stop();
-    if (!this.#closeSent) this.#sendClose(payload.subarray(0, 2));
+    this.flags |= flagCloseReceived;
+    if (!this.has(flagCloseSent)) this.#sendClose(payload.subarray(0, 2));
     this.#inbox.end();
     // The server closes first (RFC 6455 §7.1.1), so that the client has no TIME_WAIT.
-    if (this.#isServer) this.#transport?.close();
+    if (this.terms.isServer) this.transport?.close();
     else this.#endWithin(lingerMs);
   }
 
   #sendClose(payload: Uint8Array): void {
-    this.#closeSent = true;
+    this.flags |= flagCloseSent;
     this.#heartbeat?.stop();
-    this.#control(opClose, payload);
+    this.sendControl(opClose, payload);
   }
 
   // ---- the end ----
@@ -306,19 +209,27 @@ export class WebSocketStream
     } catch (error) {
       return Promise.reject(error);
     }
-    if (this.#gone) return resolved;
-    if (this.open) {
-      this.#sendClose(payload);
-      this.#endWithin(this.#plan.closeTimeoutMs);
-      // What nobody receives must not keep the close frame from being read.
-      this.#transport?.resumeReading();
-    }
+    if (this.has(flagGone)) return resolved;
+    this.#beginClose(payload, this.terms.plan.closeTimeoutMs);
     const waiter = new CloseWaiter(this);
     const promise = waiter.start();
-    if (waiter.active) this.#getRare().closers.push(waiter);
+    if (waiter.active) this.rare.closers.push(waiter);
     else this.abort();
     quieted(promise);
     return promise;
+  }
+
+  #beginClose(payload: Buffer, limitMs: number): void {
+    if (!this.open) return;
+    this.#sendClose(payload);
+    this.#endWithin(limitMs);
+    // What nobody receives must not keep the close frame from being read.
+    this.transport?.resumeReading();
+  }
+
+  /** Closes without a wait. @internal */
+  finish(code: number, limitMs: number): void {
+    this.#beginClose(writeClose(code, ''), Math.min(limitMs, this.terms.plan.closeTimeoutMs));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -327,26 +238,27 @@ export class WebSocketStream
 
   /** @internal When it is gone, in whatever way. Cancelled, the connection is broken off. */
   get ended(): Promise<void> {
-    if (this.#gone) return resolved;
+    if (this.has(flagGone)) return resolved;
     const waiter = new CloseWaiter(this);
     const promise = waiter.start();
-    if (waiter.active) this.#getRare().closers.push(waiter);
+    if (waiter.active) this.rare.closers.push(waiter);
     return promise;
   }
 
   /** Breaks the connection off, without a close frame. @internal */
   abort(): void {
-    this.#fault ??= new ClosedResourceError('The WebSocket was aborted');
-    this.#transport?.abort();
+    this.fault ??= new ClosedResourceError('The WebSocket was aborted');
+    this.transport?.abort();
   }
 
   /** The peer broke the protocol: tells it why, then ends. */
   #fail(error: FrameError): void {
-    this.#fault = error;
-    this.#reader.stop();
-    if (!this.#closeSent) this.#sendClose(writeClose(error.closeCode, closeReasonOf(error)));
+    this.fault = error;
+    if (!this.has(flagCloseSent)) {
+      this.#sendClose(writeClose(error.closeCode, closeReasonOf(error)));
+    }
     this.#inbox.end();
-    const transport = this.#transport as Transport;
+    const transport = this.transport as Transport;
     // What still comes is dropped for a while: a reset could overtake the close frame.
     transport.writeEof();
     transport.resumeReading();
@@ -354,94 +266,89 @@ export class WebSocketStream
   }
 
   #endWithin(ms: number): void {
-    if (this.#endTimer >= 0) this.#loop.cancelTimer(this.#endTimer);
-    this.#endTimer = this.#loop.armTimer(this.#loop.time() + ms, { onTimer: () => this.#late() });
+    this.#stopTimer();
+    const { loop } = this.terms;
+    this.rare.endTimer = loop.armTimer(loop.time() + ms, { onTimer: () => this.#late() });
+  }
+
+  #stopTimer(): void {
+    const rare = this.rareParts;
+    if (rare === null || rare.endTimer < 0) return;
+    this.terms.loop.cancelTimer(rare.endTimer);
+    rare.endTimer = -1;
   }
 
   #late(): void {
-    this.#endTimer = -1;
-    if (!this.#closeReceived) {
-      this.#fault ??= new BrokenResourceError('No close frame came in time');
+    this.rare.endTimer = -1;
+    if (!this.has(flagCloseReceived)) {
+      this.fault ??= new BrokenResourceError('No close frame came in time');
     }
-    this.#transport?.abort();
+    this.transport?.abort();
   }
 
   /** @internal */
   sendHeartbeat(): void {
-    this.#control(opPing, Buffer.from([0]));
+    this.sendControl(opPing, Buffer.from([0]));
   }
 
   /** @internal */
   heartbeatLost(): void {
-    this.#fault ??= new BrokenResourceError('The peer has fallen silent');
-    this.#transport?.abort();
+    this.fault ??= new BrokenResourceError('The peer has fallen silent');
+    this.transport?.abort();
   }
 
   // ---- of the transport ----
 
   connectionMade(transport: Transport): void {
-    this.#transport = transport;
-    const { heartbeatMs } = this.#plan;
-    if (heartbeatMs !== Infinity) this.#heartbeat = new Heartbeat(this.#loop, heartbeatMs, this);
-    this.onMade?.();
-    this.onMade = null;
+    this.transport = transport;
+    const { heartbeats } = this.terms;
+    if (heartbeats !== null) this.#heartbeat = new Heartbeat(heartbeats, this);
+    this.owner?.socketMade();
   }
 
   dataReceived(chunk: Buffer): void {
     this.#heartbeat?.heard();
+    this.flags &= ~flagFresh;
     try {
       this.#reader.push(chunk);
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
-      this.#fail(error);
+      this.#endInput(error);
     }
   }
 
   eofReceived(): void {
-    if (!this.#closeReceived) {
-      this.#fault ??= new BrokenResourceError(
-        'The peer ended the connection without a close frame',
-      );
+    this.#endNow();
+    if (!this.has(flagCloseReceived)) {
+      this.fault ??= new BrokenResourceError('The peer ended the connection without a close frame');
     }
   }
 
-  pauseWriting(): void {
-    this.#full = true;
-  }
-
-  resumeWriting(): void {
-    this.#full = false;
-    const rare = this.#rare;
-    if (rare === null || rare.drains.length === 0) return;
-    const { drains } = rare;
-    rare.drains = [];
-    for (const waiter of drains) waiter.wake();
-  }
-
   connectionLost(error?: Error): void {
-    this.#gone = true;
-    if (this.#endTimer >= 0) this.#loop.cancelTimer(this.#endTimer);
-    this.#endTimer = -1;
+    this.#endNow();
+    this.flags |= flagGone;
+    this.#stopTimer();
     this.#heartbeat?.stop();
     this.#reader.stop();
-    if (!this.#closeReceived) {
-      this.#fault ??= error ?? new BrokenResourceError('The connection was lost');
+    if (!this.has(flagCloseReceived)) {
+      this.fault ??= error ?? new BrokenResourceError('The connection was lost');
       this.closeCode = 1006;
     }
     this.#inbox.end();
     this.#endRare();
+    this.owner?.socketGone();
   }
 
   #endRare(): void {
-    const rare = this.#rare;
+    const rare = this.rareParts;
     if (rare === null) return;
-    const refusal = this.#sendRefusal();
+    const refusal = this.sendRefusal();
     for (const waiter of rare.drains) waiter.fail(refusal);
     rare.drains = [];
     rare.pings.end(refusal);
     for (const waiter of rare.closers) waiter.wake();
     rare.closers = [];
-    for (const topic of rare.topics ?? []) this.#topics?.remove(topic, this);
+    for (const topic of rare.topics ?? []) this.terms.topics?.remove(topic, this);
     rare.topics = null;
   }
 
@@ -450,7 +357,7 @@ export class WebSocketStream
   subscribe(topic: string): void {
     const topics = this.#checkTopic(topic);
     if (!this.open) return;
-    const rare = this.#getRare();
+    const rare = this.rare;
     rare.topics ??= new Set();
     rare.topics.add(topic);
     topics.add(topic, this);
@@ -458,7 +365,7 @@ export class WebSocketStream
 
   unsubscribe(topic: string): void {
     const topics = this.#checkTopic(topic);
-    if (this.#rare?.topics?.delete(topic)) topics.remove(topic, this);
+    if (this.rareParts?.topics?.delete(topic)) topics.remove(topic, this);
   }
 
   publish(topic: string, data: Data): number {
@@ -467,31 +374,27 @@ export class WebSocketStream
 
   #checkTopic(topic: unknown): Topics {
     if (typeof topic !== 'string') throw argTypeError('topic', 'a string', topic);
-    if (this.#topics === null) throw rangeError('topic', 'of a server: clients have none', topic);
-    return this.#topics;
-  }
-
-  /** @internal */
-  get windowBits(): number {
-    return this.#agreed.deflate?.windowBits ?? 0;
+    const { topics } = this.terms;
+    if (topics === null) throw rangeError('topic', 'of a server: clients have none', topic);
+    return topics;
   }
 
   /** @internal False: it was left out, or its connection ended. */
-  deliver(frame: Buffer): boolean {
+  deliver(frames: SharedFrames): boolean {
     if (!this.open) return false;
-    if (this.#full && this.bufferedBytes + frame.length > this.#plan.maxBufferedBytes) {
-      if (!this.#plan.dropsWhenSlow) {
-        this.#fault = new BrokenResourceError('The peer is too slow for what is published');
-        this.#transport?.abort();
+    const compression = this.compression;
+    const { plan } = this.terms;
+    const compressed = compression !== null && frames.bytes >= (plan.compress?.minBytes ?? 0);
+    const frame = frames.for(compressed ? compression.agreement.sendBits : 0);
+    if (this.has(flagFull) && this.bufferedBytes + frame.length > plan.maxBufferedBytes) {
+      if (!plan.dropsWhenSlow) {
+        this.fault = new BrokenResourceError('The peer is too slow for what is published');
+        this.transport?.abort();
       }
       return false;
     }
-    this.#transport?.write(frame);
+    this.transport?.write(frame);
+    if (compressed) compression.sentAlone();
     return true;
-  }
-
-  #getRare(): Rare {
-    this.#rare ??= new Rare();
-    return this.#rare;
   }
 }

@@ -8,13 +8,11 @@ import type { Buffer } from 'node:buffer';
 import type { Data } from '../../base/errors.ts';
 import { checkData } from '../../io/data.ts';
 import { makeFrame } from './build.ts';
-import { deflate, minDeflateBytes } from './deflate.ts';
+import { deflateAlone } from './deflate.ts';
 import { opBinary, opText } from './frames.ts';
 
 export interface Subscriber {
-  /** 0: no compression was agreed on. */
-  readonly windowBits: number;
-  deliver(frame: Buffer): boolean;
+  deliver(frames: SharedFrames): boolean;
 }
 
 export class Topics {
@@ -44,14 +42,14 @@ export class Topics {
     const frames = new SharedFrames(checked);
     let count = 0;
     for (const subscriber of set) {
-      if (subscriber !== except && subscriber.deliver(frames.for(subscriber.windowBits))) count++;
+      if (subscriber !== except && subscriber.deliver(frames)) count++;
     }
     return count;
   }
 }
 
 /** A message framed once, and once more for each window of compression in use. */
-class SharedFrames {
+export class SharedFrames {
   readonly #data: Data;
   readonly #frames: (Buffer | undefined)[] = [];
 
@@ -59,17 +57,21 @@ class SharedFrames {
     this.#data = data;
   }
 
+  /** A string counts by its code units. */
+  get bytes(): number {
+    return this.#data.length;
+  }
+
+  /** @param windowBits 0: not compressed */
   for(windowBits: number): Buffer {
-    const small = this.#data.length < minDeflateBytes;
-    const bits = small ? 0 : windowBits;
-    this.#frames[bits] ??= this.#make(bits);
-    return this.#frames[bits];
+    this.#frames[windowBits] ??= this.#make(windowBits);
+    return this.#frames[windowBits];
   }
 
   #make(windowBits: number): Buffer {
     const data = this.#data;
     const opcode = typeof data === 'string' ? opText : opBinary;
-    if (windowBits === 0) return makeFrame(opcode, data, false, true);
-    return makeFrame(opcode | 0x40, deflate(data, { windowBits }), false, true);
+    if (windowBits === 0) return makeFrame(opcode, data, null, true);
+    return makeFrame(opcode | 0x40, deflateAlone(data, windowBits), null, true);
   }
 }

@@ -4,22 +4,20 @@
  * In: a request, a handler. Out: a response that takes the connection over when it is sent. Never:
  * a connection that outlives its handler, where there is one.
  */
-import {
-  type Awaitable,
-  BrokenResourceError,
-  ClosedResourceError,
-  isCancelled,
-} from '../../base/errors.ts';
+import { type Awaitable, BrokenResourceError, ClosedResourceError } from '../../base/errors.ts';
 import { currentLoop } from '../../task/frame.ts';
-import { shielded } from '../../task/scope.ts';
+import { CANCELLED, FAILED, type Future } from '../../task/future.ts';
+import { startHandlerTask } from '../../task/spawn.ts';
+import type { Task, TaskOwner } from '../../task/task.ts';
 import type { Application } from '../application.ts';
-import type { Call } from '../call.ts';
+import type { Call, CallSettings, UnderWay } from '../call.ts';
 import { HttpError } from '../http-error.ts';
 import { type HttpRequest, ServerRequest } from '../request.ts';
 import { Response, type ResponseLike } from '../response.ts';
 import { type Agreed, readRequest } from './handshake.ts';
 import { checkWebSocket, type WebSocketOptions, type WebSocketPlan } from './options.ts';
-import { WebSocketStream } from './socket.ts';
+import { type SocketOwner, WebSocketStream } from './socket.ts';
+import { Terms } from './terms.ts';
 import { Topics } from './topics.ts';
 import type { WebSocketConnection } from './types.ts';
 
@@ -42,70 +40,123 @@ export function applicationTopics(app: Application): Topics {
   return topics;
 }
 
+/** Terms of the sockets of one handler: made once for each application and loop. */
+class Route {
+  readonly plan: WebSocketPlan;
+  #terms: Terms | null = null;
+
+  constructor(options: WebSocketOptions | undefined) {
+    this.plan = checkWebSocket(options);
+  }
+
+  termsFor(app: Application): Terms {
+    const topics = applicationTopics(app);
+    const loop = currentLoop();
+    if (this.#terms?.topics !== topics || this.#terms.loop !== loop) {
+      this.#terms = new Terms(loop, this.plan, topics);
+    }
+    return this.#terms;
+  }
+}
+
 /** Status 101. What middlewares add to its headers is sent as well. */
 export class UpgradeResponse extends Response {
   readonly #handshake: readonly string[];
   readonly #agreed: Agreed;
-  readonly #plan: WebSocketPlan;
+  readonly #route: Route;
   readonly #serve: Serve;
 
-  constructor(handshake: readonly string[], agreed: Agreed, plan: WebSocketPlan, serve: Serve) {
+  constructor(handshake: readonly string[], agreed: Agreed, route: Route, serve: Serve) {
     super(null);
     this.status = 101;
     this.#handshake = handshake;
     this.#agreed = agreed;
-    this.#plan = plan;
+    this.#route = route;
     this.#serve = serve;
   }
 
-  /** @internal Sends it; ends with its handler. */
-  async begin(call: Call, extraHeaders: readonly string[]): Promise<void> {
+  /** @internal Sends it: the request ends, and the socket is served by a task of its own. */
+  begin(call: Call, extraHeaders: readonly string[]): void {
     const { exchange } = call;
     if (!exchange.open) throw new BrokenResourceError('The client is gone');
     call.status = 101;
-    const topics = applicationTopics(call.app);
-    const socket = new WebSocketStream(currentLoop(), true, this.#plan, this.#agreed, topics);
-    const made = new Promise<void>((resolve) => {
-      socket.onMade = resolve;
-    });
+    const socket = new WebSocketStream(this.#route.termsFor(call.app), this.#agreed);
+    const served = new ServedSocket(socket, call, this.#serve);
+    socket.owner = served;
+    call.settings.began(served);
     exchange.upgrade([...this.#handshake, ...extraHeaders], socket);
-    await made;
-    await serveOne(socket, this.#serve);
   }
 }
 
-async function serveOne(socket: WebSocketStream, serve: Serve): Promise<void> {
-  try {
-    await serve(socket);
-  } catch (error) {
-    const left =
-      !socket.open &&
-      (error instanceof ClosedResourceError || error instanceof BrokenResourceError);
-    if (left) {
-      await socket.close();
-      return;
+/** A socket on a server: its handler, its end. */
+class ServedSocket implements TaskOwner, SocketOwner, UnderWay {
+  readonly #socket: WebSocketStream;
+  readonly #settings: CallSettings;
+  /** Who wants to know of its end gets it with its request. */
+  readonly #call: Call | null;
+  #serve: Serve | null;
+  #task: Task | null = null;
+  readonly #path: string;
+  #gone = false;
+
+  constructor(socket: WebSocketStream, call: Call, serve: Serve) {
+    this.#socket = socket;
+    this.#settings = call.settings;
+    this.#path = call.path;
+    this.#call = call.settings.logged ? call : null;
+    this.#serve = serve;
+  }
+
+  socketMade(): void {
+    const serve = this.#serve as Serve;
+    this.#serve = null;
+    this.#task = startHandlerTask(currentLoop(), null, null, serve, this.#socket, this);
+  }
+
+  socketGone(): void {
+    this.#gone = true;
+    if (this.#task?.done !== false) this.#settings.over(this, this.#call);
+  }
+
+  cancel(reason: string): void {
+    if (this.#task?.done === false) this.#task.cancel(reason);
+    else this.#socket.abort();
+  }
+
+  /** The last step of the handler: what it left open is closed, as its end says. */
+  onFutureDone(future: Future<unknown>): void {
+    const socket = this.#socket;
+    if (future.status === FAILED) {
+      const error = (future as Task).failure();
+      const told = error instanceof ClosedResourceError || error instanceof BrokenResourceError;
+      if (socket.open || !told) {
+        socket.finish(1011, farewellMs);
+        const message = `Exception in the handler of GET ${this.#path}`;
+        future.loop.callExceptionHandler({ message, error, task: future as Task });
+      }
+    } else if (future.status === CANCELLED) {
+      socket.finish(1001, farewellMs);
+    } else {
+      socket.finish(1000, Infinity);
     }
-    const code = isCancelled(error) ? 1001 : 1011;
-    await shielded(() => socket.close(code), { graceMs: farewellMs }).catch(() => {});
-    throw error;
+    if (this.#gone) this.#settings.over(this, this.#call);
   }
-  await socket.close();
 }
 
-function accept(request: unknown, options: WebSocketOptions | undefined, serve: Serve): Response {
+function accept(request: unknown, route: Route, serve: Serve): Response {
   if (!(request instanceof ServerRequest)) {
     throw new TypeError('request must be what the server gave to the handler');
   }
-  const plan = checkWebSocket(options);
   const { exchange } = request.call;
-  const found = readRequest((name) => exchange.header(name), plan.protocols, plan.compress);
+  const { protocols, compress } = route.plan;
+  const found = readRequest((name) => exchange.header(name), protocols, compress);
   if ('status' in found) {
     throw new HttpError(found.status, found.message, { headers: found.headers });
   }
   if (!exchange.upgradeable) {
     throw new HttpError(400, 'A WebSocket needs GET on HTTP/1.1, without a body');
   }
-  return new UpgradeResponse(found.headers, found.agreed, plan, serve);
+  return new UpgradeResponse(found.headers, found.agreed, route, serve);
 }
 
 /**
@@ -122,7 +173,7 @@ export function upgradeWebSocket(
   const socket = new Promise<WebSocketConnection>((resolve) => {
     give = resolve;
   });
-  const response = accept(request, options, (made) => {
+  const response = accept(request, new Route(options), (made) => {
     give(made);
     return (made as WebSocketStream).ended;
   });
@@ -134,6 +185,6 @@ export function webSocketHandler<P extends string>(
   handler: (socket: WebSocketConnection, request: HttpRequest<P>) => Awaitable<void>,
   options: WebSocketOptions,
 ): (request: HttpRequest<P>) => ResponseLike {
-  checkWebSocket(options);
-  return (request) => accept(request, options, (socket) => handler(socket, request));
+  const route = new Route(options);
+  return (request) => accept(request, route, (socket) => handler(socket, request));
 }

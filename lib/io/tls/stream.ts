@@ -102,6 +102,12 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     return this.#has(CLOSING) ? 0 : this.#engine.bufferedBytes + this.#carrier.bufferedBytes;
   }
 
+  get unsentBytes(): number {
+    if (this.#has(CLOSING)) return 0;
+    const carrier = this.#carrier;
+    return this.#engine.bufferedBytes + (carrier.unsentBytes ?? carrier.bufferedBytes);
+  }
+
   get fd(): number | null {
     return this.#carrier.fd;
   }

@@ -33,7 +33,13 @@ import type { TlsEngine, TlsSink, TlsStart } from '../tls.ts';
 import { loadBinding, type NativeInfo } from './binding.ts';
 import { NativeDatagram } from './datagram.ts';
 import { type Endpoint, getHub, type NativeHub } from './hub.ts';
-import { LISTEN_IPV6_ONLY, LISTEN_NO_DELAY, LISTEN_PAUSED, LISTEN_REUSE_PORT } from './layout.ts';
+import {
+  LISTEN_DUPLICATE,
+  LISTEN_IPV6_ONLY,
+  LISTEN_NO_DELAY,
+  LISTEN_PAUSED,
+  LISTEN_REUSE_PORT,
+} from './layout.ts';
 import { NativeConnect, NativeListener } from './listener.ts';
 import { NativeStream } from './stream.ts';
 import { createTlsEngine } from './tls.ts';
@@ -139,7 +145,10 @@ export class NativeBackend implements Backend {
 
   listenFd(options: ListenFd, sink: ListenerSink): ListenerHandle {
     const { fd, paused } = options;
-    const flags = (options.noDelay ? LISTEN_NO_DELAY : 0) | (paused ? LISTEN_PAUSED : 0);
+    const flags =
+      (options.noDelay ? LISTEN_NO_DELAY : 0) |
+      (paused ? LISTEN_PAUSED : 0) |
+      (options.duplicate ? LISTEN_DUPLICATE : 0);
     const id = this.hub.binding.listenFd(fd, flags);
     return this.#listening(id, sink, paused, `fd ${fd}`, undefined);
   }

@@ -46,6 +46,7 @@ export const LISTEN_REUSE_PORT = 1;
 export const LISTEN_IPV6_ONLY = 2;
 export const LISTEN_NO_DELAY = 4;
 export const LISTEN_PAUSED = 8;
+export const LISTEN_DUPLICATE = 16;
 
 /** Options of `setUdp`. */
 export const UDP_OPTIONS = [
@@ -99,6 +100,7 @@ export interface Binding {
   setSpin(micros: number): void;
   http1Bind(words: Int32Array): number;
   http1Parse(bytes: Uint8Array, from: number, to: number): number;
+  websocketMask(bytes: Uint8Array, key: number, phase: number): number;
   now(): number;
   uvVersion(): string;
   adoptSocket(fd: number, duplicate: number): number;

@@ -66,7 +66,20 @@ export class NativeStream implements StreamHandle {
   write(data: string | Uint8Array): number {
     if ((this.#state & (CLOSING | SHUTDOWN)) !== 0) return 0;
     const hub = this.backend.hub;
-    const bytes = typeof data === 'string' ? hub.putText(this.id, data) : this.put(hub, data);
+    if (typeof data !== 'string') return this.wrote(hub, this.put(hub, data));
+    const bytes = hub.putText(this.id, data);
+    return this.wrote(hub, bytes < 0 ? this.put(hub, Buffer.from(data)) : bytes);
+  }
+
+  writeLatin1(text: string): number {
+    if ((this.#state & (CLOSING | SHUTDOWN)) !== 0) return 0;
+    const hub = this.backend.hub;
+    const bytes = hub.putLatin1(this.id, text);
+    return this.wrote(hub, bytes < 0 ? this.put(hub, Buffer.from(text, 'latin1')) : bytes);
+  }
+
+  /** @param bytes as `put` says */
+  private wrote(hub: NativeHub, bytes: number): number {
     if (bytes < 0) return bytes === BROKEN ? Infinity : this.queuedIn(hub);
     const epoch = hub.ctl[CTL_FLUSH_EPOCH] as number;
     if (this.#epoch === epoch) {

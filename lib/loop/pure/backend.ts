@@ -5,7 +5,7 @@
  */
 import type { ListenOptions, Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { InvalidStateError } from '../../base/errors.ts';
+import { InvalidStateError, notSupportedError } from '../../base/errors.ts';
 import type {
   Backend,
   BackendCounters,
@@ -102,6 +102,9 @@ export class PureBackend implements Backend {
 
   listenFd(options: ListenFd, sink: ListenerSink): ListenerHandle {
     const { fd, backlog, noDelay, paused } = options;
+    if (options.duplicate) {
+      throw notSupportedError('listen', 'threads share sockets other than TCP only on native()');
+    }
     const refused = listeningRefused(fd);
     // Node's types do not know `fd`, its documentation does.
     const listen = { fd, backlog } as ListenOptions;

@@ -74,6 +74,17 @@ export class PureStream implements StreamHandle {
     return this.#closing ? 0 : this.#socket.writableLength;
   }
 
+  /** `writableLength` counts a write as a whole until its end; libuv knows what is left of it. */
+  get unsentBytes(): number {
+    if (this.bufferedBytes === 0) return 0;
+    const socket = this.#socket as unknown as {
+      readonly bytesWritten: number;
+      readonly _bytesDispatched: number;
+      readonly _handle: { readonly writeQueueSize: number } | null;
+    };
+    return socket.bytesWritten - socket._bytesDispatched + (socket._handle?.writeQueueSize ?? 0);
+  }
+
   get fd(): number | null {
     const fd = this.#descriptor();
     return fd < 0 ? null : fd;

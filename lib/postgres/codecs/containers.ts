@@ -55,7 +55,7 @@ class ElementReader {
   list(count: number): unknown[] {
     const codec = this.#codec;
     const [buffer, view, end] = [this.#buffer, this.#view, this.#end];
-    const items: unknown[] = [];
+    const items: unknown[] = new Array(count);
     let at = this.at;
     for (let i = 0; i < count; i++) {
       if (at + 4 > end) throw new FieldError(codec.name, 'the end of its array');
@@ -63,9 +63,9 @@ class ElementReader {
       at += 4;
       if (length < -1 || at + length > end) throw new FieldError(codec.name, 'its length');
       if (length === -1) {
-        items.push(null);
+        items[i] = null;
       } else {
-        items.push(codec.decode(buffer, view, at, at + length));
+        items[i] = codec.decode(buffer, view, at, at + length);
         at += length;
       }
     }

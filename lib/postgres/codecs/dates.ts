@@ -83,7 +83,14 @@ function writeMicros(out: Writer, value: unknown, zoned: boolean): void {
     out.int64(parseTimestamp(value, zoned));
   } else {
     const ms = dateMs(value, "a Date or text such as '2000-01-31 12:00:00'") - epochMs;
-    out.int64(BigInt(ms) * 1000n);
+    const micros = ms * 1000;
+    if (!Number.isSafeInteger(micros)) {
+      out.int64(BigInt(ms) * 1000n);
+      return;
+    }
+    const high = Math.floor(micros / 2 ** 32);
+    out.int32(high);
+    out.int32(micros - high * 2 ** 32);
   }
 }
 

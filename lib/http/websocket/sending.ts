@@ -1,0 +1,203 @@
+/**
+ * The sending half of a WebSocket.
+ *
+ * In: messages, pings. Out: frames on the transport. Never: more waiting for a slow peer than
+ * `maxBufferedBytes`; a frame after the close frame.
+ */
+import type { Buffer } from 'node:buffer';
+import {
+  argTypeError,
+  BrokenResourceError,
+  bufferFullError,
+  ClosedResourceError,
+  type Data,
+  type WaitOptions,
+} from '../../base/errors.ts';
+import { quieted, quietReject, resolved } from '../../base/quiet.ts';
+import { checkData } from '../../io/data.ts';
+import type { Transport } from '../../io/protocols.ts';
+import { cancelledPromise, takeCancellation, Waiter } from '../../task/waiter.ts';
+import { makeFrame, makeHeader, maxCopiedBytes } from './build.ts';
+import { Compression } from './deflate.ts';
+import { type FrameError, opBinary, opPing, opText } from './frames.ts';
+import type { Agreed } from './handshake.ts';
+import { Pings } from './pings.ts';
+import type { Terms } from './terms.ts';
+
+/** Our close frame was sent. */
+export const flagCloseSent = 1;
+/** The peer's came. */
+export const flagCloseReceived = 2;
+/** There is no connection any more. */
+export const flagGone = 4;
+/** The transport is above its high-water mark. */
+export const flagFull = 8;
+/** Messages came in the read that is looked at. */
+export const flagFresh = 16;
+
+/** What only few sockets need. */
+export class Rare {
+  readonly pings: Pings = new Pings();
+  drains: Waiter<void>[] = [];
+  closers: Waiter<void>[] = [];
+  topics: Set<string> | null = null;
+  endTimer = -1;
+  /** What ended the input, while it does not count yet. */
+  ending: FrameError | Buffer | null = null;
+}
+
+/** Fields are plain: the other half is a class of its own. */
+export abstract class SocketSender {
+  /** @internal */
+  readonly terms: Terms;
+  /** @internal */
+  readonly agreed: Agreed;
+  /** @internal */
+  readonly compression: Compression | null;
+  /** @internal */
+  transport: Transport | null;
+  /** @internal */
+  flags: number;
+  /** @internal Why it broke; null while it did not. */
+  fault: Error | null;
+  /** @internal */
+  rareParts: Rare | null;
+
+  constructor(terms: Terms, agreed: Agreed) {
+    this.terms = terms;
+    this.agreed = agreed;
+    const { deflate } = agreed;
+    this.compression = deflate === null ? null : new Compression(deflate);
+    this.transport = null;
+    this.flags = 0;
+    this.fault = null;
+    this.rareParts = null;
+  }
+
+  get open(): boolean {
+    const over = flagGone | flagCloseSent | flagCloseReceived;
+    return (this.flags & over) === 0 && this.fault === null;
+  }
+
+  get bufferedBytes(): number {
+    return this.transport?.writeBufferBytes ?? 0;
+  }
+
+  /** @internal */
+  has(flag: number): boolean {
+    return (this.flags & flag) !== 0;
+  }
+
+  /** @internal */
+  get rare(): Rare {
+    this.rareParts ??= new Rare();
+    return this.rareParts;
+  }
+
+  /** @internal */
+  broken(): BrokenResourceError {
+    const cause = this.fault as Error;
+    return new BrokenResourceError(`The WebSocket broke: ${cause.message}`, { cause });
+  }
+
+  send(data: Data, options?: WaitOptions): Promise<void> {
+    let checked: Data;
+    try {
+      checked = checkData(data);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (!this.open) return quietReject(this.sendRefusal());
+    const cancelled = takeCancellation();
+    if (cancelled !== null) {
+      const promise = cancelledPromise(cancelled);
+      quieted(promise);
+      return promise;
+    }
+    if (options?.signal?.aborted) return quietReject(options.signal.reason);
+    if (this.has(flagFull)) {
+      const { maxBufferedBytes } = this.terms.plan;
+      const { bufferedBytes } = this;
+      if (bufferedBytes + checked.length > maxBufferedBytes) {
+        return quietReject(bufferFullError(bufferedBytes, maxBufferedBytes));
+      }
+    }
+    this.#write(checked);
+    return this.has(flagFull) ? this.#waitForDrain(options) : resolved;
+  }
+
+  sendJson(value: unknown, options?: WaitOptions): Promise<void> {
+    try {
+      const text = JSON.stringify(value) as string | undefined;
+      if (text === undefined) throw argTypeError('value', 'a value that JSON has', value);
+      return this.send(text, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #write(data: Data): void {
+    const compression = this.compression;
+    const opcode = typeof data === 'string' ? opText : opBinary;
+    const { plan } = this.terms;
+    if (compression === null || data.length < (plan.compress?.minBytes ?? 0)) {
+      this.#writeFrame(opcode, data);
+    } else {
+      this.#writeFrame(opcode | 0x40, compression.deflate(data));
+    }
+  }
+
+  #writeFrame(opcode: number, data: Data): void {
+    const transport = this.transport as Transport;
+    const { masker } = this.terms;
+    if (masker === null && typeof data !== 'string' && data.length > maxCopiedBytes) {
+      transport.write(makeHeader(opcode, data.length));
+      transport.write(data);
+    } else {
+      transport.write(makeFrame(opcode, data, masker));
+    }
+  }
+
+  #waitForDrain(options: WaitOptions | undefined): Promise<void> {
+    const waiter = new Waiter<void>('send');
+    const promise = waiter.start(options);
+    quieted(promise);
+    if (waiter.active) this.rare.drains.push(waiter);
+    return promise;
+  }
+
+  /** @internal */
+  sendRefusal(): Error {
+    if (this.fault !== null) return this.broken();
+    return new ClosedResourceError('The WebSocket was closed');
+  }
+
+  ping(data?: Uint8Array, options?: WaitOptions): Promise<void> {
+    if (data !== undefined && (!(data instanceof Uint8Array) || data.length > 125)) {
+      return Promise.reject(argTypeError('data', 'at most 125 bytes', data));
+    }
+    if (!this.open) return quietReject(this.sendRefusal());
+    const { pings } = this.rare;
+    const { payload, promise } = pings.add(data, options);
+    if (payload !== null) this.sendControl(opPing, payload);
+    return promise;
+  }
+
+  /** @internal */
+  sendControl(opcode: number, payload: string | Uint8Array): void {
+    this.transport?.write(makeFrame(opcode, payload, this.terms.masker));
+  }
+
+  pauseWriting(): void {
+    this.flags |= flagFull;
+  }
+
+  resumeWriting(): void {
+    this.flags &= ~flagFull;
+    const rare = this.rareParts;
+    if (rare === null || rare.drains.length === 0) return;
+    const { drains } = rare;
+    rare.drains = [];
+    for (const waiter of drains) waiter.wake();
+  }
+}

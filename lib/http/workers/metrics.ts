@@ -1,0 +1,69 @@
+/**
+ * Figures of the workers of `runApp`, from wherever one asks.
+ *
+ * In: whoever can tell them, while it can. Out: a list. Never: a wait for a worker that is busy
+ * beyond the time for it.
+ */
+import type { WaitOptions } from '../../base/errors.ts';
+import { checkMs } from '../../base/units.ts';
+import { Waiter } from '../../task/waiter.ts';
+import type { RunningServer } from '../server.ts';
+import type { WorkerLoad, WorkerMetrics } from './messages.ts';
+
+export interface WorkerMetricsOptions extends WaitOptions {
+  /** For workers to answer. Default 1_000. */
+  timeoutMs?: number;
+}
+
+type Tell = (list: readonly WorkerMetrics[]) => void;
+
+/** Who knows workers of this process. */
+export interface MetricsSource {
+  /** Calls `tell` once, later, and not after `timeoutMs` have passed. */
+  collect(timeoutMs: number, tell: Tell): void;
+}
+
+const sources: Set<MetricsSource> = new Set();
+
+export function addMetricsSource(source: MetricsSource): Disposable {
+  sources.add(source);
+  return { [Symbol.dispose]: () => void sources.delete(source) };
+}
+
+export function loadOf(server: RunningServer): WorkerLoad {
+  const { connections, requests, served, loop } = server;
+  return { connections, requests, served, loop: loop.metrics() };
+}
+
+/** A program without workers counts as one. */
+export class SoleWorker implements MetricsSource {
+  readonly #server: RunningServer;
+
+  constructor(server: RunningServer) {
+    this.#server = server;
+  }
+
+  collect(_timeoutMs: number, tell: Tell): void {
+    const load = loadOf(this.#server);
+    setImmediate(tell, [{ worker: 1, state: 'serving', restarts: 0, load }]);
+  }
+}
+
+/**
+ * Figures of each worker of `runApp`, in order, asked from the program's main thread or from any
+ * of its workers, so that one route tells about all. A program with `workers: 1` has one; none
+ * when nothing is served. Takes `timeoutMs` at most: a worker that is too busy has no load then.
+ */
+export async function workerMetrics(
+  options: WorkerMetricsOptions = {},
+): Promise<readonly WorkerMetrics[]> {
+  const timeoutMs = checkMs('timeoutMs', options.timeoutMs ?? 1_000);
+  const lists: (readonly WorkerMetrics[])[] = [];
+  for (const source of sources) {
+    const waiter = new Waiter<readonly WorkerMetrics[]>('workerMetrics');
+    const promise = waiter.start(options);
+    if (waiter.active) source.collect(timeoutMs, (list) => waiter.wake(list));
+    lists.push(await promise);
+  }
+  return lists.flat();
+}

@@ -1,0 +1,544 @@
+/** Sessions that speak HTTP/2, with servers of ours. Run on every policy. */
+import { describe, expect } from 'vitest';
+import {
+  Application,
+  ClientConnectionError,
+  ClientPayloadError,
+  ClientResponseError,
+  ClientSession,
+  ClientTimeoutError,
+  type ConnectorOptions,
+  type Handler,
+  type HttpServer,
+  Response,
+  type ServeOptions,
+  ServerDisconnectedError,
+} from '../../lib/http/index.ts';
+import {
+  CancelledError,
+  ClosedResourceError,
+  type Connection,
+  createTask,
+  Event,
+  gather,
+  moveOnAfter,
+  sleep,
+  startServer,
+  timeout,
+} from '../../lib/index.ts';
+import { serverTls } from '../io/tls-support.ts';
+import { failure, runTest } from '../task/support.ts';
+import { large, makeApp, tls } from './client-support.ts';
+import { type Frame, frame, head, literal, readFrames, uint32 } from './http2-support.ts';
+import { withHandler, withServer } from './support.ts';
+
+interface Pair {
+  readonly session: ClientSession;
+  readonly url: string;
+  readonly server: HttpServer;
+}
+
+async function withPair(
+  app: Application | Handler,
+  test: (pair: Pair) => unknown,
+  options: { connector?: ConnectorOptions; serve?: ServeOptions } = {},
+): Promise<void> {
+  const run = async (url: string, server: HttpServer): Promise<void> => {
+    const connector = { http2: true, ...options.connector };
+    await using session = new ClientSession({ tls, connector });
+    await test({ session, url, server });
+  };
+  const serving = { tls: serverTls, http2: true, ...options.serve };
+  if (typeof app === 'function') await withHandler(app, run, serving);
+  else await withServer(app, run, serving);
+}
+
+async function until(check: () => boolean): Promise<void> {
+  await timeout(5_000, async () => {
+    while (!check()) await sleep(1);
+  });
+}
+
+describe('a session with HTTP/2', () => {
+  // covers: uvio/http2-client
+  runTest('sends and gets what it does over HTTP/1', () =>
+    withPair(makeApp(), async ({ session, url }) => {
+      const first = await session.get(url);
+      expect([first.httpVersion, first.status, await first.text()]).toEqual(['2', 200, 'ok']);
+      expect((await session.get(`${url}/large`).text()) === large).toBe(true);
+      expect((await session.get(`${url}/gzip`).text()) === large).toBe(true);
+      expect(await session.get(`${url}/chunks`).text()).toBe('partpartpart');
+      expect(await session.post(`${url}/echo`, { body: 'text' }).text()).toBe('text');
+      expect((await session.post(`${url}/echo`, { body: large }).text()) === large).toBe(true);
+      expect(await session.post(`${url}/echo`, { json: { a: 1 } }).json()).toEqual({ a: 1 });
+      const writer = session.post(`${url}/echo`, {
+        body: async (out) => {
+          for (let i = 0; i < 40; i++) await out.write(large.slice(0, 10_000));
+        },
+      });
+      expect(await writer.text()).toBe(large.slice(0, 10_000).repeat(40));
+      expect(await session.post(`${url}/307`, { body: 'again' }).text()).toBe('again');
+      expect((await session.head(`${url}/large`)).headers.get('content-length')).toBe('400000');
+      expect((await session.get(`${url}/fail`)).status).toBe(503);
+      expect((await session.get(`${url}/cookie`)).cookies.get('a')).toBe('b');
+      const waited = { body: 'x', expectContinue: true };
+      expect(await session.post(`${url}/echo`, waited).text()).toBe('x');
+      expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+    }),
+  );
+
+  runTest('shares one connection, from the first request on', async () => {
+    let most = 0;
+    let now = 0;
+    await withPair(
+      async (request) => {
+        most = Math.max(most, ++now);
+        await sleep(5);
+        now--;
+        return new Response(request.path);
+      },
+      async ({ session, url, server }) => {
+        const paths = Array.from({ length: 30 }, (_, i) => `/${i}`);
+        const texts = await gather(...paths.map((path) => () => session.get(url + path).text()));
+        expect(texts).toEqual(paths);
+        expect(most).toBeGreaterThan(20);
+        expect(server.connections).toBe(1);
+        expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+      },
+    );
+  });
+
+  runTest('takes another connection when one is full, within its limits', async () => {
+    for (const [limitPerHost, connections] of [
+      [2, 2],
+      [1, 1],
+    ] as const) {
+      await withPair(
+        async () => {
+          await sleep(2);
+          return new Response('ok');
+        },
+        async ({ session, url, server }) => {
+          const asks = Array.from({ length: 12 }, () => () => session.get(url).text());
+          expect(await gather(...asks)).toEqual(Array(12).fill('ok'));
+          expect(server.connections).toBe(connections);
+          const { open, idle, waiting } = session.connector.stats();
+          expect([open, idle, waiting]).toEqual([connections, connections, 0]);
+        },
+        { connector: { limitPerHost }, serve: { maxConcurrentStreams: 3 } },
+      );
+    }
+  });
+
+  runTest('speaks HTTP/1.1 with servers that do no more', () =>
+    withPair(
+      async (request) => {
+        await sleep(2);
+        return new Response(request.httpVersion);
+      },
+      async ({ session, url, server }) => {
+        const asks = Array.from({ length: 4 }, () => () => session.get(url).text());
+        expect(await gather(...asks)).toEqual(Array(4).fill('1.1'));
+        expect(server.connections).toBe(4);
+      },
+      { serve: { http2: false } },
+    ),
+  );
+
+  runTest('does not ask for it unless it is told to', async () => {
+    const version: Handler = (request) => new Response(request.httpVersion);
+    await withPair(
+      version,
+      async ({ session, url }) => expect(await session.get(url).text()).toBe('1.1'),
+      { connector: { http2: false } },
+    );
+    expect(() => new ClientSession({ connector: { http2: 1 as never } })).toThrow(TypeError);
+  });
+
+  runTest('drops a connection that was idle for too long', () =>
+    withPair(
+      () => new Response('ok'),
+      async ({ session, url, server }) => {
+        await session.get(url).text();
+        expect(session.connector.stats().idle).toBe(1);
+        await until(() => session.connector.stats().open === 0);
+        await until(() => server.connections === 0);
+        expect(await session.get(url).text()).toBe('ok');
+      },
+      { connector: { keepAliveMs: 20 } },
+    ),
+  );
+
+  runTest('goes to a new connection when the server leaves; what goes on ends well', async () => {
+    const began = new Event();
+    const go = new Event();
+    const slow: Handler = async () => {
+      began.set();
+      await go.wait();
+      return new Response('late');
+    };
+    await withPair(slow, async ({ session, url, server }) => {
+      const late = session.get(url).text();
+      await began.wait();
+      const closed = server.close();
+      await sleep(5);
+      go.set();
+      expect(await late).toBe('late');
+      await closed;
+      await until(() => session.connector.stats().open === 0);
+      expect(await failure(session.get(url))).toBeInstanceOf(ClientConnectionError);
+    });
+  });
+});
+
+describe('a request over HTTP/2', () => {
+  type Place = [what: string, run: (session: ClientSession, url: string) => Promise<unknown>];
+  const places: Place[] = [
+    ['before its response', (session, url) => session.get(`${url}/never`)],
+    ['in the body of its response', (session, url) => session.get(`${url}/endless`).text()],
+    [
+      'while it sends a body',
+      (session, url) =>
+        session.post(`${url}/never`, {
+          body: async (out) => {
+            for (;;) await out.write(large);
+          },
+        }),
+    ],
+  ];
+
+  for (const [what, ask] of places) {
+    runTest(`that is cancelled ${what} ends its stream, not its connection`, async () => {
+      let gone = 0;
+      let begun = new Event();
+      const app = new Application()
+        .get('/ok', () => new Response('ok'))
+        .route('*', '/never', async (request) => {
+          request.signal.addEventListener('abort', () => gone++);
+          begun.set();
+          await new Event().wait();
+          return new Response('');
+        })
+        .get('/endless', (request) => {
+          request.signal.addEventListener('abort', () => gone++);
+          begun.set();
+          return new Response(async (writer) => {
+            for (;;) {
+              await writer.write('part');
+              await sleep(1);
+            }
+          });
+        });
+      await withPair(
+        app,
+        async ({ session, url, server }) => {
+          await session.get(`${url}/ok`).text();
+          const ends: ((work: () => Promise<unknown>) => Promise<unknown>)[] = [
+            async (work) => {
+              const task = createTask(work);
+              await begun.wait();
+              task.cancel();
+              expect(await failure(task.join())).toBeInstanceOf(CancelledError);
+            },
+            async (work) => {
+              const scope = moveOnAfter(20, work);
+              await scope;
+            },
+          ];
+          for (const end of ends) {
+            begun = new Event();
+            await end(() => ask(session, url));
+            await until(() => server.requests === 0);
+            expect(await session.get(`${url}/ok`).text()).toBe('ok');
+          }
+          expect(gone).toBe(2);
+          expect(server.connections).toBe(1);
+          expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+        },
+        { serve: { handlerCancellation: true } },
+      );
+    });
+  }
+
+  runTest('that is aborted by a signal, or late, ends the same way', () =>
+    withPair(
+      async (request) => {
+        if (request.path === '/ok') return new Response('ok');
+        await new Event().wait();
+        return new Response('');
+      },
+      async ({ session, url, server }) => {
+        await session.get(`${url}/ok`).text();
+        const controller = new AbortController();
+        const aborted = session.get(url, { signal: controller.signal });
+        await until(() => server.requests === 1);
+        controller.abort(new Error('enough'));
+        expect((await failure(aborted)).message).toBe('enough');
+        expect(await failure(session.get(url, { timeoutMs: 10 }))).toBeInstanceOf(
+          ClientTimeoutError,
+        );
+        expect(await session.get(`${url}/ok`).text()).toBe('ok');
+        expect(session.connector.stats().open).toBe(1);
+      },
+      { serve: { handlerCancellation: true } },
+    ),
+  );
+
+  runTest('that waits for a place may be cancelled', () =>
+    withPair(
+      async () => {
+        await sleep(20);
+        return new Response('ok');
+      },
+      async ({ session, url }) => {
+        const first = createTask(() => session.get(url).text());
+        await until(() => session.connector.stats().open === 1);
+        const second = createTask(() => session.get(url).text());
+        await until(() => session.connector.stats().waiting === 1);
+        second.cancel();
+        expect(await failure(second.join())).toBeInstanceOf(CancelledError);
+        expect(await first.join()).toBe('ok');
+        expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+      },
+      { connector: { limitPerHost: 1 }, serve: { maxConcurrentStreams: 1 } },
+    ),
+  );
+
+  runTest('that is answered early stops sending', () =>
+    withPair(
+      (request) =>
+        request.path === '/ok' ? new Response('ok') : new Response('too much', { status: 413 }),
+      async ({ session, url, server }) => {
+        const answer = await session.post(url, {
+          body: async (out) => {
+            for (;;) await out.write(large);
+          },
+        });
+        expect([answer.status, await answer.text()]).toEqual([413, 'too much']);
+        expect(await session.get(`${url}/ok`).text()).toBe('ok');
+        expect(server.connections).toBe(1);
+      },
+    ),
+  );
+
+  runTest('rejects when its session is closed, and frees its connection', () =>
+    withPair(
+      async () => {
+        await new Event().wait();
+        return new Response('');
+      },
+      async ({ session, url, server }) => {
+        const asks = [session.get(url), session.get(url)].map((ask) => failure(ask));
+        await until(() => server.requests === 2);
+        await session.close();
+        for (const error of await Promise.all(asks)) {
+          expect(error).toBeInstanceOf(ClosedResourceError);
+        }
+        expect(session.connector.stats().open).toBe(0);
+      },
+      { serve: { handlerCancellation: true } },
+    ),
+  );
+
+  runTest('whose body is not read holds back its own stream alone', () =>
+    withPair(makeApp(), async ({ session, url }) => {
+      const unread = await session.get(`${url}/large`);
+      expect(await session.get(url).text()).toBe('ok');
+      expect(await unread.text()).toBe(large);
+      const released = await session.get(`${url}/large`);
+      await released.release();
+      expect(await session.get(url).text()).toBe('ok');
+      expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+    }),
+  );
+});
+
+// ---- servers of raw frames ----
+
+const endStream = 1;
+const endHeaders = 4;
+const settings = frame('settings', 0, 0, Buffer.alloc(0));
+
+function answer(id: number, flags: number, more: readonly (readonly [string, string])[] = []) {
+  const lines = [[':status', '200'], ...more] as [string, string][];
+  const block = Buffer.concat(lines.map(([name, value]) => literal(name, value)));
+  return frame('headers', flags | endHeaders, id, block);
+}
+
+const data = (id: number, text: string, flags = endStream): Buffer =>
+  frame('data', flags, id, Buffer.from(text));
+const good = (id: number): Buffer => Buffer.concat([answer(id, 0), data(id, 'ok')]);
+const reset = (id: number, code: number): Buffer => frame('reset', 0, id, uint32(code));
+const goaway = (last: number, code = 0): Buffer =>
+  frame('goaway', 0, 0, Buffer.concat([uint32(last), uint32(code)]));
+
+type Reply = (id: number, connection: Connection, count: number) => Buffer | null | Promise<Buffer>;
+
+/** Answers each HEADERS; null: closes the connection. */
+async function withFrames(
+  reply: Reply,
+  test: (session: ClientSession, url: string, connections: () => number) => unknown,
+  greeting: Buffer | null = settings,
+): Promise<void> {
+  let connections = 0;
+  let count = 0;
+  const serveOne = async (connection: Connection): Promise<void> => {
+    connections++;
+    await connection.readExactly(24);
+    if (greeting !== null) await connection.write(greeting);
+    const open = ({ type }: Frame): boolean => type === 'headers' || type === 'goaway';
+    for (;;) {
+      const last = (await readFrames(connection, open)).at(-1);
+      if (last?.type !== 'headers') return;
+      const bytes = await reply(last.id, connection, count++);
+      if (bytes === null) return;
+      await connection.write(bytes).catch(() => {});
+    }
+  };
+  const alpn = { ...serverTls, ALPNProtocols: ['h2'] };
+  const where = { host: '127.0.0.1', port: 0, tls: alpn, tlsShutdownTimeoutMs: 50 };
+  await using server = await startServer(serveOne, where);
+  await using session = new ClientSession({ tls, connector: { http2: true } });
+  await test(session, `https://127.0.0.1:${server.port}`, () => connections);
+}
+
+describe('a server of HTTP/2', () => {
+  runTest('that refuses a stream is asked again, on a new connection', () =>
+    withFrames(
+      (id, _connection, count) => (count === 0 ? reset(id, 7) : good(id)),
+      async (session, url, connections) => {
+        expect(await session.post(url, { body: 'x' }).text()).toBe('ok');
+        expect(connections()).toBe(2);
+      },
+    ),
+  );
+
+  runTest('that leaves before a request is asked again', () =>
+    withFrames(
+      (id, _connection, count) => (count === 1 ? goaway(1) : good(id)),
+      async (session, url, connections) => {
+        expect(await session.get(url).text()).toBe('ok');
+        expect(await session.post(url, { body: 'x' }).text()).toBe('ok');
+        expect(connections()).toBe(2);
+        expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+      },
+    ),
+  );
+
+  const broken: [string, Reply, abstract new (...args: never[]) => Error][] = [
+    ['resets a stream', (id) => reset(id, 2), ServerDisconnectedError],
+    ['closes the connection', () => null, ServerDisconnectedError],
+    [
+      'resets a stream in a body',
+      (id) => Buffer.concat([answer(id, 0), data(id, 'part', 0), reset(id, 2)]),
+      ClientPayloadError,
+    ],
+    [
+      'ends a body without its end',
+      (id) =>
+        Buffer.concat([
+          answer(id, 0, [['content-length', '9']]),
+          data(id, 'part', 0),
+          reset(id, 0),
+        ]),
+      ClientPayloadError,
+    ],
+    [
+      'sends less than it declared',
+      (id) => Buffer.concat([answer(id, 0, [['content-length', '9']]), data(id, 'part')]),
+      ClientPayloadError,
+    ],
+    [
+      'leaves with an error in a body',
+      (id) => Buffer.concat([answer(id, 0), data(id, 'part', 0), goaway(id, 2)]),
+      ClientPayloadError,
+    ],
+    [
+      'sends too large a head',
+      (id) => {
+        const line = literal('x-a', 'b'.repeat(10_000));
+        const more = Array(8).fill(frame('continuation', 0, id, line));
+        const start = frame('headers', endStream, id, literal(':status', '200'));
+        return Buffer.concat([start, ...more, frame('continuation', endHeaders, id, line)]);
+      },
+      ServerDisconnectedError,
+    ],
+    [
+      'sends too large a frame',
+      (id) => answer(id, endStream, [['x-a', 'b'.repeat(60_000)]]),
+      ServerDisconnectedError,
+    ],
+    [
+      'sends no status',
+      (id) => frame('headers', 5, id, literal('a', 'b')),
+      ServerDisconnectedError,
+    ],
+    [
+      'sends too many interim responses',
+      (id) => {
+        const one = frame('headers', endHeaders, id, literal(':status', '103'));
+        return Buffer.concat([...Array(20).fill(one), good(id)]);
+      },
+      ClientResponseError,
+    ],
+    ['speaks something else', () => Buffer.from('x'.repeat(100)), ServerDisconnectedError],
+  ];
+  runTest('that breaks a response is told of, and leaves nothing behind', async () => {
+    for (const [what, reply, kind] of broken) {
+      await withFrames(
+        (id, connection, count) => (count === 0 ? reply(id, connection, count) : good(id)),
+        async (session, url) => {
+          const error = await failure(
+            timeout(5_000, () => session.post(url, { body: 'x' }).text()),
+          );
+          expect([what, error]).toEqual([what, expect.any(kind)]);
+          expect([what, await session.get(url).text()]).toEqual([what, 'ok']);
+          const { open, waiting } = session.connector.stats();
+          expect([what, open, waiting]).toEqual([what, 1, 0]);
+        },
+      );
+    }
+  });
+
+  runTest('that pushes is not listened to', () => {
+    const push = (id: number): Buffer => {
+      const promised = Buffer.concat([uint32(id + 1), head('/pushed')]);
+      const bytes = frame('headers', endHeaders, id, promised);
+      bytes[3] = 5;
+      return Buffer.concat([bytes, good(id + 1), good(id)]);
+    };
+    return withFrames(push, async (session, url) => {
+      expect(await session.get(url).text()).toBe('ok');
+      expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+    });
+  });
+
+  runTest('that does not say how much it takes is given up', () =>
+    withFrames(
+      good,
+      async (session, url) => {
+        const limits = { timeout: { connectMs: 30 } };
+        expect(await failure(session.get(url, limits))).toMatchObject({ phase: 'connect' });
+        expect(session.connector.stats()).toEqual({ open: 0, idle: 0, waiting: 0 });
+      },
+      null,
+    ),
+  );
+
+  runTest('that has gone silent is not asked again on its connection', () =>
+    withFrames(
+      async (id, _connection, count) => {
+        if (count === 1) await sleep(1_500);
+        return good(id);
+      },
+      async (session, url, connections) => {
+        expect(await session.get(url).text()).toBe('ok');
+        expect(await failure(session.get(url, { timeoutMs: 1_050 }))).toMatchObject({
+          phase: 'total',
+        });
+        expect(await session.get(url).text()).toBe('ok');
+        expect(connections()).toBe(2);
+      },
+    ),
+  );
+});

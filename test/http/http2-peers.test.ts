@@ -1,0 +1,135 @@
+/** HTTP/2 with clients of others: curl, Go, undici. */
+import { execFile, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Agent, request } from 'undici';
+import { describe, expect, test } from 'vitest';
+import { Application, type HttpServer, Response } from '../../lib/http/index.ts';
+import { ca, pemPath, serverTls } from '../io/tls-support.ts';
+import { inRun } from '../task/support.ts';
+import { withServer } from './support.ts';
+
+const run = promisify(execFile);
+
+function works(program: string, args: string[], wanted: RegExp): boolean {
+  const { stdout } = spawnSync(program, args, { encoding: 'utf8' });
+  return wanted.test(stdout ?? '');
+}
+
+const large = 'abcdefgh'.repeat(100_000);
+
+function makeApp(): Application {
+  return new Application({ maxBodyBytes: 10_000_000 })
+    .get('/', (asked) => new Response(`version ${asked.httpVersion}`))
+    .get('/large', () => new Response(large))
+    .get('/parts', () => new Response(['a', 'b', 'c']))
+    .post('/echo', async (asked) => new Response(await asked.text()))
+    .post('/early', () => new Response('no', { status: 403 }));
+}
+
+function peerTest(title: string, there: boolean, main: (server: HttpServer) => unknown): void {
+  test.skipIf(!there)(
+    title,
+    () =>
+      inRun(() =>
+        withServer(makeApp(), (_url, server) => main(server), { tls: serverTls, http2: true }),
+      ) as Promise<void>,
+  );
+}
+
+const goProgram = `package main
+
+import (
+  "bytes"
+  "crypto/tls"
+  "crypto/x509"
+  "fmt"
+  "io"
+  "net/http"
+  "os"
+)
+
+func main() {
+  pem, _ := os.ReadFile(os.Args[2])
+  pool := x509.NewCertPool()
+  pool.AppendCertsFromPEM(pem)
+  config := &tls.Config{RootCAs: pool, ServerName: "server.test"}
+  client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}
+  done := make(chan string, 20)
+  ask := func(path string, body []byte) {
+    method := "GET"
+    if body != nil { method = "POST" }
+    request, _ := http.NewRequest(method, os.Args[1]+path, bytes.NewReader(body))
+    response, err := client.Do(request)
+    if err != nil { done <- err.Error(); return }
+    text, err := io.ReadAll(response.Body)
+    if err != nil { done <- err.Error(); return }
+    done <- fmt.Sprintf("%s %s %d %d", response.Proto, path, response.StatusCode, len(text))
+  }
+  body := bytes.Repeat([]byte("x"), 300000)
+  ask("/", nil)
+  for i := 0; i < 5; i++ { go ask("/large", nil); go ask("/echo", body); go ask("/early", body) }
+  for i := 0; i < 16; i++ { fmt.Println(<-done) }
+}
+`;
+
+describe('an HTTP/2 server is spoken to by', () => {
+  const curl = works('curl', ['--version'], /\bHTTP2\b/);
+  // covers: uvio/http2-server
+  peerTest('curl', curl, async ({ port }) => {
+    const url = `https://server.test:${port}`;
+    const resolve = ['--resolve', `server.test:${port}:127.0.0.1`];
+    const flags = ['-s', '--http2', '--cacert', pemPath('ca.pem'), ...resolve];
+    const write = ['-w', ' %{http_version} %{http_code}'];
+    const ask = async (...args: string[]): Promise<string> => {
+      const options = { maxBuffer: 10_000_000 };
+      return (await run('curl', [...flags, ...write, ...args], options)).stdout;
+    };
+    expect(await ask(`${url}/`)).toBe('version 2 2 200');
+    expect(await ask('--http1.1', `${url}/`)).toBe('version 1.1 1.1 200');
+    expect(await ask(`${url}/large`)).toBe(`${large} 2 200`);
+    expect(await ask('-I', `${url}/large`)).toMatch(/content-length: 800000\r\n[\s\S]* 2 200$/);
+    expect(await ask('-d', 'hello', `${url}/echo`)).toBe('hello 2 200');
+    expect(await ask('-d', 'x'.repeat(100_000), `${url}/early`)).toBe('no 2 403');
+    expect(await ask(`${url}/parts`)).toBe('abc 2 200');
+  });
+
+  peerTest('undici', true, async ({ port }) => {
+    const connect = { ca, servername: 'server.test' };
+    const dispatcher = new Agent({ allowH2: true, connect });
+    const url = `https://127.0.0.1:${port}`;
+    try {
+      const asked = Array.from({ length: 20 }, async (_, i) => {
+        const body = 'x'.repeat(i * 1_000);
+        const answer = await request(`${url}/echo`, { dispatcher, method: 'POST', body });
+        return (await answer.body.text()) === body;
+      });
+      expect(await Promise.all(asked)).toEqual(Array(20).fill(true));
+      const answer = await request(`${url}/`, { dispatcher });
+      expect(await answer.body.text()).toBe('version 2');
+    } finally {
+      await dispatcher.destroy();
+    }
+  });
+
+  peerTest("Go's client", works('go', ['version'], /go1/), async ({ port }) => {
+    const folder = mkdtempSync(join(tmpdir(), 'uvio-go-'));
+    try {
+      const source = join(folder, 'main.go');
+      writeFileSync(source, goProgram);
+      const env = { ...process.env, GOFLAGS: '-mod=mod', GO111MODULE: 'off', GOPROXY: 'off' };
+      const args = ['run', source, `https://127.0.0.1:${port}`, pemPath('ca.pem')];
+      const { stdout } = await run('go', args, { env });
+      expect(stdout.trim().split('\n').sort()).toEqual([
+        'HTTP/2.0 / 200 9',
+        ...Array(5).fill('HTTP/2.0 /early 403 2'),
+        ...Array(5).fill('HTTP/2.0 /echo 200 300000'),
+        ...Array(5).fill('HTTP/2.0 /large 200 800000'),
+      ]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
