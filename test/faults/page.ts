@@ -41,7 +41,7 @@ again.`,
   networks: `A proxy stands between a client and the program.`,
   links: `The program runs in a network namespace, its peer in another, with a cable between them.`,
   crowds: `Private memory of the program, in MiB a peer or KiB a connection; not a benchmark.`,
-  signals: `Each client sends the next request when it has an answer, on connections that are kept.`,
+  signals: `Each client sends its next request when it has an answer, on a kept connection.`,
 };
 
 function cell({ expected, decided, seen }: FaultResult, name: SubjectName): string {
