@@ -2,6 +2,7 @@
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
 import { errorsPage } from '../scripts/gen-errors-doc.mjs';
+import { type FaultResults, faultsPage } from './faults/page.ts';
 import { parseHeaders, rooms, sameBackend } from './support/rooms.ts';
 import {
   cppFunctionsOf,
@@ -194,6 +195,11 @@ describe('lists that must agree', () => {
   test('docs/reference/errors.md is what scripts/gen-errors-doc.mjs makes', async () => {
     const { errorTable } = await import('../lib/base/errors.ts');
     expect(text('docs/reference/errors.md')).toBe(errorsPage(errorTable));
+  });
+
+  test('docs/reference/faults.md is what scripts/faults.mjs makes of its results', () => {
+    const results = JSON.parse(text('test/faults/results.json')) as FaultResults;
+    expect(text('docs/reference/faults.md')).toBe(faultsPage(results));
   });
 
   test('CHANGELOG.md is a Keep-a-Changelog and knows this version or is ahead of it', () => {

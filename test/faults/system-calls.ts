@@ -128,6 +128,25 @@ function writing(error: string, when: number, last: number = when): Scenario['ru
   };
 }
 
+/** What becomes of one more client. */
+async function fateOf(subject: Subject, port: number): Promise<string> {
+  const socket = await openSocket(port).catch(() => null);
+  if (socket === null) return 'is refused';
+  const { localPort } = socket;
+  socket.resume();
+  const accepted = subject.event(
+    (event) => event.event === 'accepted' && event.port === localPort,
+    1_000,
+  );
+  const fate = await Promise.race([
+    accepted.then(() => 'is served'),
+    once(socket, 'end').then(() => 'is dropped'),
+    once(socket, 'close').then(() => 'is dropped'),
+  ]).catch(() => 'waits for another client');
+  socket.destroy();
+  return fate;
+}
+
 /** Where the backlog was dropped, the next client may have been in it, too. */
 async function stillAccepts(subject: Subject, port: number): Promise<Client> {
   for (let attempt = 1; attempt < 3; attempt++) {
@@ -148,19 +167,10 @@ function accepting(error: string, when: number): Scenario['run'] {
     subject.takeLoopErrors();
     try {
       return await stage.under({ calls: ['accept4'], error, when: 1 }, async () => {
-        const socket = await openSocket(port);
-        const { localPort } = socket;
-        const accepted = subject.event(
-          (event) => event.event === 'accepted' && event.port === localPort,
-          1_000,
-        );
-        socket.resume();
-        const served = await Promise.race([
-          accepted.then(() => 'is served'),
-          once(socket, 'end').then(() => 'is dropped'),
-        ]).catch(() => 'waits for another client');
-        socket.destroy();
-        clients.push(await stillAccepts(subject, port));
+        const served = await fateOf(subject, port);
+        const next = await stillAccepts(subject, port).catch(() => null);
+        if (next === null) return `${served}, and nobody is after it`;
+        clients.push(next);
         return [served, ...subject.takeLoopErrors().map((code) => `${code} is told`)].join(', ');
       });
     } finally {

@@ -60,7 +60,16 @@ async function echo(socket) {
 let crowd = [];
 
 async function pingCrowd() {
-  const answered = crowd.map((socket) => once(socket, 'data'));
+  const answered = crowd.map(
+    (socket) =>
+      new Promise((resolve, reject) => {
+        const lost = () => reject(Object.assign(new Error('closed'), { code: 'a closed socket' }));
+        socket.once('close', lost).once('data', () => {
+          socket.off('close', lost);
+          resolve();
+        });
+      }),
+  );
   for (const socket of crowd) socket.write('x');
   await Promise.all(answered);
 }

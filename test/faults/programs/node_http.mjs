@@ -8,6 +8,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 const say = (message) => console.log(JSON.stringify(message));
 let started = 0;
 
+// Nothing is told here; but whoever started this may be gone.
+process.stdin.resume().on('end', () => process.exit(1));
+process.stdin.unref();
+
 async function* parts(count) {
   for (let i = 0; i < count; i++) yield Buffer.alloc(65_536, i);
 }

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import json
+import os
 import resource
 import socket
 import sys
@@ -136,6 +137,7 @@ async def main():
         task = asyncio.ensure_future(answer(json.loads(line)))
         running.add(task)
         task.add_done_callback(running.discard)
+    os._exit(0)
 
 
 # As Node does when it starts.

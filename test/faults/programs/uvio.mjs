@@ -108,6 +108,8 @@ await run(
       for await (const line of createInterface({ input: process.stdin })) {
         group.createTask(() => answer(JSON.parse(line)));
       }
+      // Whoever gave the commands is gone.
+      process.exit(0);
     });
   },
   { policy: process.argv[2] === 'native' ? native({ required: true }) : pure() },

@@ -6,6 +6,10 @@ import { native, pure, sleep } from '../../../dist/index.js';
 const say = (message) => console.log(JSON.stringify(message));
 let started = 0;
 
+// Nothing is told here; but whoever started this may be gone.
+process.stdin.resume().on('end', () => process.exit(1));
+process.stdin.unref();
+
 async function* parts(count) {
   for (let i = 0; i < count; i++) yield Buffer.alloc(65_536, i);
 }
