@@ -42,8 +42,8 @@ class ServedSession extends ClientSession implements TestClient {
  * the loopback address, or in memory under `simulated()`, and goes through the whole life of an
  * application: start-up hooks before this resolves, clean-up hooks when it closes. Cookies are
  * kept; `client.wsConnect('/chat')` opens a WebSocket; a relative `baseUrl` is a prefix on the
- * server. Rejects as `serve` does, and as a ClientSession with bad options; then nothing stays
- * open. (aiohttp.test_utils.TestClient, Starlette's TestClient)
+ * server. Rejects as `serve` does, and as a ClientSession with bad options: nothing stays open.
+ * (aiohttp.test_utils.TestClient, Starlette's TestClient)
  */
 export async function testClient(
   app: Application | { fetch: FetchHandler },
