@@ -200,6 +200,9 @@ describe('npx uvio', () => {
   });
 
   test('explains itself, what is wrong, and who does not answer', async () => {
+    const silent = createServer(() => {}).listen(`${folder}-silent`);
+    // It waits for some seconds.
+    const unanswered = uvio('tree', '--socket', `${folder}-silent`);
     expect((await uvio('--help')).out).toMatch(/^usage: uvio/);
     expect((await uvio()).code).toBe(1);
     for (const words of [['nonsense'], ['tree', 'x'], ['--bad']]) {
@@ -209,8 +212,7 @@ describe('npx uvio', () => {
     expect(await uvio('ps')).toMatchObject({ code: 0, out: '' });
     expect((await uvio('tree')).err).toMatch(/^No program serves a console/);
     expect((await uvio('tree', '--socket', join(folder, 'no'))).err).toBe('The program is gone\n');
-    const silent = createServer(() => {}).listen(join(folder, 'silent'));
-    const { err } = await uvio('tree', '--socket', join(folder, 'silent'));
+    const { err } = await unanswered;
     expect(err).toBe('The program does not answer: its loop may be blocked\n');
     silent.close();
   });

@@ -1,5 +1,7 @@
 // Lets plain Node run the TypeScript of this repository, for tests with a process of their own.
-import { readFileSync } from 'node:fs';
+// What was transpiled once is kept by its content: the compiler alone takes longer than most of them.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { register } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
@@ -11,13 +13,30 @@ export function resolve(specifier, context, next) {
   return specifier === 'uvio' ? { url: index, shortCircuit: true } : next(specifier, context);
 }
 
-export async function load(url, context, next) {
-  if (!url.endsWith('.ts')) return next(url, context);
+const kept = new URL('../../build/transpiled/', import.meta.url);
+
+async function transpile(text) {
   // Only in the thread of the hooks: the program's own heap is measured by some tests.
   const { default: ts } = await import('typescript');
-  const text = readFileSync(fileURLToPath(url), 'utf8');
   const compilerOptions = { module: 'esnext', target: 'es2023' };
-  const source = ts.transpileModule(text, { compilerOptions }).outputText;
+  return ts.transpileModule(text, { compilerOptions }).outputText;
+}
+
+export async function load(url, context, next) {
+  if (!url.endsWith('.ts')) return next(url, context);
+  const text = readFileSync(fileURLToPath(url), 'utf8');
+  const file = new URL(`${createHash('sha256').update(text).digest('hex')}.js`, kept);
+  let source;
+  try {
+    source = readFileSync(file, 'utf8');
+  } catch {
+    source = await transpile(text);
+    mkdirSync(kept, { recursive: true });
+    // Others may do the same at this time.
+    const own = new URL(`${file.href}.${process.pid}`);
+    writeFileSync(own, source);
+    renameSync(own, file);
+  }
   return { format: 'module', source, shortCircuit: true };
 }
 
