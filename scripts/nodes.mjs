@@ -28,10 +28,11 @@ async function install(majors) {
   });
 }
 
-/** What stands on Node's modules or its engine's API; the other rooms see only the loop. */
-const CLOSE_TESTS = ['fs', 'http', 'io', 'loop', 'native', 'node', 'process', 'threads'].map(
-  (room) => `test/${room}/`,
-);
+/** What stands on Node's modules or its engine's API; all others see only what these show them. */
+const CLOSE_TESTS = [
+  ...['fs', 'io', 'loop', 'native', 'node', 'process', 'threads'].map((room) => `test/${room}/`),
+  ...['client-http2', 'server', 'wire'].map((name) => `test/http/${name}`),
+];
 
 async function suitesUnder(major, whole) {
   const node = programOf(major);

@@ -8,13 +8,14 @@ import { Agent, request } from 'undici';
 import { describe, expect, test } from 'vitest';
 import { Application, type HttpServer, Response } from '../../lib/http/index.ts';
 import { ca, pemPath, serverTls } from '../io/tls-support.ts';
+import { foreignEnv } from '../support/foreign.ts';
 import { inRun } from '../task/support.ts';
 import { withServer } from './support.ts';
 
 const run = promisify(execFile);
 
 function works(program: string, args: string[], wanted: RegExp): boolean {
-  const { stdout } = spawnSync(program, args, { encoding: 'utf8' });
+  const { stdout } = spawnSync(program, args, { encoding: 'utf8', env: foreignEnv() });
   return wanted.test(stdout ?? '');
 }
 
@@ -85,7 +86,7 @@ describe('an HTTP/2 server is spoken to by', () => {
     const flags = ['-s', '--http2', '--cacert', pemPath('ca.pem'), ...resolve];
     const write = ['-w', ' %{http_version} %{http_code}'];
     const ask = async (...args: string[]): Promise<string> => {
-      const options = { maxBuffer: 10_000_000 };
+      const options = { maxBuffer: 10_000_000, env: foreignEnv() };
       return (await run('curl', [...flags, ...write, ...args], options)).stdout;
     };
     expect(await ask(`${url}/`)).toBe('version 2 2 200');
@@ -120,7 +121,7 @@ describe('an HTTP/2 server is spoken to by', () => {
     try {
       const source = join(folder, 'main.go');
       writeFileSync(source, goProgram);
-      const env = { ...process.env, GOFLAGS: '-mod=mod', GO111MODULE: 'off', GOPROXY: 'off' };
+      const env = { ...foreignEnv(), GOFLAGS: '-mod=mod', GO111MODULE: 'off', GOPROXY: 'off' };
       const args = ['run', source, `https://127.0.0.1:${port}`, pemPath('ca.pem')];
       const { stdout } = await run('go', args, { env });
       expect(stdout.trim().split('\n').sort()).toEqual([

@@ -23,6 +23,7 @@ import {
 } from '../../lib/http/index.ts';
 import { openUnixConnection } from '../../lib/index.ts';
 import { fromRequestListener, toRequestListener } from '../../lib/node/index.ts';
+import { foreignEnv } from '../support/foreign.ts';
 import { policyName } from '../support/policy.ts';
 import { failure, runTest } from '../task/support.ts';
 import { exchangeRaw, readToEnd, withHandler, withServer } from './support.ts';
@@ -316,6 +317,7 @@ describe('serve', () => {
     const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=localhost'];
     execFileSync('openssl', [...request, '-days', '2', '-keyout', key, '-out', cert], {
       stdio: 'ignore',
+      env: foreignEnv(),
     });
     const tls = { key: readFileSync(key), cert: readFileSync(cert) };
     await withHandler(

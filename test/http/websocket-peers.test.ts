@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { makeApp } from '../../examples/live.ts';
 import { openWebSocket } from '../../lib/http/client/open-socket.ts';
+import { foreignEnv } from '../support/foreign.ts';
 import { policyName } from '../support/policy.ts';
 import { inRun } from '../task/support.ts';
 import { realNetwork, withServer } from './support.ts';
@@ -17,7 +18,7 @@ const script = fileURLToPath(new URL('websocket-peers.py', import.meta.url));
 const hasPeers =
   realNetwork &&
   existsSync(python) &&
-  spawnSync(python, ['-c', 'import aiohttp, websockets']).status === 0;
+  spawnSync(python, ['-c', 'import aiohttp, websockets'], { env: foreignEnv() }).status === 0;
 
 const limits = { maxMessageBytes: 2 ** 22, maxBufferedBytes: 2 ** 23 };
 
@@ -44,7 +45,10 @@ describe.skipIf(!hasPeers)(
           withSockets(
             echo,
             async (url) => {
-              const peers = spawn(python, [script, url], { stdio: ['pipe', 'pipe', 'inherit'] });
+              const peers = spawn(python, [script, url], {
+                stdio: ['pipe', 'pipe', 'inherit'],
+                env: foreignEnv(),
+              });
               const lines = createInterface({ input: peers.stdout })[Symbol.asyncIterator]();
               const read = async (): Promise<unknown> =>
                 JSON.parse((await lines.next()).value ?? 'null');
@@ -88,7 +92,11 @@ describe.skipIf(policyName !== 'native' || !existsSync(browser))(
   () => {
     test('chats, and sees prices', async () => {
       const { chromium } = await import('playwright-core');
-      const window = await chromium.launch({ executablePath: browser, args: quiet });
+      const window = await chromium.launch({
+        executablePath: browser,
+        args: quiet,
+        env: foreignEnv() as Record<string, string>,
+      });
       try {
         await inRun(() =>
           withServer(makeApp(20), async (url) => {
