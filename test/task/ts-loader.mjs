@@ -1,5 +1,5 @@
 // Lets plain Node run the TypeScript of this repository, for tests with a process of their own.
-// What was transpiled once is kept by its content: the compiler alone takes longer than most of them.
+// What was transpiled once is kept by its content: the compiler alone takes longer than most.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { register } from 'node:module';
