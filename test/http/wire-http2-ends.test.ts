@@ -121,6 +121,24 @@ describe('the end of a stream of HTTP/2', () => {
 });
 
 describe('the end of an HTTP/2 server', () => {
+  runTest('is not that of a client that leaves: what it asked for is answered', async () => {
+    const began = new Event();
+    await withH2(
+      async () => {
+        began.set();
+        await sleep(2_300);
+        return hello();
+      },
+      async (client, server) => {
+        const answer = client.get('/');
+        await began.wait();
+        client.session.close();
+        expect((await answer).body).toBe('hello');
+        await settled(() => server.connections === 0);
+      },
+    );
+  });
+
   runTest('lets streams under way end, and tells clients to go', async () => {
     const began = new Event();
     const go = new Event();
