@@ -1,7 +1,7 @@
 // The load of bench/websocket.mjs: raw WebSocket frames over uvio's native sockets.
 //
-// `load.mjs --port N --pid SERVER --case NAME ...` prints one line of JSON and ends. What the server
-// spent is read from the clocks of its threads, what it holds from its private pages.
+// `load.mjs --port N --pid SERVER --case NAME ...` prints one line of JSON and ends. What the
+// server spent is read from the clocks of its threads, what it holds from its private pages.
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import process from 'node:process';

@@ -13,11 +13,21 @@ import {
 import { quieted, quietReject, resolved } from '../base/quiet.ts';
 import { checkData, dataBytes, joinData } from '../io/data.ts';
 import type { ByteWriter } from '../io/net-types.ts';
+import { type FileSteps, sendByKernel } from '../io/sendfile.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
 import type { Exchange } from './wire.ts';
 
 /** What is written to, as far as a body needs it. */
-export type WriteTarget = Pick<Exchange, 'bufferedBytes' | 'endResponse' | 'notifyDrain' | 'write'>;
+export type WriteTarget = Pick<
+  Exchange,
+  | 'bufferedBytes'
+  | 'endResponse'
+  | 'notifyDrain'
+  | 'notifyWritable'
+  | 'sendFile'
+  | 'sendsFiles'
+  | 'write'
+>;
 
 const highWaterBytes = 65_536;
 const lowWaterBytes = 16_384;
@@ -80,6 +90,30 @@ export class ExchangeWriter implements ByteWriter {
     }
   }
 
+  /**
+   * A part of a file that the kernel sends. False where it cannot, and nothing was sent.
+   * @throws Error when the file ends before; BrokenResourceError as `write`
+   */
+  async sendFile(fd: number, position: number, bytes: number): Promise<boolean> {
+    const exchange = this.#exchange;
+    if (exchange.sendsFiles !== true) return false;
+    const endBytes = this.bytes + bytes;
+    const steps: FileSteps = {
+      step: (maxBytes) => {
+        if (this.#loss !== null) throw this.#loss;
+        const left = endBytes - this.bytes;
+        const sent = exchange.sendFile?.(fd, position + bytes - left, maxBytes) ?? 0;
+        if (sent > 0) this.bytes += sent;
+        return sent;
+      },
+      writable: () => this.#wait(undefined, true),
+      failed: (error) => error,
+    };
+    const sent = await sendByKernel(steps, bytes);
+    if (sent && this.bytes < endBytes) throw new Error('The file became shorter while it was sent');
+    return sent;
+  }
+
   /** Completes the response. May be called again. */
   writeEof(_options?: WaitOptions): Promise<void> {
     if (this.#loss !== null) return quietReject(this.#loss);
@@ -107,12 +141,14 @@ export class ExchangeWriter implements ByteWriter {
     for (const waiter of drains) waiter.fail(loss);
   }
 
-  #wait(options: WaitOptions | undefined): Promise<void> {
+  /** @param all until nothing is buffered any more */
+  #wait(options: WaitOptions | undefined, all: boolean = false): Promise<void> {
     const waiter = new Waiter<void>('write');
     const promise = waiter.start(options);
     quieted(promise);
     if (waiter.active) {
-      if (this.#drains.length === 0) this.#exchange.notifyDrain(lowWaterBytes);
+      if (all) this.#exchange.notifyWritable?.();
+      else if (this.#drains.length === 0) this.#exchange.notifyDrain(lowWaterBytes);
       this.#drains.push(waiter);
     }
     return promise;

@@ -16,6 +16,7 @@ import { openFile } from '../fs/open-file.ts';
 import type { ByteWriter } from '../io/net-types.ts';
 import { abortable } from '../task/signal.ts';
 import { addVary, chooseEncoding, type Encoding } from './compress.ts';
+import { ExchangeWriter } from './exchange-writer.ts';
 import { HttpError } from './http-error.ts';
 import { type ByteRange, checkConditions, parseRanges, rangeHolds } from './ranges.ts';
 import type { HttpRequest } from './request.ts';
@@ -213,7 +214,7 @@ async function openOr404(path: string): Promise<AsyncFile<Buffer>> {
   }
 }
 
-/** With back-pressure: one chunk at a time. */
+/** By the kernel where the wire can, else with back-pressure: one chunk at a time. */
 async function copyRanges(
   path: string,
   ranges: readonly ByteRange[],
@@ -221,12 +222,14 @@ async function copyRanges(
   headOf: (at: number) => string | null,
 ): Promise<void> {
   await using file = await openFile(path, 'r', { encoding: null });
-  const buffer = Buffer.allocUnsafe(chunkBytes);
+  let buffer: Buffer | null = null;
   for (const [at, { start, end }] of ranges.entries()) {
     const head = headOf(at);
     if (head !== null) await writer.write(head);
-    await file.seek(start);
     let left = end - start;
+    if (writer instanceof ExchangeWriter && (await writer.sendFile(file.fd, start, left))) continue;
+    buffer ??= Buffer.allocUnsafe(chunkBytes);
+    await file.seek(start);
     while (left > 0) {
       const bytes = await file.readInto(buffer.subarray(0, Math.min(left, chunkBytes)));
       if (bytes === 0) throw new Error(`${path} became shorter while it was sent`);

@@ -5,8 +5,10 @@
  * decision about other requests of the connection: that is its home's.
  */
 import type { Buffer } from 'node:buffer';
+import { constants } from 'node:os';
 import type { Data } from '../base/errors.ts';
 import { dataBytes } from '../io/data.ts';
+import type { StreamHandle } from '../io/handles.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { headText, type Target, writeChunk, writeHead, writeWhole } from './native-answer.ts';
@@ -22,15 +24,22 @@ import {
 } from './native-records.ts';
 import { type Exchange, type ExchangeSink, type HeaderList, maxDiscardBytes } from './wire.ts';
 
+type FileTarget = Pick<
+  StreamHandle,
+  'bufferedBytes' | 'notifyDrain' | 'notifyWritable' | 'sendFile'
+>;
+
 /** The connection of an exchange. */
 export interface ExchangeHome {
-  readonly handle: Target & { readonly bufferedBytes: number; notifyDrain(lowBytes: number): void };
+  readonly handle: Target & FileTarget;
   readonly closing: boolean;
   readonly secure: boolean;
   readonly tls: TlsInfo | null;
   readonly remoteAddress: SocketAddress;
   readonly localAddress: SocketAddress;
   sentBytes: number;
+  /** A file goes on when there is room. */
+  fileWaits: boolean;
   /** Its body is asked for, or wanted again. */
   bodyWanted(exchange: NativeExchange): void;
   /** All of the response was written; `keep` is what its head said. */
@@ -38,6 +47,10 @@ export interface ExchangeHome {
   abort(): void;
   upgrade(exchange: NativeExchange, headers: HeaderList, protocol: StreamProtocol): void;
 }
+
+const { errno } = constants;
+/** The connection is closed, or broken. */
+const goneErrnos: ReadonlySet<number> = new Set([-errno.EBADF, -errno.EPIPE, -errno.ECONNRESET]);
 
 const continueText = 'HTTP/1.1 100 Continue\r\n\r\n';
 
@@ -230,6 +243,28 @@ export class NativeExchange extends NativeHead implements Exchange {
 
   notifyDrain(lowBytes: number): void {
     if (!this.over) this.#home.handle.notifyDrain(lowBytes);
+  }
+
+  get sendsFiles(): boolean {
+    return this.#home.handle.sendFile !== undefined && !this.#chunked && !this.#bodyless;
+  }
+
+  sendFile(fd: number, position: number, maxBytes: number): number {
+    const sent = this.#home.handle.sendFile?.(fd, position, maxBytes) ?? 0;
+    if (sent > 0) this.#home.sentBytes += sent;
+    if (!goneErrnos.has(sent)) return sent;
+    // `onAborted` tells that, as ever.
+    this.#home.abort();
+    return -errno.EAGAIN;
+  }
+
+  notifyWritable(): void {
+    const home = this.#home;
+    home.fileWaits = true;
+    home.handle.notifyWritable?.(() => {
+      home.fileWaits = false;
+      this.sink?.onDrain();
+    });
   }
 
   endResponse(): void {

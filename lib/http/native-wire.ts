@@ -43,6 +43,7 @@ const waitEnd = 4;
 export class NativeConnection extends WireConnection implements StreamSink, ExchangeHome, Swept {
   dueMs: number = Infinity;
   sentBytes = 0;
+  fileWaits = false;
   readonly #sweep: Sweep;
   readonly #intake: NativeIntake;
   #queue: NativeExchange[] = [];
@@ -81,6 +82,10 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   /** Something came that was not handled yet. */
   get #waits(): boolean {
     return this.#queue.length > 0 || this.#intake.rest !== null || this.#intake.refusal !== null;
+  }
+
+  protected override get unsentBytes(): number {
+    return super.unsentBytes + (this.fileWaits ? 1 : 0);
   }
 
   closeWhenIdle(): void {

@@ -279,8 +279,12 @@ export interface Exchange extends HeaderSource {
   upgrade(headers: HeaderList, protocol: StreamProtocol): void;
 
   /**
-   * A part of a file as body bytes, without passing through JavaScript: for a later version. Absent
-   * where the wire cannot. `done` comes when the bytes were taken or failed.
+   * A part of a file as body bytes, by the kernel: bytes sent, 0 at the file's end, or a negative
+   * errno of the file; EAGAIN: `notifyWritable` tells when to go on. Absent where the wire cannot;
+   * `sendsFiles` is false where this response cannot: encrypted, chunked, without a body.
    */
-  sendFile?(fd: number, position: number, bytes: number, done: (error: Error | null) => void): void;
+  sendFile?(fd: number, position: number, maxBytes: number): number;
+  readonly sendsFiles?: boolean;
+  /** One `onDrain` when nothing is buffered and there is room. */
+  notifyWritable?(): void;
 }

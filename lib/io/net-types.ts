@@ -137,6 +137,11 @@ export interface Connection extends ByteReader, ByteWriter, AsyncDisposable {
    */
   startTls(options?: StartTlsOptions): Promise<void>;
   setNoDelay(enable?: boolean): void;
+  /**
+   * After `idleMs` without data the system asks the peer each second; when it has asked ten times
+   * in vain, the connection breaks with `ETIMEDOUT`. With no `idleMs`, the system's own figures
+   * count.
+   */
   setKeepAlive(enable: boolean, idleMs?: number): void;
   /**
    * The connection as Web streams, of bytes, with back-pressure both ways. Closing the writable

@@ -37,6 +37,35 @@ const copyBytes = 128 * 1024;
 /** The file cannot be sent so, but perhaps be read: a special file, an old file system. */
 const notThisWay: ReadonlySet<string> = new Set(['EINVAL', 'ENOSYS', 'ENOTSUP', 'EOVERFLOW']);
 
+/** What is sent to, step by step. */
+export interface FileSteps {
+  /** Bytes sent of at most so many, 0 at the file's end, or a negative errno. */
+  step(maxBytes: number): number;
+  /** Until there is room for more. Rejects when it cannot go on. */
+  writable(): Promise<void>;
+  failed(error: NodeJS.ErrnoException): Error;
+}
+
+/** False: the kernel cannot, and nothing was sent. Ends early at the file's end. */
+export async function sendByKernel(steps: FileSteps, countBytes: number): Promise<boolean> {
+  let leftBytes = countBytes;
+  while (leftBytes > 0) {
+    const sent = steps.step(Math.min(leftBytes, stepBytes));
+    if (sent === 0) return true;
+    if (sent > 0) {
+      leftBytes -= sent;
+    } else {
+      const error = systemError(sent, 'sendfile');
+      const code = error.code ?? '';
+      if (notThisWay.has(code) && leftBytes === countBytes) return false;
+      if (code !== 'EAGAIN') throw steps.failed(error);
+    }
+    // Also after a step that went well: others have their turn.
+    if (leftBytes > 0) await steps.writable();
+  }
+  return true;
+}
+
 type Done<T> = (error: NodeJS.ErrnoException | null, value: T) => void;
 
 class Sending implements SendingFile {
@@ -92,29 +121,24 @@ class Sending implements SendingFile {
   /** False: it cannot, nothing was sent, and copies may be made. */
   async #byKernel(fd: number, fallback: boolean): Promise<boolean> {
     const { handle } = this.#transport;
-    if (handle.sendFile === undefined) {
+    const { sendFile } = handle;
+    if (sendFile === undefined) {
       if (fallback) return false;
       throw notSupportedError('sendfile', `the ${this.#loop.backend} backend has no sendfile`);
     }
-    while (this.#leftBytes > 0) {
-      this.#check();
-      const sent = handle.sendFile(fd, this.#offset, Math.min(this.#leftBytes, stepBytes));
-      if (sent === 0) return true;
-      if (sent > 0) {
-        this.#advance(sent);
-      } else {
-        const error = systemError(sent, 'sendfile');
-        const code = error.code ?? '';
-        if (notThisWay.has(code) && this.#sentBytes === 0) {
-          if (fallback) return false;
-          throw notSupportedError('sendfile', 'not from such a file');
-        }
-        if (code !== 'EAGAIN') throw this.#failed(error);
-      }
-      // Also after a step that went well: others have their turn.
-      if (this.#leftBytes > 0) await this.#until((ready) => handle.notifyWritable?.(ready));
-    }
-    return true;
+    const steps: FileSteps = {
+      step: (maxBytes) => {
+        this.#check();
+        const sent = sendFile.call(handle, fd, this.#offset, maxBytes);
+        if (sent > 0) this.#advance(sent);
+        return sent;
+      },
+      writable: () => this.#until((ready) => handle.notifyWritable?.(ready)),
+      failed: (error) => this.#failed(error),
+    };
+    const sent = await sendByKernel(steps, this.#leftBytes);
+    if (!sent && !fallback) throw notSupportedError('sendfile', 'not from such a file');
+    return sent;
   }
 
   async #byCopies(fd: number): Promise<void> {

@@ -92,7 +92,9 @@ class CopyOutRequest extends CopyRequest {
       if (length > shortRow) {
         to += buffer.copy(chunk, to, from, next);
       } else {
-        for (; from + 4 <= next; from += 4, to += 4) target.setInt32(to, view.getInt32(from));
+        for (; from + 4 <= next; from += 4, to += 4) {
+          target.setInt32(to, view.getInt32(from, true), true);
+        }
         while (from < next) chunk[to++] = buffer[from++] as number;
       }
       stop = next;

@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import '../io/loop-methods.ts';
 import type { TlsClientOptions } from '../io/net-types.ts';
-import type { Protocol, Transport } from '../io/protocols.ts';
+import type { Protocol, StreamProtocol, Transport } from '../io/protocols.ts';
 import { Waiter } from '../task/waiter.ts';
 import { PostgresConnectionError } from './errors.ts';
 import type { Address, ConnectPlan } from './options.ts';
@@ -18,9 +18,7 @@ import * as proto from './protocol.ts';
 import type { Loop } from './wire.ts';
 
 /** A protocol that keeps its transport: the wire, and the courier of a cancellation. */
-export interface Passenger extends Protocol {
-  connectionMade(transport: Transport): void;
-}
+export type Passenger = StreamProtocol & { connectionMade(transport: Transport): void };
 
 const answerYes = 0x53;
 const answerNo = 0x4e;
@@ -64,7 +62,7 @@ class TlsQuestion extends Waiter<number> implements Protocol {
   }
 }
 
-async function open(loop: Loop, address: Address, protocol: Protocol): Promise<Transport> {
+async function open(loop: Loop, address: Address, protocol: StreamProtocol): Promise<Transport> {
   const { host, port } = address;
   const [transport] = host.startsWith('/')
     ? await loop.createUnixConnection(() => protocol, join(host, `.s.PGSQL.${port}`))

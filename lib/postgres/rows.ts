@@ -129,8 +129,11 @@ const fixed: Partial<Record<NonNullable<Codec['inline']>, readonly [number, stri
   oid: [4, 'view.getUint32(p)'],
   int8: [8, 'view.getBigInt64(p)'],
   bool: [1, 'buffer[p] !== 0'],
+  char: [1, 'chars[buffer[p]]'],
   float8: [8, 'view.getFloat64(p)'],
 };
+
+const chars: readonly string[] = Array.from({ length: 256 }, (_, i) => String.fromCharCode(i));
 
 /** The statements that read column `i` into `v<i>` and move `p` behind it. */
 function columnCode(codec: Codec, i: number): string {
@@ -189,8 +192,8 @@ return function run(buffer, view, at, end, rows, limit) {
   }
   return at;
 };`;
-  const names = ['Row', 'bad', 'wrong', 'windowEnd', ...called.map(({ i }) => `c${i}`)];
-  const given = [row, bad, wrong, windowEnd, ...called.map(({ codec }) => codec)];
+  const names = ['Row', 'bad', 'wrong', 'windowEnd', 'chars', ...called.map(({ i }) => `c${i}`)];
+  const given = [row, bad, wrong, windowEnd, chars, ...called.map(({ codec }) => codec)];
   return new Function(...names, code)(...given) as RowRun;
 }
 

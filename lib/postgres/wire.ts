@@ -8,12 +8,13 @@
  * Two queues: `#waiting` has written nothing, `#inFlight` waits for answers. One request at a time
  * may hold the right to write (`#writer`), for those that need an answer before they can go on.
  */
-import { Buffer } from 'node:buffer';
+import type { Buffer } from 'node:buffer';
 import { Deque } from '../base/deque.ts';
-import type { Protocol, Transport } from '../io/protocols.ts';
+import type { BufferedProtocol, Transport } from '../io/protocols.ts';
 import type { currentLoop } from '../task/frame.ts';
 import { Waiter } from '../task/waiter.ts';
 import { PostgresConnectionError, PostgresError, ProtocolError, readFields } from './errors.ts';
+import { Inbox } from './inbox.ts';
 import * as proto from './protocol.ts';
 import { NOTHING, type Request, SENT } from './request.ts';
 import { Writer } from './writer.ts';
@@ -45,7 +46,7 @@ const firstRepeatMs = 100;
 // A shared promise: then() on it costs less than queueMicrotask, which makes an object.
 const soon: Promise<void> = Promise.resolve();
 
-export class Wire implements Protocol {
+export class Wire implements BufferedProtocol {
   readonly loop: Loop;
   readonly out: Writer = new Writer();
   readonly commandTimeoutMs: number;
@@ -62,17 +63,12 @@ export class Wire implements Protocol {
   strayCancel = false;
   writable = true;
   graceMs: number = cancelGraceMs;
-  /** Memory of the bytes that are read now, seen as a whole. */
-  buffer: Buffer = Buffer.alloc(0);
-  view: DataView = new DataView(new ArrayBuffer(0));
-  #memory: ArrayBufferLike | null = null;
   readonly #waiting: Deque<Request<unknown>> = new Deque();
   readonly #inFlight: Deque<Request<unknown>> = new Deque();
   #writer: Request<unknown> | null = null;
   #flushing = false;
-  #kept: Buffer[] = [];
-  #keptBytes = 0;
-  #neededBytes = 0;
+  readonly #inbox: Inbox = new Inbox();
+  /** Of a message that nobody wants. */
   #skipBytes = 0;
   /** Cancellations under way: nothing new is sent. */
   #cancelling: Request<unknown> | null = null;
@@ -89,6 +85,16 @@ export class Wire implements Protocol {
   constructor(loop: Loop, commandTimeoutMs: number = Infinity) {
     this.loop = loop;
     this.commandTimeoutMs = commandTimeoutMs;
+  }
+
+  /** Where the bytes of messages are, until the next read. */
+  get buffer(): Buffer {
+    return this.#inbox.buffer;
+  }
+
+  /** The same memory. */
+  get view(): DataView {
+    return this.#inbox.view;
   }
 
   // --- The transport's side
@@ -121,15 +127,15 @@ export class Wire implements Protocol {
     this.#closings.clear();
   }
 
-  dataReceived(chunk: Buffer): void {
+  getBuffer(): Uint8Array {
+    return this.#inbox.room();
+  }
+
+  bufferUpdated(bytes: number): void {
     if (this.closed) return;
+    this.#inbox.to += bytes;
     try {
-      let rest: Buffer | null = chunk;
-      // The end of a kept header may begin a message that is skipped.
-      while (rest !== null && (this.#skipBytes > 0 || this.#keptBytes > 0)) {
-        rest = this.#skipBytes > 0 ? this.#skip(rest) : this.#complete(rest);
-      }
-      if (rest !== null && rest.length > 0) this.#read(rest);
+      this.#read();
     } catch (error) {
       const wrong = error instanceof PostgresConnectionError ? error : asConnectionError(error);
       this.destroy(wrong);
@@ -138,21 +144,18 @@ export class Wire implements Protocol {
 
   // --- Bytes to messages
 
-  #read(chunk: Buffer): void {
-    if (chunk.buffer !== this.#memory) {
-      this.#memory = chunk.buffer;
-      this.buffer = Buffer.from(chunk.buffer as ArrayBuffer);
-      this.view = new DataView(chunk.buffer);
-    }
-    const { buffer, view } = this;
-    const start = chunk.byteOffset;
-    const end = start + chunk.length;
-    let at = start;
+  #read(): void {
+    const inbox = this.#inbox;
+    const { buffer, view, to: end } = inbox;
+    let at = inbox.from + Math.min(this.#skipBytes, end - inbox.from);
+    this.#skipBytes -= at - inbox.from;
+    let size = 5;
     while (end - at >= 5) {
       const type = buffer[at] as number;
-      if (type === proto.DATA_ROW || type === proto.COPY_DATA) {
-        const head = this.#inFlight.peek();
-        const stop = head === undefined ? at : head.rows(at, end);
+      const rows = type === proto.DATA_ROW || type === proto.COPY_DATA;
+      const head = this.#inFlight.peek();
+      if (rows && head !== undefined) {
+        const stop = head.rows(at, end);
         if (stop > at) {
           at = stop;
           continue;
@@ -160,53 +163,21 @@ export class Wire implements Protocol {
       }
       const length = view.getInt32(at + 1);
       proto.checkLength(type, length, this.startup !== null);
-      const next = at + 1 + length;
-      if (next > end) break;
-      this.#message(type, at + 5, next);
+      size = 1 + length;
+      if (size > end - at) {
+        if (rows && head !== undefined && (head.abandoned || head.failed)) {
+          this.#skipBytes = size - (end - at);
+          at = end;
+        }
+        break;
+      }
+      this.#message(type, at + 5, at + size);
       if (this.closed) return;
-      at = next;
+      at += size;
+      size = 5;
     }
-    if (at < end) this.#keep(chunk.subarray(at - start));
-  }
-
-  /** The beginning of a message whose end has not come. */
-  #keep(piece: Buffer): void {
-    const type = piece[0] as number;
-    const length = piece.length >= 5 ? piece.readInt32BE(1) + 1 : 5;
-    const head = this.#inFlight.peek();
-    const skips = head !== undefined && (head.abandoned || head.failed);
-    if (piece.length >= 5 && skips && (type === proto.DATA_ROW || type === proto.COPY_DATA)) {
-      this.#skipBytes = length - piece.length;
-      return;
-    }
-    this.#kept.push(piece);
-    this.#keptBytes += piece.length;
-    this.#neededBytes = length;
-  }
-
-  #skip(chunk: Buffer): Buffer | null {
-    const skipped = Math.min(this.#skipBytes, chunk.length);
-    this.#skipBytes -= skipped;
-    return skipped === chunk.length ? null : chunk.subarray(skipped);
-  }
-
-  /** Adds to the kept beginning; what is left of the chunk once the message is whole. */
-  #complete(chunk: Buffer): Buffer | null {
-    const missing = this.#neededBytes - this.#keptBytes;
-    const piece = chunk.length > missing ? chunk.subarray(0, missing) : chunk;
-    this.#kept.push(piece);
-    this.#keptBytes += piece.length;
-    if (this.#keptBytes < this.#neededBytes) return null;
-    const whole = Buffer.concat(this.#kept, this.#keptBytes);
-    this.#kept = [];
-    this.#keptBytes = 0;
-    if (whole.length === 5) {
-      // Only the header until now: its length is checked before more is kept.
-      proto.checkLength(whole[0] as number, whole.readInt32BE(1), this.startup !== null);
-    }
-    if (whole.length === 5 && whole.readInt32BE(1) > 4) this.#keep(whole);
-    else this.#read(whole);
-    return piece === chunk || this.closed ? null : chunk.subarray(missing);
+    inbox.from = at;
+    inbox.settle(size, this.#inFlight.length === 0);
   }
 
   #message(type: number, at: number, end: number): void {
@@ -457,7 +428,6 @@ export class Wire implements Protocol {
     const left = [...this.#inFlight, ...this.#waiting];
     this.#inFlight.clear();
     this.#waiting.clear();
-    this.#kept = [];
     for (const request of left) request.lost(this.#ended);
     for (const waiter of this.#drains) waiter.wake();
     this.#drains.clear();

@@ -38,6 +38,7 @@ import {
   type NodeOwner,
   type Region,
   taskNodes,
+  WaitList,
   waitersOf,
 } from './scope-node.ts';
 import { taskSignal } from './signal.ts';
@@ -107,7 +108,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
   /** @internal */
   children: Region | null;
   /** @internal */
-  waiters: Waiter<unknown> | Set<Waiter<unknown>> | null;
+  waiters: Waiter<unknown> | WaitList | null;
   /** @internal */
   prev: Region;
   /** @internal */
@@ -282,7 +283,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     const error = this.pendingCancel;
     if (error === null) return;
     const { children, waiters: only } = this;
-    const plain = children === null && only !== null && !(only instanceof Set);
+    const plain = children === null && only !== null && !(only instanceof WaitList);
     if (plain && this.controller === null) {
       // One wait and no scopes, as most tasks: no lists.
       this.pendingCancel = null;

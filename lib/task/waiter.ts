@@ -58,6 +58,8 @@ export class Waiter<T = void> {
   readonly label: string;
   /** @internal Where it is linked, while active. */
   node: Region | null;
+  /** @internal Among the waits of `node`, where there are several. */
+  place: number;
   // Plain fields: private ones cost more to set up, and this is the hottest object of all.
   /** @internal */
   resolve: Resolve | null;
@@ -65,6 +67,7 @@ export class Waiter<T = void> {
   constructor(label: string) {
     this.label = label;
     this.node = null;
+    this.place = 0;
     this.resolve = null;
   }
 

@@ -1,5 +1,5 @@
 /**
- * `uvio/testing`: time, chance, leaks and connections under the control of a test.
+ * `uvio/testing`: time, chance, leaks, connections and servers under the control of a test.
  *
  * In: this room. Out: its public names. Never: anything else; nothing happens at import.
  */
@@ -16,3 +16,4 @@ export {
   simulated,
   type VirtualClock,
 } from './simulated.ts';
+export { type TestClient, testClient } from './test-client.ts';

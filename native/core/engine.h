@@ -68,6 +68,8 @@ class Engine {
   virtual int Poll() { return 0; }
   // Something is ready that was reported and not used up: the loop must not sleep.
   virtual bool Pending() { return false; }
+  // A first call after an event has said EAGAIN: looks again whether there is something.
+  virtual void Again(Endpoint*) {}
   // A system call of the hub's own (accept) has found nothing more.
   virtual void Drained(Endpoint*) {}
   // The same for one that writes (sendfile): there is no room.

@@ -17,6 +17,10 @@ constexpr int kEventsPerCall = 256;
 constexpr int kCallsPerPoll = 4;
 // An end or an error is behind the data: only a read that says so clears the edge.
 constexpr uint8_t kEdgeEnd = 4;
+// The edge was told, and no byte was received since.
+constexpr uint8_t kEdgeFresh = 8;
+// The last Send took less than it was given: the kernel knows that we wait for room.
+constexpr uint8_t kEdgeShort = 16;
 constexpr uint32_t kEndEvents = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 }  // namespace
@@ -132,9 +136,10 @@ void EpollEngine::TakeEdges() {
       auto* endpoint = static_cast<Endpoint*>(events[i].data.ptr);
       const uint32_t seen = events[i].events;
       uint8_t edge = 0;
-      if (seen & (EPOLLIN | kEndEvents)) edge |= kInterestIn;
+      if (seen & (EPOLLIN | kEndEvents)) edge |= kInterestIn | kEdgeFresh;
       if (seen & (EPOLLOUT | EPOLLHUP | EPOLLERR)) edge |= kInterestOut;
       if (seen & kEndEvents) edge |= kEdgeEnd;
+      if (edge & kInterestOut) endpoint->engine.edge &= ~kEdgeShort;
       endpoint->engine.edge |= edge;
       Link(endpoint);
     }
@@ -167,6 +172,14 @@ bool EpollEngine::Pending() {
   return false;
 }
 
+// A call has said EAGAIN where the kernel had told of an edge, or knows of no reason to tell of
+// one: an edge would be waited for in vain. Registering anew makes one if there is something to
+// tell.
+void EpollEngine::Again(Endpoint* endpoint) {
+  const uint8_t registered = endpoint->engine.registered;
+  if (registered != 0) Register(endpoint, registered == 2);
+}
+
 void EpollEngine::Drained(Endpoint* endpoint) { endpoint->engine.edge &= ~kInterestIn; }
 
 void EpollEngine::Full(Endpoint* endpoint) { endpoint->engine.edge &= ~kInterestOut; }
@@ -178,26 +191,43 @@ int64_t EpollEngine::Receive(Endpoint* endpoint, void* into, size_t capacity) {
   EngineSlot& slot = endpoint->engine;
   const bool more = got > 0 && (static_cast<size_t>(got) == capacity || (slot.edge & kEdgeEnd));
   if (!more) slot.edge &= ~kInterestIn;
+  if (got > 0) slot.edge &= ~kEdgeFresh;
+  if (got == -EAGAIN && (slot.edge & kEdgeFresh)) Again(endpoint);
   return got;
 }
 
 int64_t EpollEngine::Send(Endpoint* endpoint, const iovec* parts, int count) {
   const int64_t sent = endpoint->Has(kFlagPlain) ? SystemWrite(endpoint->fd, parts, count)
                                                  : SystemSend(endpoint->fd, parts, count);
-  if (sent == -EAGAIN) endpoint->engine.edge &= ~kInterestOut;
+  EngineSlot& slot = endpoint->engine;
+  if (sent == -EAGAIN) {
+    slot.edge &= ~kInterestOut;
+    if (!(slot.edge & kEdgeShort)) Again(endpoint);
+  } else if (sent >= 0) {
+    size_t wanted = 0;
+    for (int i = 0; i < count; i++) wanted += parts[i].iov_len;
+    slot.edge &= ~kEdgeShort;
+    if (static_cast<size_t>(sent) < wanted) slot.edge |= kEdgeShort;
+  }
   return sent;
 }
 
 int EpollEngine::ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int count) {
   const int got = SystemReceiveDatagrams(endpoint->fd, slots, count);
   // After an error (that of an earlier send) there may still be data.
-  if (got == -EAGAIN || (got >= 0 && got < count)) endpoint->engine.edge &= ~kInterestIn;
+  EngineSlot& slot = endpoint->engine;
+  if (got == -EAGAIN || (got >= 0 && got < count)) slot.edge &= ~kInterestIn;
+  if (got > 0) slot.edge &= ~kEdgeFresh;
+  if (got == -EAGAIN && (slot.edge & kEdgeFresh)) Again(endpoint);
   return got;
 }
 
 int EpollEngine::SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) {
   const int sent = SystemSendDatagrams(endpoint->fd, slots, count);
-  if (sent == -EAGAIN) endpoint->engine.edge &= ~kInterestOut;
+  if (sent == -EAGAIN) {
+    endpoint->engine.edge &= ~kInterestOut;
+    Again(endpoint);
+  }
   return sent;
 }
 

@@ -25,6 +25,7 @@ class EpollEngine : public Engine {
   void Reference(Endpoint* endpoint, bool ref) override;
   int Poll() override;
   bool Pending() override;
+  void Again(Endpoint* endpoint) override;
   void Drained(Endpoint* endpoint) override;
   void Full(Endpoint* endpoint) override;
   int64_t Receive(Endpoint* endpoint, void* into, size_t capacity) override;

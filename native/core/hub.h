@@ -158,7 +158,7 @@ class Hub final : public EngineHost {
   void StartListener(Endpoint* endpoint, const Address& address, const ListenOptions& options);
   void RetryStarved();
   void Accept(Endpoint* listener);
-  bool AcceptOne(Endpoint* listener);
+  bool AcceptOne(Endpoint* listener, bool first);
   void AcceptFailed(Endpoint* listener, int error);
 
   // hub_files.cc

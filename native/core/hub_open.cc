@@ -113,17 +113,18 @@ int Hub::Connect(int fd, const Address& address) {
 // backlog was emptied (or cannot be emptied now).
 void Hub::Accept(Endpoint* listener) {
   for (int i = 0; i < kMaxAcceptsPerTurn && in_count_ < kMaxInRecords; i++) {
-    if (!AcceptOne(listener)) return;
+    if (!AcceptOne(listener, i == 0)) return;
   }
 }
 
-bool Hub::AcceptOne(Endpoint* listener) {
+bool Hub::AcceptOne(Endpoint* listener, bool first) {
   Address address;
   const int fd = AcceptSocket(listener->fd, &address);
   if (fd < 0) {
     if (OfThePeer(-fd)) return true;
     if (fd == -EAGAIN || fd == -EWOULDBLOCK) {
       engine_->Drained(listener);
+      if (first) engine_->Again(listener);
     } else {
       AcceptFailed(listener, -fd);
     }

@@ -10,6 +10,9 @@ namespace uvio {
 
 namespace {
 
+constexpr int kKeepAliveProbeSeconds = 1;
+constexpr int kKeepAliveProbes = 10;
+
 int SetFlag(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
 }
@@ -69,8 +72,10 @@ int ListenSocket(int fd, int backlog) { return listen(fd, backlog) == 0 ? 0 : -e
 int ConnectSocket(int fd, const Address& address) {
   for (;;) {
     if (connect(fd, &address.addr.any, address.len) == 0) return 0;
-    // An interrupted connect goes on by itself, as one in progress does.
-    return errno == EINTR ? -EINPROGRESS : -errno;
+    // An interrupted connect may go on by itself, or not have begun: the second call tells.
+    if (errno == EINTR) continue;
+    if (errno == EISCONN) return 0;
+    return errno == EALREADY ? -EINPROGRESS : -errno;
   }
 }
 
@@ -111,7 +116,11 @@ int SetKeepAlive(int fd, bool enable, int idle_ms) {
   if (!enable || idle_ms <= 0) return 0;
   const int seconds = (idle_ms + 999) / 1000;
 #if defined(TCP_KEEPIDLE)
-  return SetFlag(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+  int error = SetFlag(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
+  // As libuv does: by the system's own figures a dead peer is known eleven minutes later.
+  if (error == 0) error = SetFlag(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveProbeSeconds);
+  if (error == 0) error = SetFlag(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
+  return error;
 #elif defined(TCP_KEEPALIVE)
   return SetFlag(fd, IPPROTO_TCP, TCP_KEEPALIVE, seconds);
 #else

@@ -3,6 +3,8 @@
 #include "core/hub.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -307,6 +309,21 @@ TEST(a_slot_is_free_only_when_the_end_was_heard_of) {
   };
   CHECK(host.RunUntil([&] { return host.Count(kRecClosed) == 2; }));
   CHECK((static_cast<uint32_t>(first) & kSlotMask) != (static_cast<uint32_t>(second) & kSlotMask));
+}
+
+TEST(keep_alive_gives_a_dead_peer_up_after_ten_seconds) {
+  const int fd = OpenSocket(AF_INET);
+  CHECK_EQ(SetKeepAlive(fd, true, 1'500), 0);
+  const auto option = [&](int name) {
+    int value = 0;
+    socklen_t length = sizeof(value);
+    getsockopt(fd, IPPROTO_TCP, name, &value, &length);
+    return value;
+  };
+  CHECK_EQ(option(TCP_KEEPIDLE), 2);
+  CHECK_EQ(option(TCP_KEEPINTVL), 1);
+  CHECK_EQ(option(TCP_KEEPCNT), 10);
+  close(fd);
 }
 
 TEST(disposing_with_everything_open) {

@@ -124,8 +124,36 @@ describe('a route', () => {
           await using socket = await session.wsConnect('/ws', { query: { q: 2 } });
           expect(await socket.receiveText()).toBe('a=b 1 2');
           await failsWith(session.wsConnect(`${named}/none`), WebSocketHandshakeError);
+          await session.get('/').text();
+          expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
         });
       },
+    ),
+  );
+
+  runTest('becomes a WebSocket through a proxy, and where it is redirected to', () =>
+    withProxy((proxy, log) =>
+      withServer(
+        new Application()
+          .get('/old', () => Response.redirect('/ws'))
+          .ws('/ws', async (socket, request) => {
+            await socket.send(request.headers.get('authorization') ?? 'nobody');
+          }),
+        (url) => {
+          const { host } = new URL(url);
+          return withSession({ proxy }, async (session) => {
+            await using socket = await session.wsConnect(`ws://a:b@${host}/old`);
+            expect(await socket.receiveText()).toBe('Basic YTpi');
+            expect(log.map((head) => head.split(' HTTP')[0])).toEqual([`CONNECT ${host}`]);
+            expect(log[0]).not.toMatch('websocket');
+            const manual = session.wsConnect(`ws://${host}/old`, { redirect: 'manual' });
+            const error = await failsWith(manual, WebSocketHandshakeError);
+            expect((error as WebSocketHandshakeError).status).toBe(302);
+            const nobody = { proxy: proxy.replace('u:p', 'u:x') };
+            await failsWith(session.wsConnect(`ws://${host}/ws`, nobody), ClientResponseError);
+          });
+        },
+      ),
     ),
   );
 });

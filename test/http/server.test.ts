@@ -286,7 +286,7 @@ describe('serve', () => {
     const over = once(child, 'close');
     expect(await (await fetch(url)).text()).toBe(url);
     expect(await over).toEqual([0, null]);
-  }, 20_000);
+  }, 60_000);
 
   runTest('rejects what it cannot do', async () => {
     const app = new Application();

@@ -42,6 +42,24 @@ describe('the signal of a wait', () => {
 });
 
 describe('waits in one region', () => {
+  runTest('keep their order while hundreds of others end', async () => {
+    const ended: number[] = [];
+    const waiters = Array.from({ length: 300 }, () => new Waiter('test'));
+    const task = createTask(async () => {
+      const all = waiters.map((waiter, i) => waiter.start().catch(() => ended.push(i)));
+      for (const [i, waiter] of waiters.entries()) if (i % 7 !== 3) waiter.wake();
+      const late = Array.from({ length: 3 }, (_, i) =>
+        new Waiter('test').start().catch(() => ended.push(300 + i)),
+      );
+      await Promise.all([...all, ...late]);
+    });
+    await createTask(() => {}).wait();
+    task.cancel();
+    await task.catch(() => {});
+    const left = waiters.map((_, i) => i).filter((i) => i % 7 === 3);
+    expect(ended).toEqual([...left, 300, 301, 302]);
+  });
+
   runTest('are cancelled in the order of their begin, without those that ended', async () => {
     const ended: number[] = [];
     const waiters = [0, 1, 2, 3].map(() => new Waiter('test'));

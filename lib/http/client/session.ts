@@ -143,8 +143,8 @@ export class ClientSession implements AsyncDisposable, Sender {
 
   /**
    * A WebSocket: its handshake is a request of the session, with its headers, credentials, cookies,
-   * proxy, middlewares and redirects. Its connection is its own from then on: it counts for no limit
-   * and the session does not close it. Rejects as `openWebSocket`. (aiohttp: ws_connect)
+   * proxy, middlewares and redirects. Its connection is its own from then on: it counts for no
+   * limit and the session does not close it. Rejects as `openWebSocket`. (aiohttp: ws_connect)
    */
   async wsConnect(
     url: string | URL,

@@ -25,6 +25,9 @@ export interface Agreed {
   readonly deflate: Agreement | null;
 }
 
+/** Of most sockets: one object for all of them. */
+const plain: Agreed = { protocol: '', deflate: null };
+
 /** The value of a header by its name in lower case, lines joined with ', '; null without one. */
 export type GetHeader = (name: string) => string | null;
 
@@ -88,7 +91,7 @@ export function readRequest(
   }
   const extensions = get('sec-websocket-extensions');
   if (extensions === null || extensions === '') {
-    return { agreed: { protocol, deflate: null }, headers };
+    return { agreed: protocol === '' ? plain : { protocol, deflate: null }, headers };
   }
   const offers = parseExtensions(extensions);
   if (offers === null) return refuse('Sec-WebSocket-Extensions is bad');

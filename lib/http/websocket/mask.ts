@@ -11,8 +11,8 @@ import type { ByteParsers } from '../../io/handles.ts';
 export type Masker = (bytes: Uint8Array, key: number, phase: number) => void;
 
 /**
- * From here on the addon's is faster than `maskInPlace`, a call of it being about 110 ns: 117 ns and
- * 323 for 1 KiB, 1.4 us and 16.6 for 64 KiB.
+ * From here on the addon's is faster than `maskInPlace`, a call of it being about 110 ns: 117 ns
+ * and 323 for 1 KiB, 1.4 us and 16.6 for 64 KiB.
  */
 const minAddonBytes = 512;
 

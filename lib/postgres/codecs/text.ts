@@ -33,6 +33,7 @@ export function textOnlyCodec(name: string): Codec {
 export const charCodec: Codec = {
   name: 'char',
   binary: true,
+  inline: 'char',
   decode: (buffer, _view, at, end) => readLatin1(buffer, at, end),
   encode(out, value) {
     if (typeof value !== 'string' || value.length > 1 || value.charCodeAt(0) > 0x7f) {
@@ -42,16 +43,10 @@ export const charCodec: Codec = {
   },
 };
 
-/** Shorter values are copied: they must not keep a whole chunk of received bytes alive. */
-const copyBytes = 512;
-
 export const byteaCodec: Codec = {
   name: 'bytea',
   binary: true,
-  decode(buffer, _view, at, end) {
-    const bytes = buffer.subarray(at, end);
-    return bytes.length < copyBytes ? Buffer.from(bytes) : bytes;
-  },
+  decode: (buffer, _view, at, end) => Buffer.from(buffer.subarray(at, end)),
   encode(out, value) {
     if (value instanceof Uint8Array) {
       out.bytes(value);

@@ -128,7 +128,7 @@ export class Fuzzer {
 
   #save(): void {
     const kept = this.#kept.slice(this.target.seeds.length);
-    writeFileSync(this.#file, `${JSON.stringify(kept, null, 1)}\n`);
+    writeFileSync(this.#file, `${JSON.stringify(kept, null, 2)}\n`);
   }
 }
 

@@ -1,0 +1,20 @@
+/** Every fault, in the order of the table. */
+import { crowds } from './crowds.ts';
+import { closeLinks, links } from './links.ts';
+import type { Scenario } from './scenario.ts';
+import { sharedSubjects } from './subject.ts';
+import { systemCalls } from './system-calls.ts';
+import { closeHttp, endings, weather } from './weather.ts';
+
+export const scenarios: readonly Scenario[] = [
+  ...systemCalls,
+  ...weather,
+  ...links,
+  ...crowds,
+  ...endings,
+];
+
+/** Ends what the scenarios have started and shared. */
+export async function closeAll(): Promise<void> {
+  await Promise.all([sharedSubjects.stop(), closeHttp(), closeLinks()]);
+}

@@ -1,0 +1,171 @@
+/**
+ * Peers that do not read, programs that do not read, and very many peers.
+ *
+ * In: a program. Out: what it takes for them. Never: a bound on time.
+ */
+import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { exchange, openClient, type Scenario, seenBy } from './scenario.ts';
+import { patienceMs, Subject, sharedSubjects } from './subject.ts';
+
+const mebibyte = 2 ** 20;
+const gibibyte = 2 ** 30;
+const boundBytes = 4 * mebibyte;
+const mebibytes = (bytes: number): string => (bytes / mebibyte).toFixed(1);
+
+function growth(bytes: number, each: string): string {
+  const bound = `grows by at most 4 MiB ${each}`;
+  if (bytes <= boundBytes) return `${bound} (${mebibytes(Math.max(bytes, 0))})`;
+  return `grows by ${mebibytes(bytes)} MiB ${each}`;
+}
+
+/** A figure that has stood for a while. */
+async function settled(read: () => Promise<number>): Promise<number> {
+  let last = await read();
+  for (let still = 0; still < 6; ) {
+    await pause(30);
+    const now = await read();
+    still = now === last ? still + 1 : 0;
+    last = now;
+  }
+  return last;
+}
+
+function shared(look: (subject: Subject) => Promise<string>): Scenario['run'] {
+  return async (name) => {
+    const subject = await sharedSubjects.get(name);
+    return await seenBy(subject, () => look(subject));
+  };
+}
+
+const stuckReaders = shared(async (subject) => {
+  const port = await subject.ask<number>('listen');
+  const other = await openClient(subject, port);
+  // What the first writes make the program load and keep is none of the peers'.
+  for (let i = 0; i < 50; i++) await exchange(subject, other);
+  const before = await subject.memory();
+  const peers = await Promise.all(Array.from({ length: 4 }, () => openClient(subject, port)));
+  const floods = peers.map(({ id }) => subject.begin('flood', { id, bytes: gibibyte }));
+  const taken = await Promise.all(
+    peers.map(({ id }) => settled(() => subject.ask<number>('taken', { id }))),
+  );
+  if (taken.some((bytes) => bytes >= gibibyte)) return 'writes all to a peer that does not read';
+  await exchange(subject, other);
+  const after = await subject.memory();
+  for (const { socket } of peers) socket.destroy();
+  // The writers hear of it.
+  await Promise.all(floods);
+  await exchange(subject, other);
+  other.socket.destroy();
+  return growth((after - before) / peers.length, 'a peer');
+});
+
+const lateReader = shared(async (subject) => {
+  const port = await subject.ask<number>('listen');
+  const { socket, id } = await openClient(subject, port);
+  const bytes = 32 * mebibyte;
+  const flood = subject.begin('flood', { id, bytes });
+  await settled(() => subject.ask<number>('taken', { id }));
+  let arrived = 0;
+  const all = new Promise<void>((resolve) => {
+    socket.on('data', (data) => {
+      arrived += data.length;
+      if (arrived >= bytes) resolve();
+    });
+  });
+  const { error } = await flood;
+  if (error !== undefined) return `rejects with ${error.code}`;
+  await Promise.race([all, pause(patienceMs)]);
+  socket.destroy();
+  return arrived === bytes ? 'sends all' : `sends ${arrived} of ${bytes} bytes`;
+});
+
+const deafProgram = shared(async (subject) => {
+  const port = await subject.ask<number>('listen');
+  const other = await openClient(subject, port);
+  for (let i = 0; i < 50; i++) await exchange(subject, other);
+  const before = await subject.memory();
+  const peers = await Promise.all(Array.from({ length: 4 }, () => openClient(subject, port)));
+  const part = Buffer.alloc(64 * 1024, 'z');
+  let offered = 0;
+  for (const { socket } of peers) {
+    const more = (): void => {
+      while (socket.writable) {
+        offered += part.length;
+        if (!socket.write(part)) return;
+      }
+    };
+    socket.on('drain', more);
+    more();
+  }
+  const taken = await settled(async () => offered);
+  if (taken >= gibibyte) return 'reads all that nobody asked for';
+  const after = await subject.memory();
+  await exchange(subject, other);
+  for (const { socket } of [...peers, other]) socket.destroy();
+  return growth((after - before) / peers.length, 'a peer');
+});
+
+function crowd(count: number): Scenario['run'] {
+  return async (name) => {
+    const subject = await sharedSubjects.get(name);
+    await using clients = await Subject.start('node');
+    return await seenBy(subject, async () => {
+      const limit = Math.min(...[subject, clients].map(({ pid }) => openFileLimit(pid)));
+      const wanted = Math.min(count, limit - 100);
+      const port = await subject.ask<number>('listen', { echoes: true });
+      const before = subject.openFiles();
+      const memory = await subject.memory();
+      const { error } = await clients.begin('openCrowd', { port, count: wanted });
+      if (error !== undefined) return `a client fails with ${error.code}`;
+      const each = ((await subject.memory()) - memory) / wanted / 1024;
+      const again = await clients.begin('pingCrowd');
+      if (again.error !== undefined) return `a client fails with ${again.error.code}`;
+      await clients.ask('closeCrowd', {}, 20_000);
+      const left = await settled(async () => subject.openFiles());
+      if (left > before + 2) return `keeps ${left - before} descriptors`;
+      return `serves all (${wanted}, ${each.toFixed(1)} KiB each)`;
+    });
+  };
+}
+
+function openFileLimit(pid: number): number {
+  const limits = readFileSync(`/proc/${pid}/limits`, 'utf8');
+  return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);
+}
+
+const group = 'crowds';
+
+export const crowds: readonly Scenario[] = [
+  {
+    group,
+    title: 'four peers that never read are offered 1 GiB each',
+    expected: 'grows by at most 4 MiB a peer',
+    run: stuckReaders,
+  },
+  {
+    group,
+    title: 'a peer that reads late',
+    expected: 'sends all',
+    run: lateReader,
+  },
+  {
+    group,
+    title: 'four peers that send without end to a program that does not read',
+    expected: 'grows by at most 4 MiB a peer',
+    run: deafProgram,
+  },
+  {
+    group,
+    title: '500 connections',
+    expected: 'serves all',
+    run: crowd(500),
+  },
+  {
+    group,
+    title: '20,000 connections, or as many as descriptors are allowed',
+    expected: 'serves all',
+    long: true,
+    run: crowd(20_000),
+  },
+];

@@ -1,0 +1,54 @@
+/**
+ * Faults of the system and of the network, in programs of their own. Those that take long, each
+ * error at each of three calls, and other programs beside uvio: `node scripts/faults.mjs`.
+ */
+import { afterAll, describe, expect, test } from 'vitest';
+import { policyName } from '../support/policy.ts';
+import { closeAll } from './all.ts';
+import { crowds } from './crowds.ts';
+import { links, namespacesMissing } from './links.ts';
+import { expectedOf, fulfils, type Scenario } from './scenario.ts';
+import { straceMissing } from './strace.ts';
+import type { SubjectName } from './subject.ts';
+import { systemCalls } from './system-calls.ts';
+import { endings, weather } from './weather.ts';
+
+const subject = policyName as SubjectName;
+const noStrace = straceMissing();
+const noNamespaces = namespacesMissing();
+
+const because = (absent: string | null): string => (absent === null ? '' : ` (${absent})`);
+
+async function check(_title: string, scenario: Scenario): Promise<void> {
+  const expected = expectedOf(scenario, subject);
+  const seen = await scenario.run(subject);
+  expect(fulfils(seen, expected) ? expected : seen).toBe(expected);
+}
+
+function short(scenarios: readonly Scenario[]): [title: string, scenario: Scenario][] {
+  return scenarios.filter(({ long }) => !long).map((scenario) => [scenario.title, scenario]);
+}
+
+afterAll(closeAll);
+
+test.runIf(process.env['CI'])('CI has strace and iproute2', () => {
+  expect([noStrace, noNamespaces]).not.toContain('strace is not installed');
+  expect([noStrace, noNamespaces]).not.toContain('iproute2 is not installed');
+});
+
+describe.skipIf(noStrace)(`errors of system calls${because(noStrace)}`, () => {
+  test.each(short(systemCalls))('%s', check);
+});
+
+// One cable for all: one after the other.
+describe.skipIf(noNamespaces)(`links that fail${because(noNamespaces)}`, () => {
+  test.each(short(links))('%s', check);
+});
+
+describe.concurrent('networks that are slow, or cut', () => {
+  test.each(short(weather))('%s', check);
+});
+
+describe('crowds and signals', () => {
+  test.each(short([...crowds, ...endings]))('%s', check);
+});

@@ -1,0 +1,161 @@
+// node:net under the same faults and commands as uvio.mjs.
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
+
+const say = (message) => console.log(JSON.stringify(message));
+const described = ({ name, code = name, syscall, address, port }) => ({
+  code,
+  syscall,
+  address,
+  port,
+});
+
+const sockets = new Map();
+const taken = new Map();
+let lastId = 0;
+
+function keep(socket) {
+  socket.setNoDelay(true);
+  // Told to the next operation, as an iterator of the socket would.
+  socket.on('error', (error) => (socket.lastError = error));
+  lastId += 1;
+  sockets.set(lastId, socket);
+  return lastId;
+}
+
+async function read(socket) {
+  for (;;) {
+    if (socket.lastError) throw socket.lastError;
+    const data = socket.read();
+    if (data !== null) return data.length;
+    if (socket.readableEnded || socket.destroyed) return null;
+    await new Promise((resolve) => {
+      const names = ['readable', 'end', 'error', 'close'];
+      const over = () => {
+        for (const name of names) socket.off(name, over);
+        resolve();
+      };
+      for (const name of names) socket.on(name, over);
+    });
+  }
+}
+
+function write(socket, data) {
+  return new Promise((resolve, reject) => {
+    socket.write(data, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+const chunk = Buffer.alloc(65_536, 'x');
+
+async function echo(socket) {
+  socket.on('error', () => {});
+  for await (const data of socket) await write(socket, data);
+  socket.end();
+}
+
+// Many connections from here to another program.
+let crowd = [];
+
+async function pingCrowd() {
+  const answered = crowd.map((socket) => once(socket, 'data'));
+  for (const socket of crowd) socket.write('x');
+  await Promise.all(answered);
+}
+
+const operations = {
+  async openCrowd({ port, count }) {
+    while (crowd.length < count) {
+      const batch = Array.from({ length: Math.min(250, count - crowd.length) }, () =>
+        connect({ port, host: '127.0.0.1', noDelay: true }),
+      );
+      await Promise.all(batch.map((socket) => once(socket, 'connect')));
+      crowd.push(...batch);
+    }
+    await pingCrowd();
+    return crowd.length;
+  },
+  pingCrowd,
+  async closeCrowd() {
+    await Promise.all(
+      crowd.map((socket) => {
+        socket.destroy();
+        return once(socket, 'close');
+      }),
+    );
+    crowd = [];
+  },
+  async listen({ host = '127.0.0.1', echoes = false }) {
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      if (echoes) echo(socket).catch(() => {});
+      else say({ event: 'accepted', id: keep(socket), port: socket.remotePort });
+    });
+    server.listen({ host, port: 0, backlog: 4096 });
+    await once(server, 'listening');
+    server.on('error', (error) => say({ event: 'loop error', ...described(error) }));
+    return server.address().port;
+  },
+  async connect({ host = '127.0.0.1', port, timeoutMs = 0 }) {
+    const socket = connect({ host, port });
+    const late = new AbortController();
+    const connected = once(socket, 'connect', { signal: late.signal });
+    const timer = timeoutMs > 0 ? setTimeout(() => late.abort(), timeoutMs) : undefined;
+    try {
+      await connected;
+    } catch (error) {
+      socket.destroy();
+      throw error.name === 'AbortError' ? { code: 'ETIMEDOUT' } : error;
+    } finally {
+      clearTimeout(timer);
+    }
+    return keep(socket);
+  },
+  read({ id, timeoutMs = 60_000 }) {
+    const late = pause(timeoutMs, undefined, { ref: false }).then(() => {
+      throw { code: 'ETIMEDOUT' };
+    });
+    return Promise.race([read(sockets.get(id)), late]);
+  },
+  async write({ id, bytes }) {
+    await write(sockets.get(id), Buffer.alloc(bytes, 'y'));
+  },
+  async flood({ id, bytes }) {
+    taken.set(id, 0);
+    for (let sent = 0; sent < bytes; sent += chunk.length) {
+      const socket = sockets.get(id);
+      if (!socket.write(chunk)) await once(socket, 'drain');
+      taken.set(id, sent + chunk.length);
+    }
+  },
+  async taken({ id }) {
+    return taken.get(id);
+  },
+  async keepAlive({ id, idleMs }) {
+    sockets.get(id).setKeepAlive(true, idleMs);
+  },
+  async close({ id }) {
+    sockets.get(id).end();
+    sockets.delete(id);
+  },
+  async abort({ id }) {
+    sockets.get(id).destroy();
+    sockets.delete(id);
+  },
+  async collect() {
+    globalThis.gc?.();
+  },
+};
+
+async function answer({ n, op, ...options }) {
+  try {
+    say({ n, ok: (await operations[op](options)) ?? null });
+  } catch (error) {
+    say({ n, error: described(error) });
+  }
+}
+
+say({ event: 'ready' });
+for await (const line of createInterface({ input: process.stdin })) void answer(JSON.parse(line));
+process.exit(0);
