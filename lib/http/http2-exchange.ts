@@ -348,6 +348,7 @@ export class Http2Exchange implements Exchange {
     if (nowMs < this.deadlineMs) return;
     const { requestTimeoutMs, writeTimeoutMs } = this.#owner.host.limits;
     if (this.#flyingBytes > 0 && nowMs >= this.#flyingMs + writeTimeoutMs) {
+      this.#flyingMs = Infinity;
       this.lost(new Error('The client takes nothing of the response'));
       this.#stream.close(cancelled);
       return;

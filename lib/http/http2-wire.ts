@@ -93,7 +93,7 @@ export class Http2Connection extends WireConnection {
     });
     session.on('ping', () => this.#asked());
     session.on('remoteSettings', () => this.#asked());
-    session.on('goaway', () => this.#end());
+    session.on('goaway', () => this.#peerLeaves());
     this.#arm(Math.min(this.#stepMs, headersTimeoutMs));
   }
 
@@ -123,19 +123,25 @@ export class Http2Connection extends WireConnection {
     if (!this.busy) this.#end();
   }
 
+  /** What goes on is still answered; nothing else comes. */
+  #peerLeaves(): void {
+    this.#last = true;
+    if (!this.busy) this.#end();
+  }
+
   /** A head came. */
   #received(stream: ServerHttp2Stream, lines: readonly string[]): void {
     stream.on('error', ignore);
     this.#fresh = false;
-    if (this.host.closing && !this.#last && !this.#warned) {
-      // It is answered, and its client asked to go elsewhere with the next.
-      this.#warned = true;
-      this.#session.goaway(noError, lastStreamId);
-    }
     if (stream.destroyed || stream.closed) {
       // It was reset in the same batch of frames.
       this.cutShort();
       return;
+    }
+    if (this.host.closing && !this.#last && !this.#warned) {
+      // It is answered, and its client asked to go elsewhere with the next.
+      this.#warned = true;
+      this.#session.goaway(noError, lastStreamId);
     }
     const head = readHead(lines);
     const refusal = 'status' in head ? head : this.#judge(head);
@@ -157,6 +163,7 @@ export class Http2Connection extends WireConnection {
     this.host.onRefused(this, status, reason);
     // It costs us an answer, and the peer next to nothing.
     this.cutShort();
+    if (stream.destroyed || stream.closed) return;
     const body = `${reason}\n`;
     stream.respond({
       ':status': status,

@@ -9,7 +9,7 @@ import {
 } from '../../lib/http/index.ts';
 import { type Connection, sleep, startServer, timeout } from '../../lib/index.ts';
 import { serverTls } from '../io/tls-support.ts';
-import { failure, runTest } from '../task/support.ts';
+import { failure, runTest, virtualTest } from '../task/support.ts';
 import { tls } from './client-support.ts';
 import { type Frame, frame, head, literal, readFrames, uint32 } from './http2-support.ts';
 
@@ -183,7 +183,7 @@ describe('a server of HTTP/2', () => {
     ),
   );
 
-  runTest('that has gone silent is not asked again on its connection', () =>
+  virtualTest('that has gone silent is not asked again on its connection', () =>
     withFrames(
       async (id, _connection, count) => {
         if (count === 1) await sleep(1_500);

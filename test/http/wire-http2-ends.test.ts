@@ -4,7 +4,7 @@ import type { ClientHttp2Stream } from 'node:http2';
 import { describe, expect } from 'vitest';
 import { Application, HttpError, Response } from '../../lib/http/index.ts';
 import { Event, getRunningLoop, sleep } from '../../lib/index.ts';
-import { failure, runTest } from '../task/support.ts';
+import { failure, runTest, virtualTest } from '../task/support.ts';
 import { type Client, openH2, settled, withH2 } from './http2-support.ts';
 
 const hello = (): Response => new Response('hello');
@@ -121,6 +121,24 @@ describe('the end of a stream of HTTP/2', () => {
 });
 
 describe('the end of an HTTP/2 server', () => {
+  virtualTest('is not that of a client that leaves: what it asked for is answered', async () => {
+    const began = new Event();
+    await withH2(
+      async () => {
+        began.set();
+        await sleep(2_300);
+        return hello();
+      },
+      async (client, server) => {
+        const answer = client.get('/');
+        await began.wait();
+        client.session.close();
+        expect((await answer).body).toBe('hello');
+        await settled(() => server.connections === 0);
+      },
+    );
+  });
+
   runTest('lets streams under way end, and tells clients to go', async () => {
     const began = new Event();
     const go = new Event();

@@ -195,6 +195,10 @@ describe('a peer of HTTP/2', () => {
       ],
     ],
     [
+      'requests that are refused',
+      [...ids(3_000)].map((id) => get(id, '/', [['host', 'other.test']])),
+    ],
+    [
       'requests without a path',
       [...ids(3_000)].map((id) =>
         frame('headers', endStream | endHeaders, id, literal(':method', 'GET')),
