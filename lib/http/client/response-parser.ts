@@ -94,7 +94,7 @@ const afterChunk = 6;
 const inTrailers = 7;
 
 const statusForm = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
-const chunkForm = /^([0-9A-Fa-f]{1,13})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?$/;
+const chunkForm = /^([0-9A-Fa-f]{1,13})(?:[\t ]*;[\t\x20-\x7e]*)?$/;
 const lengthForm = /^\d{1,15}$/;
 
 /** Nearly all names are among few: checked and lowered once. Bounded, as they come from outside. */
