@@ -88,6 +88,8 @@ function compare(
   if (!ours.complete || ours.error !== '') return { complaint: null, code };
   // Equal lengths are one (RFC 9110 8.6), which llhttp refuses.
   if (code.endsWith('_CONTENT_LENGTH')) return { complaint: null, code };
+  // Extensions of chunks are dropped, whatever their form.
+  if (code === 'HPE_STRICT') return { complaint: null, code };
   // The end of a connection is the final response's to tell of.
   if (ours.interims.length > 0 && code === 'HPE_CLOSED_CONNECTION')
     return { complaint: null, code };
