@@ -16,6 +16,7 @@ import { flagGone } from '../io/stream.ts';
 import { checkHead, type Refusal } from './framing.ts';
 import { HandleDuplex } from './handle-duplex.ts';
 import { enhanceYourCalm, Http2Exchange, type Http2Head, noError } from './http2-exchange.ts';
+import { Limit } from './limit.ts';
 import { lingerMs, type OpenWire, slowBodyMs, WireConnection, type WireHost } from './wire.ts';
 
 /**
@@ -62,7 +63,7 @@ export class Http2Connection extends WireConnection {
   readonly #asks: Allowance = new Allowance(askBurst, asksPerSecond);
   /** The shortest limit: nothing is late before the timer has looked at it. */
   readonly #stepMs: number;
-  #timer = -1;
+  readonly #limit: Limit;
   #fresh = true;
   /** Since when no stream is open. */
   #idleMs: number;
@@ -74,6 +75,7 @@ export class Http2Connection extends WireConnection {
   constructor(handle: StreamHandle, host: WireHost, node: typeof Http2) {
     super(handle, host);
     const { limits, loop } = host;
+    this.#limit = new Limit(host.loop, () => this.#due());
     this.#duplex = new HandleDuplex(handle, loop, host.context, {
       duplexEnded: ignore,
       duplexClosed: () => this.#closed(),
@@ -94,7 +96,7 @@ export class Http2Connection extends WireConnection {
     session.on('ping', () => this.#asked());
     session.on('remoteSettings', () => this.#asked());
     session.on('goaway', () => this.#peerLeaves());
-    this.#arm(Math.min(this.#stepMs, headersTimeoutMs));
+    this.#limit.armIn(Math.min(this.#stepMs, headersTimeoutMs));
   }
 
   get busy(): boolean {
@@ -202,9 +204,7 @@ export class Http2Connection extends WireConnection {
 
   // ---- time ----
 
-  /** @internal Of the loop. */
-  onTimer(): void {
-    this.#timer = -1;
+  #due(): void {
     const { limits, loop } = this.host;
     const now = loop.time();
     let nextMs = this.#endMs;
@@ -228,29 +228,18 @@ export class Http2Connection extends WireConnection {
       }
       nextMs = Math.min(nextMs, this.#idleMs + idleMs);
     }
-    this.#arm(Math.min(Math.max(nextMs - now, 1), this.#stepMs));
+    this.#limit.armIn(Math.min(Math.max(nextMs - now, 1), this.#stepMs));
   }
 
   /** It is over; who does not take that is cut off. */
   #end(): void {
     if (this.#endMs !== Infinity || this.has(flagGone)) return;
     this.#endMs = this.host.loop.time() + lingerMs;
-    if (!this.busy) this.#arm(lingerMs);
-  }
-
-  #arm(ms: number): void {
-    const { loop } = this.host;
-    this.#disarm();
-    if (ms !== Infinity && !loop.closed) this.#timer = loop.armTimer(loop.time() + ms, this);
-  }
-
-  #disarm(): void {
-    if (this.#timer !== -1) this.host.loop.cancelTimer(this.#timer);
-    this.#timer = -1;
+    if (!this.busy) this.#limit.armIn(lingerMs);
   }
 
   #closed(): void {
-    this.#disarm();
+    this.#limit.stop();
     this.mark(flagGone);
     for (const exchange of [...this.#streams]) exchange.lost(undefined);
     this.#streams.clear();

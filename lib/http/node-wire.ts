@@ -12,6 +12,7 @@ import type { StreamProtocol } from '../io/protocols.ts';
 import { flagGone } from '../io/stream.ts';
 import { checkHead, type Refusal } from './framing.ts';
 import { HandleDuplex } from './handle-duplex.ts';
+import { Limit } from './limit.ts';
 import { type ExchangeOwner, NodeExchange } from './node-exchange.ts';
 import { refusalText } from './reasons.ts';
 import { beginUpgraded } from './upgraded.ts';
@@ -74,7 +75,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   #upgradeHead: Buffer | null = null;
   #released = false;
 
-  #timer = -1;
+  readonly #limit: Limit;
   /** What the timer is about: the head of a request, or the body of one. */
   #reading: NodeExchange | null = null;
   #sinceMs: number;
@@ -85,6 +86,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
 
   constructor(handle: StreamHandle, host: WireHost) {
     super(handle, host);
+    this.#limit = new Limit(host.loop, () => this.#due());
     this.duplex = new HandleDuplex(handle, host.loop, host.context, {
       duplexEnded: () => this.#peerEnded(),
       duplexClosed: (error) => this.#closed(error),
@@ -92,7 +94,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     (this.duplex as ServedSocket)[connectionKey] = this;
     handle.sink = this.duplex;
     this.#sinceMs = host.loop.time();
-    this.#arm(host.limits.headersTimeoutMs);
+    this.#limit.armIn(host.limits.headersTimeoutMs);
   }
 
   get busy(): boolean {
@@ -144,7 +146,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
       this.refuse(refusal.status, refusal.reason);
       return;
     }
-    this.#disarm();
+    this.#limit.stop();
     const exchange = new NodeExchange(request, response, this, this.#upgradeHead !== null, expects);
     response.on('finish', () => this.#answered(exchange));
     this.#latest = exchange;
@@ -166,7 +168,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   refuse(status: number, reason: string): void {
     if (this.#refusal !== null || this.#released) return;
     this.#refusal = { status, reason };
-    this.#disarm();
+    this.#limit.stop();
     const latest = this.#latest;
     if (latest !== null && !latest.bodyComplete) {
       // It is about the body of a request that was delivered: its handler is told.
@@ -190,20 +192,20 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.#sinceMs = loop.time();
     this.#slowMs = this.#sinceMs;
     this.#slowBytes = 0;
-    this.#arm(Math.min(this.host.limits.requestTimeoutMs, slowBodyMs));
+    this.#limit.armIn(Math.min(this.host.limits.requestTimeoutMs, slowBodyMs));
   }
 
   bodyDone(exchange: NodeExchange): void {
     if (this.#reading !== exchange) return;
     this.#reading = null;
-    this.#disarm();
+    this.#limit.stop();
   }
 
   upgrade(headers: HeaderList, protocol: StreamProtocol): void {
     const exchange = this.#current as NodeExchange;
     this.#released = true;
     this.#current = null;
-    this.#disarm();
+    this.#limit.stop();
     let head = 'HTTP/1.1 101 Switching Protocols\r\n';
     for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
     exchange.response.detachSocket(this.duplex as never);
@@ -227,9 +229,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
 
   // ---- time limits ----
 
-  /** @internal Of the loop. */
-  onTimer(): void {
-    this.#timer = -1;
+  #due(): void {
     const { loop, limits } = this.host;
     const now = loop.time();
     if (this.#reading !== null) {
@@ -244,12 +244,12 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     const idleMs = this.#fresh ? limits.headersTimeoutMs : limits.keepAliveMs;
     const leftMs = this.#sinceMs + idleMs - now;
     if (leftMs > 0) {
-      this.#arm(leftMs);
+      this.#limit.armIn(leftMs);
       return;
     }
     if (this.waitingBytes > 0) {
       // Not idle: the client has yet to take the last response, for which it has its own time.
-      this.#arm(idleMs);
+      this.#limit.armIn(idleMs);
       return;
     }
     this.host.onRefused(this, 0, this.#fresh ? 'No request came' : 'Idle');
@@ -271,18 +271,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
       this.#slowMs = now;
       this.#slowBytes = exchange.receivedBytes;
     }
-    this.#arm(Math.min(this.#sinceMs + requestTimeoutMs, this.#slowMs + slowBodyMs) - now);
-  }
-
-  #arm(ms: number): void {
-    const { loop } = this.host;
-    this.#disarm();
-    if (ms !== Infinity && !loop.closed) this.#timer = loop.armTimer(loop.time() + ms, this);
-  }
-
-  #disarm(): void {
-    if (this.#timer !== -1) this.host.loop.cancelTimer(this.#timer);
-    this.#timer = -1;
+    this.#limit.armIn(Math.min(this.#sinceMs + requestTimeoutMs, this.#slowMs + slowBodyMs) - now);
   }
 
   // ---- one after the other ----
@@ -308,7 +297,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.#reading = null;
     this.#fresh = false;
     if (this.#last) {
-      this.#disarm();
+      this.#limit.stop();
       if (!this.duplex.writableEnded) this.#endSocket();
       return;
     }
@@ -327,7 +316,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     const { keepAliveMs, headersTimeoutMs } = this.host.limits;
     this.#sinceMs = this.host.loop.time();
     this.#sinceBytes = this.duplex.bytesRead;
-    this.#arm(Math.min(keepAliveMs, headersTimeoutMs));
+    this.#limit.armIn(Math.min(keepAliveMs, headersTimeoutMs));
   }
 
   #answerRefusal(): void {
@@ -350,7 +339,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   }
 
   #closed(error: Error | undefined): void {
-    this.#disarm();
+    this.#limit.stop();
     this.mark(flagGone);
     this.#current?.lost(error);
     for (const exchange of this.#queue) exchange.over = true;

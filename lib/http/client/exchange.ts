@@ -18,6 +18,7 @@ import type { Task } from '../../task/task.ts';
 import { Waiter } from '../../task/waiter.ts';
 import { ClientPayloadError, ClientTimeoutError } from '../client-errors.ts';
 import { ExchangeWriter, type WriteTarget } from '../exchange-writer.ts';
+import { Limit } from '../limit.ts';
 import type { ReadingTarget } from '../reading-handle.ts';
 import type { HeaderList } from '../wire.ts';
 import type { Carrier } from './carrier.ts';
@@ -70,33 +71,6 @@ export interface Outgoing {
   readonly readMs: number;
   readonly totalMs: number;
   readonly decompress: boolean;
-}
-
-/** A timer of an exchange. */
-class Limit {
-  readonly #loop: EventLoop;
-  readonly #passed: () => void;
-  #id = -1;
-
-  constructor(loop: EventLoop, passed: () => void) {
-    this.#loop = loop;
-    this.#passed = passed;
-  }
-
-  arm(deadlineMs: number): void {
-    this.stop();
-    this.#id = this.#loop.armTimer(deadlineMs, this);
-  }
-
-  stop(): void {
-    if (this.#id >= 0) this.#loop.cancelTimer(this.#id);
-    this.#id = -1;
-  }
-
-  onTimer(): void {
-    this.#id = -1;
-    this.#passed();
-  }
 }
 
 /** Waits for the head; what comes later is told to the body. */
