@@ -14,6 +14,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { facts } from './lib/machine.mjs';
+import { median } from './lib/stats.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const peersFolder = join(here, '..', '.peers');
@@ -115,8 +116,6 @@ function wrk(port, { path, args }, seconds) {
     });
   });
 }
-
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
 const servers = [];
 for (const peer of flags.peers.split(',')) servers.push(await start(peer));

@@ -12,6 +12,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { median } from '../lib/stats.mjs';
 
 const text = 'Hello, World!';
 const connections = 64;
@@ -82,8 +83,6 @@ async function measure(kind, lua, seconds) {
   const micros = after.user + after.system - before.user - before.system;
   return { cpuMicros: micros / requests, perSecond: requests / seconds };
 }
-
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 async function compare(options) {
   const rounds = Number(options.rounds);

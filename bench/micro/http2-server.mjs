@@ -12,6 +12,7 @@ import { Agent, request } from 'node:https';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { median } from '../lib/stats.mjs';
 
 const text = 'Hello, World!';
 const streams = 32;
@@ -126,8 +127,6 @@ async function measure(kind, seconds) {
   const micros = after.user + after.system - before.user - before.system;
   return { cpuMicros: micros / requests, perSecond: requests / seconds };
 }
-
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 async function compare(options) {
   const servers = options.servers.split(',');

@@ -9,20 +9,11 @@ import { Response } from '../../lib/http/index.ts';
 import type { ServerRequest } from '../../lib/http/request.ts';
 import { moveOnAfter, openConnection } from '../../lib/index.ts';
 import { runTest } from '../task/support.ts';
+import { plainRequests } from './fuzz/requests.ts';
 import { type Delivery, deliver, readToEnd, withHandler } from './support.ts';
 
 const seed = 0x5eed;
 const count = 150;
-const host = 'Host: a\r\n';
-const chunked = `POST /c HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n`;
-const corpus: readonly string[] = [
-  `GET /a?b=c HTTP/1.1\r\n${host}X: y\r\nx: \tz \r\n\r\n`,
-  `POST /l HTTP/1.1\r\n${host}Content-Length: 3\r\n\r\nabc`,
-  `${chunked}3;a="b";c\r\nabc\r\n1\r\nd\r\n0\r\nT: u\r\n\r\n`,
-  `${chunked}a\r\n0123456789\r\n0\r\n\r\n`,
-  `POST /s HTTP/1.1\r\n${host}Content-Length: 34\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\nx`,
-  'GET /o HTTP/1.0\r\nConnection: keep-alive\r\n\r\n',
-];
 const bytes = '\r\n\r\n :;,\t\0\x7f\xff"\\09afX-+/@';
 const methods: readonly string[] = ['GET', 'POST', 'HEAD'];
 
@@ -39,7 +30,8 @@ function* changed(): Generator<string> {
   const next = (below: number): number => (source.next().value as number) % below;
   for (let i = 0; i < count; i++) {
     let text = '';
-    for (let parts = 1 + next(3); parts > 0; parts--) text += corpus[next(corpus.length)];
+    for (let parts = 1 + next(3); parts > 0; parts--)
+      text += plainRequests[next(plainRequests.length)];
     for (let changes = 1 + next(2); changes > 0; changes--) {
       const at = next(text.length);
       const how = next(3);

@@ -12,13 +12,18 @@ import { parseWithLlhttp } from './llhttp.ts';
 const host = 'Host: a\r\n';
 const chunked = `POST /c HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n`;
 
-const seeds: readonly string[] = [
+/** Each way of framing once. */
+export const plainRequests: readonly string[] = [
   `GET /a?b=c HTTP/1.1\r\n${host}X: y\r\nx: \tz \r\n\r\n`,
   `POST /l HTTP/1.1\r\n${host}Content-Length: 3\r\n\r\nabc`,
   `${chunked}3;a="b";c\r\nabc\r\n1\r\nd\r\n0\r\nT: u\r\n\r\n`,
   `${chunked}a\r\n0123456789\r\n0\r\n\r\n`,
   `POST /s HTTP/1.1\r\n${host}Content-Length: 34\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\nx`,
   'GET /o HTTP/1.0\r\nConnection: keep-alive\r\n\r\n',
+];
+
+const seeds: readonly string[] = [
+  ...plainRequests,
   'GET http://h:8/p?q HTTP/1.1\r\nHost: h:8\r\nConnection: close\r\n\r\n',
   'OPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n',
   `GET /w HTTP/1.1\r\n${host}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\nrest`,
