@@ -37,7 +37,7 @@ export function randomOf(seed: number): Random {
   };
 }
 
-const maxKept = 600;
+const maxKept = 900;
 const maxBytes = 4_096;
 const shortRounds = 1_500;
 
