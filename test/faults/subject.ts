@@ -61,7 +61,7 @@ export function within<T>(promise: PromiseLike<T>, ms: number, what: string): Pr
 }
 
 /** Milliseconds after which an answer is called a hang. */
-export const patienceMs = 3_000;
+export const patienceMs = 10_000;
 
 export class Subject {
   readonly name: SubjectName;
@@ -157,6 +157,16 @@ export class Subject {
       look();
     });
     return within(found, ms, 'an event').finally(() => this.#watchers.delete(look));
+  }
+
+  /** The id of its side of a connection. Ports are used again: an event is taken once. */
+  async accepted(port: number | undefined, ms: number = patienceMs): Promise<number> {
+    const taken = await this.event(
+      (event) => event.event === 'accepted' && event.port === port,
+      ms,
+    );
+    this.events.splice(this.events.indexOf(taken), 1);
+    return taken.id as number;
   }
 
   /** Codes that its loop or server has told since the last call. */

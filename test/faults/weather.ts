@@ -12,7 +12,7 @@ import { FaultProxy, type Faults } from './proxy.ts';
 import { openSocket, receive, type Scenario, seenBy } from './scenario.ts';
 import { Shared, Subject, type SubjectName, sharedSubjects, within } from './subject.ts';
 
-const patienceMs = 8_000;
+const patienceMs = 15_000;
 
 const httpSubjects = new Shared(
   (name) => Subject.startHttp(name),
@@ -90,10 +90,7 @@ async function openThrough(
 ): Promise<{ socket: Socket; id: number }> {
   const socket = await openSocket(proxy.port);
   const port = await proxy.serverSide(socket);
-  const accepted = await subject.event(
-    (event) => event.event === 'accepted' && event.port === port,
-  );
-  return { socket, id: accepted.id as number };
+  return { socket, id: await subject.accepted(port) };
 }
 
 async function swallowed(proxy: FaultProxy, subject: Subject): Promise<string> {
