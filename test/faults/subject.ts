@@ -162,6 +162,16 @@ export class Subject {
     return within(found, ms, 'an event').finally(() => this.#watchers.delete(look));
   }
 
+  /** The id of its side of a connection. Ports are used again: an event is taken once. */
+  async accepted(port: number | undefined, ms: number = patienceMs): Promise<number> {
+    const taken = await this.event(
+      (event) => event.event === 'accepted' && event.port === port,
+      ms,
+    );
+    this.events.splice(this.events.indexOf(taken), 1);
+    return taken.id as number;
+  }
+
   /** Codes that its loop or server has told since the last call. */
   takeLoopErrors(): string[] {
     const told = this.events.filter(({ event }) => event === 'loop error');

@@ -95,10 +95,7 @@ async function openThrough(
 ): Promise<{ socket: Socket; id: number }> {
   const socket = await openSocket(proxy.port);
   const port = await proxy.serverSide(socket);
-  const accepted = await subject.event(
-    (event) => event.event === 'accepted' && event.port === port,
-  );
-  return { socket, id: accepted.id as number };
+  return { socket, id: await subject.accepted(port) };
 }
 
 async function swallowed(proxy: FaultProxy, subject: Subject): Promise<string> {
