@@ -74,7 +74,48 @@ async function pingCrowd() {
   await Promise.all(answered);
 }
 
+// Clients of an HTTP server that are slow on purpose.
+let slow = [];
+let drip;
+
+const begun = [
+  'GET / HTTP/1.1\r\nHost: a\r\nX: ',
+  'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n',
+  'GET /stream/32 HTTP/1.1\r\nHost: a\r\n\r\n',
+];
+
+async function besiege({ port, count }) {
+  while (slow.length < count) {
+    const batch = Array.from({ length: Math.min(200, count - slow.length) }, () =>
+      connect({ port, host: '127.0.0.1', noDelay: true }),
+    );
+    await Promise.all(batch.map((socket) => once(socket, 'connect')));
+    slow.push(...batch);
+  }
+  for (const [i, socket] of slow.entries()) {
+    socket.on('error', () => {});
+    socket.pause().write(begun[i % begun.length]);
+  }
+  // Each sends a byte a second, a part of them at a time.
+  let turn = 0;
+  drip = setInterval(() => {
+    turn = (turn + 1) % 20;
+    for (let i = turn; i < slow.length; i += 20) {
+      if (i % begun.length < 2 && slow[i].writable) slow[i].write('x');
+    }
+  }, 50);
+}
+
+async function leave() {
+  clearInterval(drip);
+  const closed = slow.map((socket) => socket.destroyed || once(socket.destroy(), 'close'));
+  slow = [];
+  await Promise.all(closed);
+}
+
 const operations = {
+  besiege,
+  leave,
   async openCrowd({ port, count }) {
     while (crowd.length < count) {
       const batch = Array.from({ length: Math.min(250, count - crowd.length) }, () =>

@@ -22,6 +22,13 @@ async function answer(request, response) {
   if (first === 'slow') {
     await pause(20);
     response.end('slow');
+  } else if (first === 'id') {
+    await pause(20);
+    response.end(second);
+  } else if (first === 'collect') {
+    await pause(0);
+    globalThis.gc();
+    response.end();
   } else if (first === 'stream') {
     Readable.from(parts(Number(second))).pipe(response);
   } else if (first === 'echo') {
