@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
+import { answer, say } from './commands.mjs';
 
-const say = (message) => console.log(JSON.stringify(message));
 const described = ({ name, code = name, syscall, address, port }) => ({
   code,
   syscall,
@@ -198,14 +198,7 @@ const operations = {
   },
 };
 
-async function answer({ n, op, ...options }) {
-  try {
-    say({ n, ok: (await operations[op](options)) ?? null });
-  } catch (error) {
-    say({ n, error: described(error) });
-  }
-}
-
 say({ event: 'ready' });
-for await (const line of createInterface({ input: process.stdin })) void answer(JSON.parse(line));
+for await (const line of createInterface({ input: process.stdin }))
+  void answer(line, operations, described);
 process.exit(0);

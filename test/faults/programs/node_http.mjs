@@ -4,8 +4,8 @@ import { createServer } from 'node:http';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
+import { say } from './commands.mjs';
 
-const say = (message) => console.log(JSON.stringify(message));
 let started = 0;
 
 // Nothing is told here; but whoever started this may be gone.

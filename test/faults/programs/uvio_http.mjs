@@ -4,8 +4,8 @@
 import { isMainThread, threadId } from 'node:worker_threads';
 import { Application, Response, runApp } from '../../../dist/http/index.js';
 import { native, pure, sleep } from '../../../dist/index.js';
+import { say } from './commands.mjs';
 
-const say = (message) => console.log(JSON.stringify(message));
 let started = 0;
 
 // Nothing is told here; but whoever started this may be gone.
