@@ -171,6 +171,11 @@ describe('words', () => {
     expect(files.filter((file) => isText(file) && path.test(text(file)))).toEqual([]);
   });
 
+  test('no log, profile or rest of a merge', () => {
+    const left = /\.(log|cpuprofile|heapsnapshot|tgz|orig|rej|node|o|so)$|(^|\/)(perf\.data|core$)/;
+    expect(files.filter((file) => left.test(file))).toEqual([]);
+  });
+
   test('no tabs and no trailing blanks', () => {
     const wrong = sourceFiles.filter((file) => /\t|[ \t]$/m.test(text(file)));
     expect(wrong).toEqual([]);
