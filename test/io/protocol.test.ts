@@ -44,6 +44,7 @@ async function serve(make: () => StreamProtocol): Promise<{ server: Server; clie
   return { server, client };
 }
 
+// covers: asyncio/protocol
 describe('callbacks', () => {
   test('come in order: made, data, eof, lost', async () => {
     const recorder = new Recorder();
@@ -309,6 +310,7 @@ describe('changing the protocol', () => {
   });
 });
 
+// covers: asyncio/protocol
 describe('getBuffer', () => {
   test.each([[null], [new Uint8Array(0)], ['text'], [undefined]])(
     'that returns %j is a reported error and aborts',
