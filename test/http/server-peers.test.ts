@@ -306,7 +306,7 @@ describe('behind nginx', () => {
             expect(await session.get(`${url}${way}/large`).text()).toBe(large);
             expect(await session.get(`${url}${way}/parts`).text()).toBe('abc');
             expect(await session.post(`${url}${way}/echo`, { body: 'hello' }).text()).toBe('hello');
-            // nginx ends a connection whose request it has not read to the end, and does not say so.
+            // nginx ends a connection whose request it has not read to the end, without a word.
             await withSession({ connector: { socketPath } }, async (once) => {
               const early = await once.post(`${url}${way}/early`, { body: large });
               expect(`${early.status} ${await early.text()}`).toBe('403 no');

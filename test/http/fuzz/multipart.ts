@@ -17,7 +17,9 @@ function part(disposition: string, body: string, more = ''): string {
 
 const seeds: readonly string[] = [
   `${part('name="a"', '1')}--xx--\r\n`,
-  `${part('name="a"', 'x\r\n--xy')}${part('name="f"; filename="\xc3\xb6.txt"', '\0\xff', 'Content-Type: a/b\r\n')}--xx--`,
+  part('name="a"', 'x\r\n--xy') +
+    part('name="f"; filename="\xc3\xb6.txt"', '\0\xff', 'Content-Type: a/b\r\n') +
+    '--xx--',
   `preamble\r\n${part("name=b; filename*=UTF-8''%C3%A4", '')}--xx--\r\nepilogue`,
   `${part('name="q\\"%22"', '--', 'X-Own: 1\r\n')}--xx--\r\n`,
   '--xx--\r\n',

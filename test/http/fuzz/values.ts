@@ -248,7 +248,8 @@ function runTarget(text: string): Outcome {
   const web = new URL(`http://h.test:81${text}`);
   const found = router.find('GET', request.path);
   const params = Object.entries(found?.params ?? {});
-  const signature = `${params.map(([name]) => name)} ${request.query.size > 0} ${text.includes('%')}`;
+  const kinds = [params.map(([name]) => name), request.query.size > 0, text.includes('%')];
+  const signature = kinds.join(' ');
   const wrong =
     same(request.url, web.href, 'url') ?? same([...request.query], [...web.searchParams], 'query');
   if (wrong !== null) return { signature, complaint: wrong };

@@ -83,7 +83,8 @@ func main() {
 	fmt.Println(ask("POST", "/echo", strings.NewReader("hello"), "Expect", "100-continue"))
 	fmt.Println(ask("POST", "/echo", chunks()))
 	fmt.Println(ask("POST", "/through", chunks()))
-	fmt.Println(ask("POST", "/early", strings.NewReader(strings.Repeat("x", 300000)), "Expect", "100-continue"))
+	long := strings.NewReader(strings.Repeat("x", 300000))
+	fmt.Println(ask("POST", "/early", long, "Expect", "100-continue"))
 	form := "application/x-www-form-urlencoded"
 	fmt.Println(ask("POST", "/form", strings.NewReader("a=1+2&b=%C3%A4"), "Content-Type", form))
 	fmt.Println(abandoned())
