@@ -9,6 +9,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { runningLoop } from '../loop/event-loop.ts';
 import { defaultLoop } from '../loop/policy.ts';
+import { type ContextStorage, hooksNeeded, makeHookStorage } from './hook-storage.ts';
 import type { Region } from './scope-node.ts';
 import type { Task } from './task.ts';
 
@@ -45,7 +46,9 @@ export const withoutDestroy: { readonly requireManualDestroy: boolean } = {
 };
 
 /** @internal Makes a frame current while `fn` runs, and in all async code that starts in it. */
-export const frameStorage: AsyncLocalStorage<Frame | undefined> = new AsyncLocalStorage();
+export const frameStorage: ContextStorage<Frame | undefined> = hooksNeeded(AsyncLocalStorage)
+  ? makeHookStorage<Frame>()
+  : new AsyncLocalStorage<Frame | undefined>();
 
 /** Undefined outside of tasks and scopes. */
 export function currentFrame(): Frame | undefined {
