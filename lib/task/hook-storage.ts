@@ -22,18 +22,32 @@ export interface ContextStorage<T> {
   enterWith(store: T): void;
 }
 
+/** For a thread: V8 has one set of promise hooks. */
+export interface HookStorage<T> extends ContextStorage<T | undefined> {
+  /** Nobody else has a store or hears of resources, so no AsyncResource is needed. */
+  alone(): boolean;
+}
+
 type PromiseHook = ((promise: Promise<unknown>) => void) | undefined;
-type SetPromiseHooks = (
-  init: PromiseHook,
-  before: PromiseHook,
-  after: PromiseHook,
-  settled: PromiseHook,
-) => void;
+
+/** What this uses of Node's own side of async hooks. */
+interface AsyncWrap {
+  setPromiseHooks(
+    init: PromiseHook,
+    before: PromiseHook,
+    after: PromiseHook,
+    settled: PromiseHook,
+  ): void;
+  getPromiseHooks(): PromiseHook[];
+  /** At `constants.kInit`: how many enabled async hooks have an `init`. */
+  readonly async_hook_fields: Uint32Array;
+  readonly constants: { readonly kInit: number };
+}
 
 /** What the types of Node do not tell. */
 interface NodeInside {
   noDeprecation: boolean | undefined;
-  binding(name: string): Record<string | symbol, unknown>;
+  binding(name: string): Partial<AsyncWrap>;
 }
 
 /** Whether AsyncLocalStorage stands on hooks here. Node 24 has V8 carry the stores, for nothing. */
@@ -41,21 +55,20 @@ export function hooksNeeded(storage: { prototype: object }): boolean {
   return '_propagate' in storage.prototype;
 }
 
-/** On the binding, when a copy of this file has the hooks: there may be several in a process. */
-const taken = Symbol.for('uvio.promiseHooks');
-
-/** Null where they are not to be had: under Node's permission model, or from another copy. */
-function takeSetPromiseHooks(): SetPromiseHooks | null {
+/** Null where it is not to be had, as under Node's permission model. */
+function findAsyncWrap(): AsyncWrap | null {
   // Node warns of this binding because it may go; where it has gone, nobody needs it any more.
   const node = process as unknown as NodeInside;
   const { noDeprecation } = node;
   node.noDeprecation = true;
   try {
-    const binding = node.binding('async_wrap');
-    const found = binding['setPromiseHooks'];
-    if (typeof found !== 'function' || taken in binding) return null;
-    binding[taken] = true;
-    return found as SetPromiseHooks;
+    const found = node.binding('async_wrap');
+    const usable =
+      typeof found.setPromiseHooks === 'function' &&
+      typeof found.getPromiseHooks === 'function' &&
+      found.async_hook_fields instanceof Uint32Array &&
+      typeof found.constants?.kInit === 'number';
+    return usable ? (found as AsyncWrap) : null;
   } catch {
     return null;
   } finally {
@@ -63,16 +76,10 @@ function takeSetPromiseHooks(): SetPromiseHooks | null {
   }
 }
 
-/** Promises carry ids where somebody's hooks follow them. */
-function promisesAreFollowed(): boolean {
-  return Object.getOwnPropertySymbols(new Promise(() => {})).length > 0;
-}
-
 /** No execution id: there are Node's promise hooks, and each promise is a resource. */
 const never = -1;
 
-/** One for a thread: V8 has one set of promise hooks. */
-export function makeHookStorage<T>(): ContextStorage<T | undefined> {
+export function makeHookStorage<T>(): HookStorage<T> {
   const key = Symbol('uvio.store');
   type Resource = { [key]?: T | undefined };
   let installed = false;
@@ -82,6 +89,9 @@ export function makeHookStorage<T>(): ContextStorage<T | undefined> {
    */
   let at = 0;
   let current: T | undefined;
+  /** Node's count of hooks with `init`, ours among them; empty where it cannot be seen. */
+  let counts: Uint32Array = new Uint32Array(0);
+  let initCount = 0;
 
   const getStore = (): T | undefined =>
     executionAsyncId() === at ? current : (executionAsyncResource() as Resource)[key];
@@ -89,6 +99,21 @@ export function makeHookStorage<T>(): ContextStorage<T | undefined> {
   const setStore = (store: T | undefined): void => {
     if (executionAsyncId() === at) current = store;
     else (executionAsyncResource() as Resource)[key] = store;
+  };
+
+  const runOn = <R, A extends unknown[]>(
+    resource: Resource,
+    store: T | undefined,
+    fn: (...args: A) => R,
+    args: A,
+  ): R => {
+    const before = resource[key];
+    resource[key] = store;
+    try {
+      return fn(...args);
+    } finally {
+      resource[key] = before;
+    }
   };
 
   const hand = (resource: object): void => {
@@ -115,28 +140,33 @@ export function makeHookStorage<T>(): ContextStorage<T | undefined> {
 
   const install = (): void => {
     installed = true;
-    const others = promisesAreFollowed();
+    const node = findAsyncWrap();
+    const others = node?.getPromiseHooks().some((hook) => hook !== undefined) ?? true;
     createHook({ init: onInit }).enable();
-    const setPromiseHooks = others ? null : takeSetPromiseHooks();
-    if (setPromiseHooks !== null) setPromiseHooks(hand, enterJob, leaveJob, undefined);
-    else at = never;
+    if (others) at = never;
+    else node?.setPromiseHooks(hand, enterJob, leaveJob, undefined);
+    if (node === null) return;
+    counts = node.async_hook_fields;
+    initCount = node.constants.kInit;
   };
 
   return {
     getStore,
     run(store, fn, ...args) {
       if (!installed) install();
-      const before = getStore();
-      setStore(store);
+      if (executionAsyncId() !== at) return runOn(executionAsyncResource(), store, fn, args);
+      const before = current;
+      current = store;
       try {
         return fn(...args);
       } finally {
-        setStore(before);
+        current = before;
       }
     },
     enterWith(store) {
       if (!installed) install();
       setStore(store);
     },
+    alone: () => counts[initCount] === 1,
   };
 }
