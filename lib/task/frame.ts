@@ -9,12 +9,7 @@ import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { runningLoop } from '../loop/event-loop.ts';
 import { defaultLoop } from '../loop/policy.ts';
-import {
-  type ContextStorage,
-  type HookStorage,
-  hooksNeeded,
-  makeHookStorage,
-} from './hook-storage.ts';
+import { type ContextStorage, HookStorage, hooksNeeded } from './hook-storage.ts';
 import type { Region } from './scope-node.ts';
 import type { Task } from './task.ts';
 
@@ -51,7 +46,7 @@ export const withoutDestroy: { readonly requireManualDestroy: boolean } = {
 };
 
 const hookStorage: HookStorage<Frame> | null = hooksNeeded(AsyncLocalStorage)
-  ? makeHookStorage<Frame>()
+  ? new HookStorage<Frame>()
   : null;
 
 /** @internal Makes a frame current while `fn` runs, and in all async code that starts in it. */

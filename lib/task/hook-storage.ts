@@ -22,12 +22,7 @@ export interface ContextStorage<T> {
   enterWith(store: T): void;
 }
 
-/** For a thread: V8 has one set of promise hooks. */
-export interface HookStorage<T> extends ContextStorage<T | undefined> {
-  /** Nobody else has a store or hears of resources, so no AsyncResource is needed. */
-  alone(): boolean;
-}
-
+type Resource<T> = Record<symbol, T | undefined>;
 type PromiseHook = ((promise: Promise<unknown>) => void) | undefined;
 
 /** What this uses of Node's own side of async hooks. */
@@ -79,34 +74,56 @@ function findAsyncWrap(): AsyncWrap | null {
 /** No execution id: there are Node's promise hooks, and each promise is a resource. */
 const never = -1;
 
-export function makeHookStorage<T>(): HookStorage<T> {
-  const key = Symbol('uvio.store');
-  type Resource = { [key]?: T | undefined };
-  let installed = false;
+/** For a thread: V8 has one set of promise hooks. */
+export class HookStorage<T> implements ContextStorage<T | undefined> {
+  // Plain fields: this is asked for each wait, and private ones cost more.
+  /** @internal */
+  readonly key: symbol = Symbol('uvio.store');
+  /** @internal */
+  installed = false;
   /**
    * The execution id under which `current` is the store: that of the promise job which runs now. A
-   * job has no id of its own. What enters a resource inside of it has another id.
+   * job has no id of its own. What enters a resource inside of it has another id. @internal
    */
-  let at = 0;
-  let current: T | undefined;
-  /** Node's count of hooks with `init`, ours among them; empty where it cannot be seen. */
-  let counts: Uint32Array = new Uint32Array(0);
-  let initCount = 0;
+  at = 0;
+  /** @internal */
+  current: T | undefined = undefined;
+  /** Node's count of hooks with `init`, ours among them. @internal */
+  counts: Uint32Array = new Uint32Array(0);
+  /** @internal */
+  initCount = 0;
 
-  const getStore = (): T | undefined =>
-    executionAsyncId() === at ? current : (executionAsyncResource() as Resource)[key];
+  getStore(): T | undefined {
+    if (executionAsyncId() === this.at) return this.current;
+    return (executionAsyncResource() as Resource<T>)[this.key];
+  }
 
-  const setStore = (store: T | undefined): void => {
-    if (executionAsyncId() === at) current = store;
-    else (executionAsyncResource() as Resource)[key] = store;
-  };
+  run<R, A extends unknown[]>(store: T | undefined, fn: (...args: A) => R, ...args: A): R {
+    if (!this.installed) this.#install();
+    if (executionAsyncId() !== this.at) return this.#runOnResource(store, fn, args);
+    const before = this.current;
+    this.current = store;
+    try {
+      return fn(...args);
+    } finally {
+      this.current = before;
+    }
+  }
 
-  const runOn = <R, A extends unknown[]>(
-    resource: Resource,
-    store: T | undefined,
-    fn: (...args: A) => R,
-    args: A,
-  ): R => {
+  enterWith(store: T | undefined): void {
+    if (!this.installed) this.#install();
+    if (executionAsyncId() === this.at) this.current = store;
+    else (executionAsyncResource() as Resource<T>)[this.key] = store;
+  }
+
+  /** Nobody else has a store or hears of resources, so no AsyncResource is needed. */
+  alone(): boolean {
+    return this.counts[this.initCount] === 1;
+  }
+
+  #runOnResource<R, A extends unknown[]>(store: T | undefined, fn: (...args: A) => R, args: A): R {
+    const { key } = this;
+    const resource = executionAsyncResource() as Resource<T>;
     const before = resource[key];
     resource[key] = store;
     try {
@@ -114,59 +131,41 @@ export function makeHookStorage<T>(): HookStorage<T> {
     } finally {
       resource[key] = before;
     }
-  };
+  }
 
-  const hand = (resource: object): void => {
-    const store = getStore();
-    if (store !== undefined) (resource as Resource)[key] = store;
-  };
-  const enterJob = (promise: Promise<unknown>): void => {
-    at = executionAsyncId();
-    current = (promise as Resource)[key];
-  };
-  const leaveJob = (): void => {
-    at = 0;
-    current = undefined;
-  };
-
-  const onInit = (_id: number, type: string, _trigger: number, resource: object): void => {
-    if (type === 'PROMISE' && at !== never && types.isPromise(executionAsyncResource())) {
-      // Node's promise hooks came back, and the job in which they did so has ended.
-      at = never;
-      current = undefined;
-    }
-    hand(resource);
-  };
-
-  const install = (): void => {
-    installed = true;
+  #install(): void {
+    this.installed = true;
     const node = findAsyncWrap();
     const others = node?.getPromiseHooks().some((hook) => hook !== undefined) ?? true;
+    const { key } = this;
+    const hand = (resource: object): void => {
+      const store = this.getStore();
+      if (store !== undefined) (resource as Resource<T>)[key] = store;
+    };
+    const enterJob = (promise: object): void => {
+      this.at = executionAsyncId();
+      this.current = (promise as Resource<T>)[key];
+    };
+    const leaveJob = (): void => {
+      this.at = 0;
+      this.current = undefined;
+    };
+    const onInit = (_id: number, type: string, _trigger: number, resource: object): void => {
+      if (type === 'PROMISE' && this.at !== never) this.#checkHooks();
+      hand(resource);
+    };
     createHook({ init: onInit }).enable();
-    if (others) at = never;
+    if (others) this.at = never;
     else node?.setPromiseHooks(hand, enterJob, leaveJob, undefined);
     if (node === null) return;
-    counts = node.async_hook_fields;
-    initCount = node.constants.kInit;
-  };
+    this.counts = node.async_hook_fields;
+    this.initCount = node.constants.kInit;
+  }
 
-  return {
-    getStore,
-    run(store, fn, ...args) {
-      if (!installed) install();
-      if (executionAsyncId() !== at) return runOn(executionAsyncResource(), store, fn, args);
-      const before = current;
-      current = store;
-      try {
-        return fn(...args);
-      } finally {
-        current = before;
-      }
-    },
-    enterWith(store) {
-      if (!installed) install();
-      setStore(store);
-    },
-    alone: () => counts[initCount] === 1,
-  };
+  #checkHooks(): void {
+    if (!types.isPromise(executionAsyncResource())) return;
+    // Node's promise hooks came back, and the job in which they did so has ended.
+    this.at = never;
+    this.current = undefined;
+  }
 }

@@ -6,7 +6,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
-import { type ContextStorage, hooksNeeded, makeHookStorage } from '../../lib/task/hook-storage.ts';
+import { type ContextStorage, HookStorage, hooksNeeded } from '../../lib/task/hook-storage.ts';
 
 type Store = ContextStorage<string | undefined>;
 type Look = () => void;
@@ -315,7 +315,7 @@ describe('AsyncLocalStorage', () => {
 });
 
 describe.runIf(hooksNeeded(AsyncLocalStorage))('the storage on hooks', () => {
-  const storage = makeHookStorage<string>();
+  const storage = new HookStorage<string>();
 
   test('costs a promise one field, and none outside', async () => {
     await storage.run('mine', async () => {
@@ -371,7 +371,7 @@ describe.runIf(hooksNeeded(AsyncLocalStorage))('the storage on hooks', () => {
   });
 
   describe('beside another copy of itself', () => {
-    const second = makeHookStorage<string>();
+    const second = new HookStorage<string>();
 
     test('leaves the other one what it has', async () => {
       await storage.run('mine', async () => {
