@@ -22,6 +22,7 @@ import { Compression } from './deflate.ts';
 import { type FrameError, opBinary, opPing, opText } from './frames.ts';
 import type { Agreed } from './handshake.ts';
 import { Pings } from './pings.ts';
+import type { Run } from './run.ts';
 import type { Terms } from './terms.ts';
 
 /** Our close frame was sent. */
@@ -34,6 +35,8 @@ export const flagGone = 4;
 export const flagFull = 8;
 /** Messages came in the read that is looked at. */
 export const flagFresh = 16;
+/** Nothing more is read of the peer. */
+export const flagStopped = 32;
 
 /** What only few sockets need. */
 export class Rare {
@@ -62,6 +65,8 @@ export abstract class SocketSender {
   fault: Error | null;
   /** @internal */
   rareParts: Rare | null;
+  /** @internal What was published to it in this turn and is not written yet. */
+  published: Run | null;
 
   constructor(terms: Terms, agreed: Agreed) {
     this.terms = terms;
@@ -72,6 +77,7 @@ export abstract class SocketSender {
     this.flags = 0;
     this.fault = null;
     this.rareParts = null;
+    this.published = null;
   }
 
   get open(): boolean {
@@ -122,6 +128,7 @@ export abstract class SocketSender {
         return quietReject(bufferFullError(bufferedBytes, maxBufferedBytes));
       }
     }
+    if (this.published !== null) this.writePublished();
     this.#write(checked);
     return this.has(flagFull) ? this.#waitForDrain(options) : resolved;
   }
@@ -185,7 +192,15 @@ export abstract class SocketSender {
 
   /** @internal */
   sendControl(opcode: number, payload: string | Uint8Array): void {
+    if (this.published !== null) this.writePublished();
     this.transport?.write(makeFrame(opcode, payload, this.terms.masker));
+  }
+
+  /** @internal All of it is one write. */
+  writePublished(): void {
+    const run = this.published;
+    this.published = null;
+    if (run !== null && !this.has(flagGone)) this.transport?.write(run.joined());
   }
 
   pauseWriting(): void {
