@@ -86,7 +86,8 @@ export abstract class SocketSender {
   }
 
   get bufferedBytes(): number {
-    return this.transport?.writeBufferBytes ?? 0;
+    const { transport, published } = this;
+    return (transport?.writeBufferBytes ?? 0) + (published?.bytes ?? 0);
   }
 
   /** @internal */
@@ -121,6 +122,7 @@ export abstract class SocketSender {
       return promise;
     }
     if (options?.signal?.aborted) return quietReject(options.signal.reason);
+    if (this.published !== null) this.writePublished();
     if (this.has(flagFull)) {
       const { maxBufferedBytes } = this.terms.plan;
       const { bufferedBytes } = this;
@@ -128,7 +130,6 @@ export abstract class SocketSender {
         return quietReject(bufferFullError(bufferedBytes, maxBufferedBytes));
       }
     }
-    if (this.published !== null) this.writePublished();
     this.#write(checked);
     return this.has(flagFull) ? this.#waitForDrain(options) : resolved;
   }
