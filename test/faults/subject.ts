@@ -60,8 +60,11 @@ export function within<T>(promise: PromiseLike<T>, ms: number, what: string): Pr
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** Milliseconds after which an answer is called a hang. */
-export const patienceMs = 10_000;
+/**
+ * Milliseconds after which an answer is called a hang. What hangs does so for ever: it costs nothing
+ * to give a busy machine time.
+ */
+export const patienceMs = 20_000;
 
 export class Subject {
   readonly name: SubjectName;
