@@ -1,20 +1,20 @@
 /** The client with servers of other makers: nginx, Go's net/http, aiohttp; each where it is there. */
-import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { promisify } from 'node:util';
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import type { ClientSession } from '../../lib/http/index.ts';
 import { gather } from '../../lib/index.ts';
 import { foreignEnv } from '../support/foreign.ts';
+import { goProgram, goVersion } from '../support/go.ts';
 import { inRun } from '../task/support.ts';
 import { withSession } from './client-support.ts';
 import { realNetwork } from './support.ts';
 
-const env = { ...foreignEnv(), GO111MODULE: 'off', GOPROXY: 'off' };
+const env = foreignEnv();
 const python = '/usr/bin/python3';
 const limitMs = 60_000;
 
@@ -106,51 +106,11 @@ http {
 }`;
 }
 
-const goProgram = `package main
-
-import (
-  "fmt"
-  "io"
-  "net"
-  "net/http"
-  "strings"
-)
-
-func main() {
-  text := strings.Repeat("uvio and others. ", 20000)
-  http.HandleFunc("/", http.NotFound)
-  http.HandleFunc("/text", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, text) })
-  http.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) {
-    http.Redirect(w, r, "/text", 302)
-  })
-  http.HandleFunc("/close", func(w http.ResponseWriter, r *http.Request) {
-    w.Header().Set("connection", "close")
-    io.WriteString(w, "bye")
-  })
-  http.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
-    // It reads no more of a request once it has answered.
-    body, _ := io.ReadAll(r.Body)
-    w.Write(body)
-  })
-  http.HandleFunc("/trailer", func(w http.ResponseWriter, r *http.Request) {
-    w.Header().Set("trailer", "x-sum")
-    io.WriteString(w, "body")
-    w.(http.Flusher).Flush()
-    w.Header().Set("x-sum", "4")
-  })
-  http.HandleFunc("/broken", func(w http.ResponseWriter, r *http.Request) {
-    io.WriteString(w, "half")
-    w.(http.Flusher).Flush()
-    panic(http.ErrAbortHandler)
-  })
-  listener, err := net.Listen("tcp", "127.0.0.1:0")
-  if err != nil {
-    panic(err)
-  }
-  fmt.Println(listener.Addr().(*net.TCPAddr).Port)
-  http.Serve(listener, nil)
-}
-`;
+const version = realNetwork ? goVersion() : null;
+let goServer = '';
+beforeAll(() => {
+  if (version !== null) goServer = goProgram('test/http/programs/server.go', version);
+}, 120_000);
 
 const aiohttpProgram = `
 import asyncio
@@ -244,26 +204,21 @@ describe('servers of other makers', () => {
     limitMs,
   );
 
-  test.skipIf(!works('go', 'version'))(
+  test.skipIf(version === null)(
     'net/http of Go (Debian: golang)',
     () =>
-      inFolder(async (folder) => {
-        writeFileSync(join(folder, 'main.go'), goProgram);
-        const program = join(folder, 'server');
-        await promisify(execFile)('go', ['build', '-o', program, join(folder, 'main.go')], { env });
-        await withProgram(program, [], (url) =>
-          inRun(() =>
-            withSession({}, async (session) => {
-              await asks(session, url);
-              await echoes(session, url);
-              expect(await session.get(`${url}/trailer`).text()).toBe('body');
-              const broken = session.get(`${url}/broken`).text();
-              await expect(broken).rejects.toThrow(/end/i);
-              expect(await session.get(`${url}/text`).text()).toBe(text);
-            }),
-          ),
-        );
-      }),
+      withProgram(goServer, [], (url) =>
+        inRun(() =>
+          withSession({}, async (session) => {
+            await asks(session, url);
+            await echoes(session, url);
+            expect(await session.get(`${url}/trailer`).text()).toBe('body');
+            const broken = session.get(`${url}/broken`).text();
+            await expect(broken).rejects.toThrow(/end/i);
+            expect((await session.get(`${url}/text`).text()) === text).toBe(true);
+          }),
+        ),
+      ),
     limitMs,
   );
 
