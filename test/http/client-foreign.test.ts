@@ -1,4 +1,4 @@
-/** The client with servers of other makers: nginx, Go's net/http, aiohttp; each where it is there. */
+/** The client with servers of other makers: nginx, Go, aiohttp; each where it is there. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -67,8 +67,11 @@ async function asks(session: ClientSession, url: string): Promise<void> {
   const moved = await session.get(`${url}/moved`);
   expect((await moved.text()) === text).toBe(true);
   expect(moved.history.map(({ status }) => status)).toEqual([302]);
-  expect((await session.get(`${url}/missing`)).status).toBe(404);
-  expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+  const missing = await session.get(`${url}/missing`);
+  expect([missing.status, (await missing.text()).length > 0]).toEqual([404, true]);
+  // The body of a redirect may come later than its head: then there is a second one.
+  const kept = session.connector.stats();
+  expect([kept.open - kept.idle, kept.waiting, kept.open <= 2]).toEqual([0, 0, true]);
   const all = await gather(
     ...Array.from({ length: 20 }, () => () => session.get(`${url}/text`).text()),
   );
