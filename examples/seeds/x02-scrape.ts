@@ -3,7 +3,7 @@ import { map, run } from 'uvio';
 import { ClientSession } from 'uvio/http';
 import { startedAs } from './started-as.ts';
 
-// covers: seeds/X2
+// covers: seeds/X2, seeds/C40
 export async function main(urls: readonly string[]): Promise<string[]> {
   await using session = new ClientSession({ connector: { limitPerHost: 5 } });
   const titleOf = async (url: string): Promise<string> => {
