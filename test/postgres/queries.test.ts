@@ -52,6 +52,20 @@ withServer('queries', () => {
     },
   );
 
+  connectionTest('memory for messages is only lent', async (connection) => {
+    // biome-ignore lint/suspicious/noExplicitAny: looks behind the connection.
+    const { wire } = sessionOf(connection) as any;
+    const held = (): number => wire.buffer.length + wire.out.buffer.length;
+    const long = 'x'.repeat(200_000);
+    expect(await connection.fetchVal('SELECT $1::text', long)).toBe(long);
+    expect(held()).toBe(0);
+    const [one, two] = await Promise.all([
+      connection.fetchVal('SELECT $1::text', 'one'),
+      connection.fetchVal('SELECT $1::text', 'two'),
+    ]);
+    expect([one, two, held()]).toEqual(['one', 'two', 0]);
+  });
+
   connectionTest('execute gives the command tag', async (connection) => {
     expect(await connection.execute('CREATE TEMP TABLE t (a int)')).toBe('CREATE TABLE');
     expect(await connection.execute('INSERT INTO t VALUES ($1), ($2)', 1, 2)).toBe('INSERT 0 2');
