@@ -6,8 +6,7 @@
  * copies it.
  *
  * It is lent from a few pieces that all connections share, and only until all messages in it are
- * used: an idle connection has none, and what is read is still in the cache of the processor when it
- * is decoded.
+ * used: an idle connection has none, and what is read is still in the cache when it is decoded.
  */
 import { Buffer } from 'node:buffer';
 

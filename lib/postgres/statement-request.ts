@@ -97,8 +97,8 @@ export abstract class StatementRequest<T> extends Request<T> {
       return NOTHING;
     }
     const named = this.wantsName || statements.keeps(this.sql);
-    // pgbouncer changes the server at each ReadyForQuery, also when a Parse without its Sync has been
-    // passed on already: its answer would then reach another client.
+    // pgbouncer changes the server at each ReadyForQuery, also when it has passed on a Parse
+    // whose Sync follows later: the answer would then reach another client.
     if (!named && !this.wire.alone) return LATER;
     this.#prepare();
     return HOLD;

@@ -38,7 +38,8 @@ withServer('queries', () => {
   connectionTest(
     'bytes of any length are their own, whatever is read later',
     async (connection) => {
-      const sql = `SELECT n, decode(repeat(to_hex(16 + n % 200), n), 'hex') AS bytes, NULL::bytea AS no
+      const sql = `SELECT n, NULL::bytea AS no,
+        decode(repeat(to_hex(16 + n % 200), n), 'hex') AS bytes
       FROM unnest($1::int[]) n`;
       const lengths = [0, 1, 255, 256, 257, 1_000, 16_384, 16_385, 40_000, 100_000, 300, 9_000];
       const many = Array.from({ length: 8 }, () => lengths).flat();
