@@ -90,7 +90,8 @@ export class ServerRequest implements HttpRequest {
     if (this.#query === null) {
       const { target } = this.call.exchange;
       const at = target.indexOf('?');
-      this.#query = new URLSearchParams(at < 0 ? '' : target.slice(at + 1));
+      // With its '?': the next one belongs to the first name.
+      this.#query = new URLSearchParams(at < 0 ? '' : target.slice(at));
     }
     return this.#query;
   }
@@ -104,10 +105,15 @@ export class ServerRequest implements HttpRequest {
     const { exchange } = this;
     const { target } = exchange;
     const scheme = this.secure ? 'https' : 'http';
-    if (target.charCodeAt(0) !== 47 && target !== '*') return new URL(target).href;
+    let path = target === '*' ? '/' : target;
     let host = this.#proxied()?.host ?? exchange.header('host') ?? '';
+    if (path.charCodeAt(0) !== 47) {
+      if (URL.canParse(target)) return new URL(target).href;
+      // Of the right form, but no host of the Web.
+      path = /^\w+:\/\/[^/?]*(.*)$/.exec(target)?.[1] ?? '';
+      host = '';
+    }
     if (host === '') host = hostOf(exchange);
-    const path = target === '*' ? '/' : target;
     const text = `${scheme}://${host}${path}`;
     return URL.canParse(text) ? new URL(text).href : `${scheme}://${hostOf(exchange)}${path}`;
   }

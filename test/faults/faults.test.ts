@@ -14,6 +14,8 @@ import { systemCalls } from './system-calls.ts';
 import { endings, weather } from './weather.ts';
 
 const subject = policyName as SubjectName;
+/** Beyond the patience of several steps. */
+const limitMs = 90_000;
 const noStrace = straceMissing();
 const noNamespaces = namespacesMissing();
 
@@ -37,18 +39,18 @@ test.runIf(process.env['CI'])('CI has strace and iproute2', () => {
 });
 
 describe.skipIf(noStrace)(`errors of system calls${because(noStrace)}`, () => {
-  test.each(short(systemCalls))('%s', check);
+  test.each(short(systemCalls))('%s', check, limitMs);
 });
 
 // One cable for all: one after the other.
 describe.skipIf(noNamespaces)(`links that fail${because(noNamespaces)}`, () => {
-  test.each(short(links))('%s', check);
+  test.each(short(links))('%s', check, limitMs);
 });
 
 describe.concurrent('networks that are slow, or cut', () => {
-  test.each(short(weather))('%s', check);
+  test.each(short(weather))('%s', check, limitMs);
 });
 
 describe('crowds and signals', () => {
-  test.each(short([...crowds, ...endings]))('%s', check);
+  test.each(short([...crowds, ...endings]))('%s', check, limitMs);
 });

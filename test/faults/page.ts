@@ -98,8 +98,8 @@ ${chapters.join('\n')}
 For \`EMFILE\` and \`ENFILE\` it closes the backlog, and it tells nobody of \`ENOMEM\`;
 \`native()\` keeps the connections and tells the loop's exception handler.
 
-A program "hangs" when it has no answer after 3 s, and after 20 s with keep-alive: asyncio has no
-word for that, so the program for uvloop sets the idle time only, and the system's figures count.
+A program "hangs" when it has no answer after 20 s. asyncio has no word for the figures of
+keep-alive, so the program for uvloop sets the idle time only, and those of the system count.
 On SIGTERM the program for node:http calls \`server.close()\`, which leaves connections in use to
 clients that go on. \`runApp\` of uvio answers what has begun, and closes.
 `;

@@ -53,11 +53,7 @@ export async function openClient(
 ): Promise<Client> {
   const socket = await openSocket(port, host);
   const localPort = socket.localPort as number;
-  const accepted = await subject.event(
-    (event) => event.event === 'accepted' && event.port === localPort,
-    ms,
-  );
-  return { socket, id: accepted.id as number, localPort };
+  return { socket, id: await subject.accepted(localPort, ms), localPort };
 }
 
 /** Settles with the next event of these. */

@@ -8,7 +8,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { foreignEnv } from '../support/foreign.ts';
-import { within } from './subject.ts';
+import { patienceMs, within } from './subject.ts';
 
 /** Why it cannot be done here, or null. */
 export function straceMissing(): string | null {
@@ -70,7 +70,7 @@ export class Injection {
       }
     };
     try {
-      await within(attached(), 5_000, 'strace');
+      await within(attached(), patienceMs, 'strace');
     } catch (error) {
       await injection.detach();
       throw error;

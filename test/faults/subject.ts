@@ -60,8 +60,11 @@ export function within<T>(promise: PromiseLike<T>, ms: number, what: string): Pr
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** Milliseconds after which an answer is called a hang. */
-export const patienceMs = 3_000;
+/**
+ * Milliseconds after which an answer is called a hang. What hangs does so for ever: it costs nothing
+ * to give a busy machine time.
+ */
+export const patienceMs = 20_000;
 
 export class Subject {
   readonly name: SubjectName;
@@ -157,6 +160,16 @@ export class Subject {
       look();
     });
     return within(found, ms, 'an event').finally(() => this.#watchers.delete(look));
+  }
+
+  /** The id of its side of a connection. Ports are used again: an event is taken once. */
+  async accepted(port: number | undefined, ms: number = patienceMs): Promise<number> {
+    const taken = await this.event(
+      (event) => event.event === 'accepted' && event.port === port,
+      ms,
+    );
+    this.events.splice(this.events.indexOf(taken), 1);
+    return taken.id as number;
   }
 
   /** Codes that its loop or server has told since the last call. */

@@ -132,12 +132,8 @@ function writing(error: string, when: number, last: number = when): Scenario['ru
 async function fateOf(subject: Subject, port: number): Promise<string> {
   const socket = await openSocket(port).catch(() => null);
   if (socket === null) return 'is refused';
-  const { localPort } = socket;
   socket.resume();
-  const accepted = subject.event(
-    (event) => event.event === 'accepted' && event.port === localPort,
-    1_000,
-  );
+  const accepted = subject.accepted(socket.localPort, 1_000);
   const fate = await Promise.race([
     accepted.then(() => 'is served'),
     once(socket, 'end').then(() => 'is dropped'),

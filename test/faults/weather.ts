@@ -10,9 +10,14 @@ import { buffer } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { FaultProxy, type Faults } from './proxy.ts';
 import { openSocket, receive, type Scenario, seenBy } from './scenario.ts';
-import { Shared, Subject, type SubjectName, sharedSubjects, within } from './subject.ts';
-
-const patienceMs = 8_000;
+import {
+  patienceMs,
+  Shared,
+  Subject,
+  type SubjectName,
+  sharedSubjects,
+  within,
+} from './subject.ts';
 
 const httpSubjects = new Shared(
   (name) => Subject.startHttp(name),
@@ -90,10 +95,7 @@ async function openThrough(
 ): Promise<{ socket: Socket; id: number }> {
   const socket = await openSocket(proxy.port);
   const port = await proxy.serverSide(socket);
-  const accepted = await subject.event(
-    (event) => event.event === 'accepted' && event.port === port,
-  );
-  return { socket, id: accepted.id as number };
+  return { socket, id: await subject.accepted(port) };
 }
 
 async function swallowed(proxy: FaultProxy, subject: Subject): Promise<string> {
@@ -257,7 +259,7 @@ async function loseNothing(name: SubjectName): Promise<string> {
   const clients = Array.from({ length: 40 }, client);
   await pause(150);
   subject.child.kill('SIGTERM');
-  const end = await within(subject.ended, 4_000, 'the end').catch(() => null);
+  const end = await within(subject.ended, patienceMs, 'the end').catch(() => null);
   if (end === null) await subject.stop();
   await Promise.all(clients);
   agent.destroy();

@@ -42,6 +42,9 @@ const heads: [string, string][] = [
   ],
   ['another coding', 'HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n'],
   ['a coding twice', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n'],
+  // llhttp takes neither for what it says, and reads on until the connection ends.
+  ['a tab behind a coding', 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\t\r\n\r\n0\r\n\r\n'],
+  ['a tab behind a length', 'HTTP/1.1 200 OK\r\ncontent-length: 2 \t \r\n\r\nab'],
   ['chunks of HTTP/1.0', 'HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'],
   ['a protocol nobody asked for', 'HTTP/1.1 101 Switching\r\nupgrade: x\r\n\r\n'],
   ['endless interim responses', 'HTTP/1.1 103 Early\r\na: b\r\n\r\n'.repeat(40)],

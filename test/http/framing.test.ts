@@ -179,3 +179,34 @@ describe.each<Delivery>(['whole', 'bytes', 'random'])('delivered %s', (how) => {
     check(some(bad), how),
   );
 });
+
+describe('a target', () => {
+  const targets: [target: string, url: RegExp, query: [string, string][]][] = [
+    [
+      '/p?a=1&a=2',
+      /^http:\/\/a\/p\?a=1&a=2$/,
+      [
+        ['a', '1'],
+        ['a', '2'],
+      ],
+    ],
+    // A second one is part of the first name.
+    ['/p??a=1', /^http:\/\/a\/p\?\?a=1$/, [['?a', '1']]],
+    ['http://b:8/p?c', /^http:\/\/b:8\/p\?c$/, [['c', '']]],
+    // Of the right form, but no host of the Web: the server's own address stands for it.
+    ['http://%2Fy/p?c', /^http:\/\/127\.0\.0\.1:\d+\/p\?c$/, [['c', '']]],
+  ];
+  for (const [target, url, query] of targets) {
+    runTest(`${target} is read as the Web reads it`, () =>
+      withHandler(
+        (request) => Response.json([request.path, request.url, [...request.query]]),
+        async (_url, server) => {
+          const head = `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`;
+          const answer = await exchangeRaw(server.port, head);
+          const found = JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4));
+          expect(found).toEqual(['/p', expect.stringMatching(url), query]);
+        },
+      ),
+    );
+  }
+});

@@ -1,25 +1,14 @@
 /** HTTP/2 with clients of others: curl, Go, undici. */
-import { execFile, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { Agent, request } from 'undici';
 import { describe, expect, test } from 'vitest';
 import { Application, type HttpServer, Response } from '../../lib/http/index.ts';
 import { ca, pemPath, serverTls } from '../io/tls-support.ts';
-import { foreignEnv } from '../support/foreign.ts';
 import { inRun } from '../task/support.ts';
+import { goEnv, large, output, works } from './peers-support.ts';
 import { withServer } from './support.ts';
-
-const run = promisify(execFile);
-
-function works(program: string, args: string[], wanted: RegExp): boolean {
-  const { stdout } = spawnSync(program, args, { encoding: 'utf8', env: foreignEnv() });
-  return wanted.test(stdout ?? '');
-}
-
-const large = 'abcdefgh'.repeat(100_000);
 
 function makeApp(): Application {
   return new Application({ maxBodyBytes: 10_000_000 })
@@ -85,10 +74,8 @@ describe('an HTTP/2 server is spoken to by', () => {
     const resolve = ['--resolve', `server.test:${port}:127.0.0.1`];
     const flags = ['-s', '--http2', '--cacert', pemPath('ca.pem'), ...resolve];
     const write = ['-w', ' %{http_version} %{http_code}'];
-    const ask = async (...args: string[]): Promise<string> => {
-      const options = { maxBuffer: 10_000_000, env: foreignEnv() };
-      return (await run('curl', [...flags, ...write, ...args], options)).stdout;
-    };
+    const ask = (...args: string[]): Promise<string> =>
+      output('curl', [...flags, ...write, ...args]);
     expect(await ask(`${url}/`)).toBe('version 2 2 200');
     expect(await ask('--http1.1', `${url}/`)).toBe('version 1.1 1.1 200');
     expect(await ask(`${url}/large`)).toBe(`${large} 2 200`);
@@ -121,9 +108,8 @@ describe('an HTTP/2 server is spoken to by', () => {
     try {
       const source = join(folder, 'main.go');
       writeFileSync(source, goProgram);
-      const env = { ...foreignEnv(), GOFLAGS: '-mod=mod', GO111MODULE: 'off', GOPROXY: 'off' };
       const args = ['run', source, `https://127.0.0.1:${port}`, pemPath('ca.pem')];
-      const { stdout } = await run('go', args, { env });
+      const stdout = await output('go', args, goEnv);
       expect(stdout.trim().split('\n').sort()).toEqual([
         'HTTP/2.0 / 200 9',
         ...Array(5).fill('HTTP/2.0 /early 403 2'),

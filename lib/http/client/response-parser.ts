@@ -141,8 +141,16 @@ interface Framing {
   keep: boolean;
 }
 
-function noteFraming(framing: Framing, name: string, value: string): void {
+/** Some parsers do not know the value any more, and read on until the connection ends. */
+function refuseTab(line: string): void {
+  let at = line.length - 1;
+  while (line.charCodeAt(at) === 32) at--;
+  if (line.charCodeAt(at) === 9) throw new FramingError('A tab stands behind its framing');
+}
+
+function noteFraming(framing: Framing, name: string, value: string, line: string): void {
   if (name === 'content-length') {
+    refuseTab(line);
     // Equal ones are one (RFC 9110 8.6); a list of them is too.
     for (const one of value.split(',')) {
       const length = trimBlanks(one);
@@ -153,6 +161,7 @@ function noteFraming(framing: Framing, name: string, value: string): void {
       framing.length = length;
     }
   } else if (name === 'transfer-encoding') {
+    refuseTab(line);
     framing.coding = framing.coding === null ? value : `${framing.coding},${value}`;
   } else if (name === 'connection') {
     for (const option of value.toLowerCase().split(',')) {
@@ -190,10 +199,11 @@ function readHead(method: string, text: string): ResponseHead {
     const start = end + 2;
     end = text.indexOf('\r\n', start);
     if (end < 0) end = text.length;
-    const [name, value] = readField(text.slice(start, end));
+    const line = text.slice(start, end);
+    const [name, value] = readField(line);
     lines.push(name, value);
     const { length } = name;
-    if (length === 10 || length === 14 || length === 17) noteFraming(framing, name, value);
+    if (length === 10 || length === 14 || length === 17) noteFraming(framing, name, value, line);
   }
   if (lines.length > 2 * maxHeaders) throw new FramingError('It has too many headers');
   const bodyBytes = bodyBytesOf(method, status, framing);

@@ -23,7 +23,9 @@ export interface Target {
   readonly seeds: readonly string[];
   /** Pieces that are put in. */
   readonly words: readonly string[];
-  run(text: string, random: Random): Outcome;
+  run(text: string, random: Random): Outcome | Promise<Outcome>;
+  /** How many mutations a plain test run tries; default 1,500. */
+  readonly shortRounds?: number;
 }
 
 /** Whole numbers below a bound, the same for a seed. */
@@ -37,9 +39,11 @@ export function randomOf(seed: number): Random {
   };
 }
 
-const maxKept = 600;
+const maxKept = 900;
 const maxBytes = 4_096;
-const shortRounds = 1_500;
+const usualRounds = 1_500;
+/** CPU time of one input of at most 4 KiB. */
+const maxCpuMs = 2_000;
 
 function mutateOnce(text: string, pick: () => string, words: readonly string[], random: Random) {
   const at = random(text.length + 1);
@@ -91,18 +95,19 @@ export class Fuzzer {
   }
 
   /** Each kept input once. */
-  replay(): Report {
+  async replay(): Promise<Report> {
     const complaints: string[] = [];
-    for (const text of this.#kept) this.#try(text, randomOf(1), complaints);
+    for (const text of [...this.#kept]) await this.#try(text, randomOf(1), complaints);
     return { rounds: this.#kept.length, complaints };
   }
 
   /** @param minutes 0: a fixed number of rounds, and nothing is kept */
-  fuzz(minutes: number, seed: number): Report {
+  async fuzz(minutes: number, seed: number): Promise<Report> {
     const random = randomOf(seed);
     const complaints: string[] = [];
     const endMs = performance.now() + minutes * 60_000;
     const pick = (): string => this.#kept[random(this.#kept.length)] as string;
+    const { shortRounds = usualRounds } = this.target;
     let rounds = 0;
     while (complaints.length < 20) {
       if (minutes === 0 ? rounds >= shortRounds : performance.now() > endMs) break;
@@ -111,15 +116,19 @@ export class Fuzzer {
         text = mutateOnce(text, pick, this.target.words, random).slice(0, maxBytes);
       }
       rounds++;
-      const fresh = this.#try(text, random, complaints);
+      const fresh = await this.#try(text, random, complaints);
       if (fresh && minutes > 0 && this.#kept.length < maxKept) this.#kept.push(text);
     }
     if (minutes > 0) this.#save();
     return { rounds, complaints };
   }
 
-  #try(text: string, random: Random, complaints: string[]): boolean {
-    const { signature, complaint } = this.target.run(text, random);
+  async #try(text: string, random: Random, complaints: string[]): Promise<boolean> {
+    const before = process.cpuUsage();
+    const outcome = this.target.run(text, random);
+    const { signature, complaint: told } = outcome instanceof Promise ? await outcome : outcome;
+    const { user } = process.cpuUsage(before);
+    const complaint = user > 1000 * maxCpuMs ? `took ${user / 1000} ms` : told;
     if (complaint !== null) complaints.push(`${JSON.stringify(text)}: ${complaint}`);
     const fresh = !this.#seen.has(signature);
     this.#seen.add(signature);

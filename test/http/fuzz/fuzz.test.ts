@@ -1,20 +1,22 @@
-/** Parsers of HTTP/1 under mutated input, with llhttp as the judge; see engine.ts for long runs. */
+/** Parsers under mutated input, with those of others as judges; see engine.ts for long runs. */
 import { expect, test } from 'vitest';
 import { currentLoop } from '../../../lib/task/frame.ts';
 import { inRun } from '../../task/support.ts';
 import { Fuzzer, type Target } from './engine.ts';
+import { multipartTarget } from './multipart.ts';
 import { requestTarget } from './requests.ts';
 import { responseTarget } from './responses.ts';
+import { valueTargets } from './values.ts';
 
 const minutes = Number(process.env['UVIO_FUZZ_MINUTES'] ?? 0);
 const seed = Number(process.env['UVIO_FUZZ_SEED'] ?? (minutes > 0 ? Date.now() % 1e9 : 0x5eed));
 const timeoutMs = minutes * 60_000 + 30_000;
 
-function check(target: Target): void {
+async function check(target: Target): Promise<void> {
   const fuzzer = new Fuzzer(target);
-  const replayed = fuzzer.replay();
+  const replayed = await fuzzer.replay();
   expect(replayed.complaints).toEqual([]);
-  const { rounds, complaints } = fuzzer.fuzz(minutes, seed);
+  const { rounds, complaints } = await fuzzer.fuzz(minutes, seed);
   if (minutes > 0)
     console.log(`${target.name}: ${rounds} rounds, ${fuzzer.size} inputs, seed ${seed}`);
   expect(complaints, `seed ${seed}`).toEqual([]);
@@ -26,15 +28,25 @@ test(
     inRun(async () => {
       const { parsers } = currentLoop().backendHandle;
       if (parsers === undefined) context.skip();
-      else check(requestTarget(parsers));
+      else await check(requestTarget(parsers));
     }),
   timeoutMs,
 );
 
 test(
   'responses are read as llhttp does, or refused, however they are cut',
-  () => {
-    check(responseTarget);
-  },
+  () => check(responseTarget),
+  timeoutMs,
+);
+
+test.each(valueTargets)(
+  '$name are read as others do, or refused',
+  (target) => check(target),
+  timeoutMs,
+);
+
+test(
+  'multipart bodies are read as undici does, or refused, however they are cut',
+  () => inRun(() => check(multipartTarget)),
   timeoutMs,
 );
