@@ -40,8 +40,8 @@ const shortText = 128;
 const windowBytes = 32 * 1024;
 
 /**
- * Bytes of a length from here to `longBytes` are views of one copy of all bytes around them: half of
- * the time of a copy for each. Shorter ones, kept, would keep too much; longer ones gain nothing.
+ * Bytes of a length from here to `longBytes` are views of one copy of all bytes around them: 29 µs
+ * and not 34 for 100 of 1 KiB. Shorter ones, kept, would keep too much; longer ones gain nothing.
  */
 const shortBytes = 256;
 const longBytes = 16 * 1024;
@@ -199,7 +199,11 @@ ${decodeCode(i)}`;
 
 /** By the codec, which checks what it reads. */
 function decodeCode(i: number): string {
-  return `if (l >= 0) { if (p + l > next) bad(); v${i} = c${i}.decode(buffer, view, p, p + l); p += l; }
+  return `if (l >= 0) {
+  if (p + l > next) bad();
+  v${i} = c${i}.decode(buffer, view, p, p + l);
+  p += l;
+}
 else if (l === -1) v${i} = null; else bad();`;
 }
 

@@ -61,8 +61,8 @@ export function within<T>(promise: PromiseLike<T>, ms: number, what: string): Pr
 }
 
 /**
- * Milliseconds after which an answer is called a hang. What hangs does so for ever: it costs nothing
- * to give a busy machine time.
+ * Milliseconds after which an answer is called a hang. What hangs does so for ever: it costs
+ * nothing to give a busy machine time.
  */
 export const patienceMs = 20_000;
 
