@@ -139,6 +139,11 @@ export class MultipartLoop implements AsyncIterable<BodyPart>, AsyncIterator<Bod
   }
 
   #begin(stream: NodeJS.ReadableStream): void {
+    // What the same chunk brings behind a failure is nobody's; its reader would wait for ever.
+    if (this.#error !== null) {
+      stream.resume();
+      return;
+    }
     const part = new Part(() => this.#pump(part));
     this.#coming = part;
     if (++this.#parts > maxParts) this.#fail(new HttpError(413, 'Too many parts'));

@@ -2,6 +2,7 @@
 import { crowds } from './crowds.ts';
 import { closeLinks, links } from './links.ts';
 import type { Scenario } from './scenario.ts';
+import { sieges } from './sieges.ts';
 import { sharedSubjects } from './subject.ts';
 import { systemCalls } from './system-calls.ts';
 import { closeHttp, endings, weather } from './weather.ts';
@@ -11,6 +12,7 @@ export const scenarios: readonly Scenario[] = [
   ...weather,
   ...links,
   ...crowds,
+  ...sieges,
   ...endings,
 ];
 

@@ -14,14 +14,14 @@ const gibibyte = 2 ** 30;
 const boundBytes = (process.env['UVIO_SANITIZED'] ? 128 : 4) * mebibyte;
 const mebibytes = (bytes: number): string => (bytes / mebibyte).toFixed(1);
 
-function growth(bytes: number, each: string): string {
+export function growth(bytes: number, each: string): string {
   const bound = `grows by at most 4 MiB ${each}`;
   if (bytes <= boundBytes) return `${bound} (${mebibytes(Math.max(bytes, 0))})`;
   return `grows by ${mebibytes(bytes)} MiB ${each}`;
 }
 
 /** A figure that has stood for a while. */
-async function settled(read: () => Promise<number>): Promise<number> {
+export async function settled(read: () => Promise<number>): Promise<number> {
   let last = await read();
   for (let still = 0; still < 6; ) {
     await pause(30);

@@ -8,6 +8,7 @@ import { closeAll } from './all.ts';
 import { crowds } from './crowds.ts';
 import { links, namespacesMissing } from './links.ts';
 import { expectedOf, fulfils, type Scenario } from './scenario.ts';
+import { sieges } from './sieges.ts';
 import { straceMissing } from './strace.ts';
 import type { SubjectName } from './subject.ts';
 import { systemCalls } from './system-calls.ts';
@@ -52,5 +53,5 @@ describe.concurrent('networks that are slow, or cut', () => {
 });
 
 describe('crowds and signals', () => {
-  test.each(short([...crowds, ...endings]))('%s', check, limitMs);
+  test.each(short([...crowds, ...sieges, ...endings]))('%s', check, limitMs);
 });

@@ -33,10 +33,11 @@ interface Event extends Partial<Failure> {
 const path = (name: string): string => fileURLToPath(new URL(`programs/${name}`, import.meta.url));
 const python = '/usr/bin/python3';
 
-function httpCommandOf(name: SubjectName): string[] {
+function httpCommandOf(name: SubjectName, options: readonly string[]): string[] {
   if (name === 'uvloop') throw new Error('no HTTP server for uvloop is here');
   const program = name === 'node' ? ['node_http.mjs'] : ['uvio_http.mjs', name];
-  return [process.execPath, path(program[0] as string), ...program.slice(1)];
+  const file = path(program[0] as string);
+  return [process.execPath, '--expose-gc', file, ...program.slice(1), ...options];
 }
 
 function commandOf(name: SubjectName): string[] {
@@ -104,8 +105,8 @@ export class Subject {
   }
 
   /** One that serves HTTP on `httpPort`, and takes no commands. */
-  static startHttp(name: SubjectName): Promise<Subject> {
-    return Subject.#ready(new Subject(name, httpCommandOf(name)));
+  static startHttp(name: SubjectName, ...options: readonly string[]): Promise<Subject> {
+    return Subject.#ready(new Subject(name, httpCommandOf(name, options)));
   }
 
   static async #ready(subject: Subject): Promise<Subject> {
@@ -187,6 +188,11 @@ export class Subject {
   async memory(): Promise<number> {
     await this.ask('collect');
     await this.ask('collect');
+    return this.privateBytes();
+  }
+
+  /** With garbage. */
+  privateBytes(): number {
     const text = readFileSync(`/proc/${this.pid}/smaps_rollup`, 'utf8');
     const kilobytes = (field: string): number =>
       Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]);

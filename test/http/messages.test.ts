@@ -280,6 +280,18 @@ describe('multipart', () => {
     expect(seen).toEqual([300_000, true, 'passwd']);
   });
 
+  runTest('with a bad header before a good part in one chunk is refused', async () => {
+    // What stood behind the failure was given to a reader that waited for ever.
+    const parts =
+      '--x\r\nn:\x1e\r\n\r\n\r\n--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb';
+    const handler: Handler = async (request) => new Response(String(await request.formData()));
+    const response = await fetchOf(
+      handler,
+      body(`${parts}\r\n--x--`, 'multipart/form-data; boundary=x'),
+    );
+    expect(response.status).toBe(400);
+  });
+
   runTest('has a limit of parts', async () => {
     const parts = '--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nv\r\n'.repeat(1_100);
     const handler: Handler = async (request) => new Response(String(await request.formData()));

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
+import { answer, say } from './commands.mjs';
 
-const say = (message) => console.log(JSON.stringify(message));
 const described = ({ name, code = name, syscall, address, port }) => ({
   code,
   syscall,
@@ -74,7 +74,48 @@ async function pingCrowd() {
   await Promise.all(answered);
 }
 
+// Clients of an HTTP server that are slow on purpose.
+let slow = [];
+let drip;
+
+const begun = [
+  'GET / HTTP/1.1\r\nHost: a\r\nX: ',
+  'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n',
+  'GET /stream/32 HTTP/1.1\r\nHost: a\r\n\r\n',
+];
+
+async function besiege({ port, count }) {
+  while (slow.length < count) {
+    const batch = Array.from({ length: Math.min(200, count - slow.length) }, () =>
+      connect({ port, host: '127.0.0.1', noDelay: true }),
+    );
+    await Promise.all(batch.map((socket) => once(socket, 'connect')));
+    slow.push(...batch);
+  }
+  for (const [i, socket] of slow.entries()) {
+    socket.on('error', () => {});
+    socket.pause().write(begun[i % begun.length]);
+  }
+  // Each sends a byte a second, a part of them at a time.
+  let turn = 0;
+  drip = setInterval(() => {
+    turn = (turn + 1) % 20;
+    for (let i = turn; i < slow.length; i += 20) {
+      if (i % begun.length < 2 && slow[i].writable) slow[i].write('x');
+    }
+  }, 50);
+}
+
+async function leave() {
+  clearInterval(drip);
+  const closed = slow.map((socket) => socket.destroyed || once(socket.destroy(), 'close'));
+  slow = [];
+  await Promise.all(closed);
+}
+
 const operations = {
+  besiege,
+  leave,
   async openCrowd({ port, count }) {
     while (crowd.length < count) {
       const batch = Array.from({ length: Math.min(250, count - crowd.length) }, () =>
@@ -157,14 +198,7 @@ const operations = {
   },
 };
 
-async function answer({ n, op, ...options }) {
-  try {
-    say({ n, ok: (await operations[op](options)) ?? null });
-  } catch (error) {
-    say({ n, error: described(error) });
-  }
-}
-
 say({ event: 'ready' });
-for await (const line of createInterface({ input: process.stdin })) void answer(JSON.parse(line));
+for await (const line of createInterface({ input: process.stdin }))
+  void answer(line, operations, described);
 process.exit(0);

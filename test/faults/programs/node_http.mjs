@@ -4,8 +4,8 @@ import { createServer } from 'node:http';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
+import { say } from './commands.mjs';
 
-const say = (message) => console.log(JSON.stringify(message));
 let started = 0;
 
 // Nothing is told here; but whoever started this may be gone.
@@ -22,6 +22,13 @@ async function answer(request, response) {
   if (first === 'slow') {
     await pause(20);
     response.end('slow');
+  } else if (first === 'id') {
+    await pause(20);
+    response.end(second);
+  } else if (first === 'collect') {
+    await pause(0);
+    globalThis.gc();
+    response.end();
   } else if (first === 'stream') {
     Readable.from(parts(Number(second))).pipe(response);
   } else if (first === 'echo') {

@@ -11,8 +11,7 @@ import {
   taskGroup,
   timeout,
 } from '../../../dist/index.js';
-
-const say = (message) => console.log(JSON.stringify(message));
+import { answer, say } from './commands.mjs';
 
 /** What the system said: a connection that broke has it as the cause of its error. */
 function described(error) {
@@ -90,14 +89,6 @@ const operations = {
   },
 };
 
-async function answer({ n, op, ...options }) {
-  try {
-    say({ n, ok: (await operations[op](options)) ?? null });
-  } catch (error) {
-    say({ n, error: described(error) });
-  }
-}
-
 await run(
   async () => {
     getRunningLoop().setExceptionHandler((_loop, { error }) => {
@@ -106,7 +97,7 @@ await run(
     await taskGroup(async (group) => {
       say({ event: 'ready' });
       for await (const line of createInterface({ input: process.stdin })) {
-        group.createTask(() => answer(JSON.parse(line)));
+        group.createTask(() => answer(line, operations, described));
       }
       // Whoever gave the commands is gone.
       process.exit(0);

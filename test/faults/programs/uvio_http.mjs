@@ -1,14 +1,18 @@
-// An HTTP application of uvio that ends gracefully on SIGTERM: `node uvio_http.mjs pure|native`.
+// An HTTP application of uvio that ends gracefully on SIGTERM:
+// `node --expose-gc uvio_http.mjs pure|native [workers]`.
 
+import { isMainThread, threadId } from 'node:worker_threads';
 import { Application, Response, runApp } from '../../../dist/http/index.js';
 import { native, pure, sleep } from '../../../dist/index.js';
+import { say } from './commands.mjs';
 
-const say = (message) => console.log(JSON.stringify(message));
 let started = 0;
 
 // Nothing is told here; but whoever started this may be gone.
-process.stdin.resume().on('end', () => process.exit(1));
-process.stdin.unref();
+if (isMainThread) {
+  process.stdin.resume().on('end', () => process.exit(1));
+  process.stdin.unref();
+}
 
 async function* parts(count) {
   for (let i = 0; i < count; i++) yield Buffer.alloc(65_536, i);
@@ -27,12 +31,24 @@ const app = new Application({
     await sleep(20);
     return new Response('slow');
   })
+  .get('/id/:id', async (request) => {
+    await sleep(20);
+    return new Response(request.params.id);
+  })
+  .get('/collect', async () => {
+    await sleep(0);
+    globalThis.gc();
+    return new Response();
+  })
+  .get('/who', () => new Response(String(threadId)))
+  .get('/exit', () => process.exit(5))
   .get('/stream/:parts', (request) => new Response(parts(Number(request.params.parts))))
   .post('/echo', async (request) => new Response(await request.bytes()));
 
 await runApp(app, {
   host: '127.0.0.1',
   port: 0,
+  workers: Number(process.argv[3] ?? 1),
   policy: process.argv[2] === 'native' ? native({ required: true }) : pure(),
   print: (text) => say({ event: 'ready', port: Number(/:(\d+)/.exec(text)[1]) }),
 });

@@ -26,6 +26,8 @@ export interface Target {
   run(text: string, random: Random): Outcome | Promise<Outcome>;
   /** How many mutations a plain test run tries; default 1,500. */
   readonly shortRounds?: number;
+  /** How many inputs are kept at most; default 900. */
+  readonly maxKept?: number;
 }
 
 /** Whole numbers below a bound, the same for a seed. */
@@ -39,11 +41,13 @@ export function randomOf(seed: number): Random {
   };
 }
 
-const maxKept = 900;
+const usualKept = 900;
 const maxBytes = 4_096;
 const usualRounds = 1_500;
 /** CPU time of one input of at most 4 KiB. */
 const maxCpuMs = 2_000;
+/** For one input, on a machine that does other work beside. */
+const hangMs = 20_000;
 
 function mutateOnce(text: string, pick: () => string, words: readonly string[], random: Random) {
   const at = random(text.length + 1);
@@ -107,7 +111,7 @@ export class Fuzzer {
     const complaints: string[] = [];
     const endMs = performance.now() + minutes * 60_000;
     const pick = (): string => this.#kept[random(this.#kept.length)] as string;
-    const { shortRounds = usualRounds } = this.target;
+    const { shortRounds = usualRounds, maxKept = usualKept } = this.target;
     let rounds = 0;
     while (complaints.length < 20) {
       if (minutes === 0 ? rounds >= shortRounds : performance.now() > endMs) break;
@@ -126,7 +130,8 @@ export class Fuzzer {
   async #try(text: string, random: Random, complaints: string[]): Promise<boolean> {
     const before = process.cpuUsage();
     const outcome = this.target.run(text, random);
-    const { signature, complaint: told } = outcome instanceof Promise ? await outcome : outcome;
+    const { signature, complaint: told } =
+      outcome instanceof Promise ? await orHangs(outcome) : outcome;
     const { user } = process.cpuUsage(before);
     const complaint = user > 1000 * maxCpuMs ? `took ${user / 1000} ms` : told;
     if (complaint !== null) complaints.push(`${JSON.stringify(text)}: ${complaint}`);
@@ -139,6 +144,15 @@ export class Fuzzer {
     const kept = this.#kept.slice(this.target.seeds.length);
     writeFileSync(this.#file, `${JSON.stringify(kept, null, 2)}\n`);
   }
+}
+
+/** What never settles is a complaint. */
+function orHangs(outcome: Promise<Outcome>): Promise<Outcome> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<Outcome>((resolve) => {
+    timer = setTimeout(resolve, hangMs, { signature: 'hangs', complaint: 'hangs' });
+  });
+  return Promise.race([outcome, late]).finally(() => clearTimeout(timer));
 }
 
 /** The whole, single bytes, and pieces of any length. */

@@ -331,7 +331,7 @@ const escapes = [
   ';',
 ];
 
-export const valueTargets: readonly Target[] = [
+const targets: readonly Target[] = [
   {
     name: 'ranges',
     seeds: ['bytes=0-3', 'bytes=5-', 'bytes=-7', 'bytes=0-3, 7-9,50-', 'bytes=200-', 'bytes=-0'],
@@ -454,3 +454,5 @@ export const valueTargets: readonly Target[] = [
     run: runEvents,
   },
 ];
+
+export const valueTargets: readonly Target[] = targets.map((one) => ({ ...one, maxKept: 150 }));

@@ -1,0 +1,238 @@
+/**
+ * HTTP servers with very many clients, with slow ones, with one that never reads, and at their end.
+ *
+ * In: a program. Out: who was answered, and what it took. Never: a bound on time, but beside the
+ * same program without the others.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { growth, settled } from './crowds.ts';
+import { KeptClient } from './kept-client.ts';
+import { openSocket, type Scenario, seenBy } from './scenario.ts';
+import { patienceMs, Subject, type SubjectName, within } from './subject.ts';
+
+const group = 'HTTP';
+const noHttp = ['uvloop'] as const;
+
+function sieged(
+  look: (subject: Subject) => Promise<string>,
+  ...options: string[]
+): Scenario['run'] {
+  return async (name) => {
+    await using subject = await Subject.startHttp(name, ...options);
+    return await seenBy(subject, () => look(subject));
+  };
+}
+
+/** Every connection has had its answer; half of them ask again when the signal comes. */
+function parting(count: number): Scenario['run'] {
+  return sieged(async (subject) => {
+    const clients = await KeptClient.openMany(subject.httpPort, count);
+    const ask = async (client: KeptClient, i: number): Promise<string | null> => {
+      const body = await client.ask(`/id/${i}`);
+      if (body !== null && body !== String(i)) throw new Error('a wrong answer');
+      return body;
+    };
+    const first = await Promise.all(clients.map(ask));
+    if (first.includes(null)) return 'a connection ends before its first answer';
+    subject.child.kill('SIGTERM');
+    const asked = clients.filter((_, i) => i % 2 === 0).map((one, i) => ask(one, count + i));
+    const second = (await Promise.all(asked)).filter((body) => body !== null).length;
+    const end = await within(subject.ended, patienceMs, 'the end');
+    const surplus = clients.reduce((sum, client) => sum + client.surplus, 0);
+    for (const { socket } of clients) socket.destroy();
+    const started = subject.events.find(({ event }) => event === 'end')?.started ?? Number.NaN;
+    if (surplus > 0) return `answers ${surplus} times what nobody asked`;
+    if (started !== count + second) return `answers ${count + second} of ${started} requests`;
+    if (end !== 'ended with 0') return end;
+    return `answers each once (${second} of ${asked.length} that came late)`;
+  });
+}
+
+/** Clients ask without a pause while a worker dies and comes back. */
+const restart = sieged(async (subject) => {
+  const port = subject.httpPort;
+  let over = false;
+  let id = 0;
+  let broken = 0;
+  let surplus = 0;
+  const talk = async (): Promise<void> => {
+    let client = await KeptClient.open(port);
+    while (!over) {
+      id += 1;
+      const wanted = String(id);
+      const body = await client.ask(`/id/${wanted}`);
+      if (body === null) {
+        broken += 1;
+        client = await KeptClient.open(port);
+      } else if (body !== wanted) throw new Error('a wrong answer');
+      surplus += client.surplus;
+    }
+    client.socket.destroy();
+  };
+  const who = async (): Promise<string | null> => {
+    const client = await KeptClient.open(port);
+    const answer = await client.ask('/who');
+    client.socket.destroy();
+    return answer;
+  };
+  const meet = async (count: number, without: ReadonlySet<string | null>): Promise<Set<string>> => {
+    const met = new Set<string>();
+    while (met.size < count) {
+      const thread = await who();
+      if (thread !== null && !without.has(thread)) met.add(thread);
+      else await pause(5);
+    }
+    return met;
+  };
+  const clients = Array.from({ length: 20 }, talk);
+  const before = await within(meet(2, new Set()), patienceMs, 'two workers');
+  const [dead = ''] = before;
+  const killer = async (): Promise<void> => {
+    for (;;) {
+      const client = await KeptClient.open(port);
+      const thread = await client.ask('/who');
+      if (thread === dead) await client.ask('/exit');
+      client.socket.destroy();
+      if (thread === dead) return;
+    }
+  };
+  await within(killer(), patienceMs, 'the end of a worker');
+  await within(meet(1, before), patienceMs, 'a new worker');
+  const answered = id;
+  while (id < answered + 200) await pause(5);
+  over = true;
+  await within(Promise.all(clients), patienceMs, 'the last answers');
+  if (surplus > 0) return `answers ${surplus} times what nobody asked`;
+  // What it was handling, or had not accepted, went with it: once for each client at most.
+  if (broken > 2 * clients.length) return `${broken} connections break`;
+  return 'answers each once, but for what the worker held';
+}, '2');
+
+/** One that asks and asks, and never reads. */
+const flood = sieged(async (subject) => {
+  const other = await KeptClient.open(subject.httpPort);
+  const collected = async (): Promise<number> => {
+    for (let i = 0; i < 3; i++) await other.ask('/collect');
+    return subject.privateBytes();
+  };
+  for (let i = 0; i < 300; i++) await other.ask('/');
+  const before = await collected();
+  const peers = await Promise.all(Array.from({ length: 4 }, () => openSocket(subject.httpPort)));
+  const requests = Buffer.from('GET /stream/1 HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2_000));
+  let sent = 0;
+  for (const peer of peers) {
+    const more = (): void => {
+      while (peer.writable && sent < 2 ** 30) {
+        sent += requests.length;
+        if (!peer.write(requests)) return;
+      }
+    };
+    peer.on('drain', more);
+    more();
+  }
+  await settled(async () => sent);
+  const after = await collected();
+  if ((await other.ask('/id/7')) !== '7') return 'another client is not served';
+  for (const peer of peers) peer.destroy();
+  return growth((after - before) / peers.length, 'a peer');
+});
+
+/** Milliseconds of requests of clients that think between two of them. */
+async function latencies(clients: readonly KeptClient[], ms: number): Promise<number[]> {
+  const found: number[] = [];
+  const end = performance.now() + ms;
+  const talk = async (client: KeptClient): Promise<void> => {
+    while (performance.now() < end) {
+      const begun = performance.now();
+      if ((await client.ask('/')) !== 'hello') throw new Error('a wrong answer');
+      found.push(performance.now() - begun);
+      await pause(10);
+    }
+  };
+  await Promise.all(clients.map(talk));
+  return found.sort((a, b) => a - b);
+}
+
+const p99 = (sorted: readonly number[]): number => sorted[Math.floor(sorted.length * 0.99)] ?? 0;
+const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
+
+/** A third each: the head drips, the body drips, the answer is not read. */
+async function besiege(attackers: Subject, port: number, count: number): Promise<void> {
+  await attackers.ask('besiege', { port, count }, 60_000);
+}
+
+/** With and without, in turns. */
+function besieged(count: number, { rounds, ms }: { rounds: number; ms: number }): Scenario['run'] {
+  return sieged(async (subject) => {
+    await using attackers = await Subject.start('node');
+    const clients = await KeptClient.openMany(subject.httpPort, 16);
+    await latencies(clients, ms / 4);
+    const calm: number[] = [];
+    const busy: number[] = [];
+    for (let i = 0; i < rounds; i++) {
+      calm.push(p99(await latencies(clients, ms)));
+      await besiege(attackers, subject.httpPort, count);
+      await pause(ms / 4);
+      busy.push(p99(await latencies(clients, ms)));
+      await attackers.ask('leave', {}, 60_000);
+      await pause(ms / 4);
+    }
+    for (const { socket } of clients) socket.destroy();
+    const ratio = median(busy) / median(calm);
+    if (rounds === 1) return 'serves the others';
+    const told = `${median(calm).toFixed(1)} ms, besieged ${median(busy).toFixed(1)} ms`;
+    return ratio <= 2 ? `keeps p99 within 2 x (${told})` : `p99 is ${ratio.toFixed(1)} x: ${told}`;
+  });
+}
+
+/** `reusePort` of Node. */
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+const noReusePort: SubjectName[] = major > 22 || (major === 22 && minor >= 12) ? [] : ['pure'];
+
+export const sieges: readonly Scenario[] = [
+  {
+    group,
+    title: 'SIGTERM with 300 kept connections, half of which ask once more',
+    expected: 'answers each once',
+    without: noHttp,
+    run: parting(300),
+  },
+  {
+    group,
+    title: 'SIGTERM with 9,000 kept connections, half of which ask once more',
+    expected: 'answers each once',
+    without: noHttp,
+    long: true,
+    run: parting(9_000),
+  },
+  {
+    group,
+    title: 'one of two workers dies while 20 clients send requests',
+    expected: 'answers each once, but for what the worker held',
+    without: [...noHttp, 'node', ...noReusePort],
+    run: restart,
+  },
+  {
+    group,
+    title: 'four clients that pipeline without end and never read',
+    expected: 'grows by at most 4 MiB a peer',
+    without: noHttp,
+    run: flood,
+  },
+  {
+    group,
+    title: '60 clients that send or read slowly, or not at all',
+    expected: 'serves the others',
+    without: noHttp,
+    run: besieged(60, { rounds: 1, ms: 100 }),
+  },
+  {
+    group,
+    title: '2,000 clients that send or read slowly, or not at all',
+    expected: 'keeps p99 within 2 x',
+    without: noHttp,
+    long: true,
+    run: besieged(2_000, { rounds: 3, ms: 3_000 }),
+  },
+];
