@@ -129,7 +129,7 @@ const layers: readonly Layer[] = [
   { name: 'TLS 1.2', serve: [...withCert, 'tls=1.2'], dial: [withCa, 'tls=1.2'], ...secure },
 ];
 
-// covers: asyncio/tls, asyncio/open-connection, asyncio/server
+// covers: asyncio/tls, asyncio/open-connection
 describe.each(layers)('Go over $name', ({ serve, dial, client, server }) => {
   goTest('is an echo server, and hears of the end', async () => {
     const said = await withGoServer('echo', serve, client, async (connection) => {
