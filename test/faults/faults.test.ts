@@ -29,7 +29,9 @@ async function check(_title: string, scenario: Scenario): Promise<void> {
 }
 
 function short(scenarios: readonly Scenario[]): [title: string, scenario: Scenario][] {
-  return scenarios.filter(({ long }) => !long).map((scenario) => [scenario.title, scenario]);
+  return scenarios
+    .filter(({ long, without }) => !long && !without?.includes(subject))
+    .map((scenario) => [scenario.title, scenario]);
 }
 
 afterAll(closeAll);

@@ -41,9 +41,9 @@ again.`,
   networks: `A proxy stands between a client and the program.`,
   links: `The program runs in a network namespace, its peer in another, with a cable between them.`,
   crowds: `Private memory of the program, in MiB a peer or KiB a connection; not a benchmark.`,
-  HTTP: `Each request has a number, which its answer must have. Slow clients send a head or a body byte
-by byte, once a second, or ask for 2 MiB and do not read; p99 is that of 16 clients that think for
-10 ms between two requests, with and without them in turns.`,
+  HTTP: `Each request has a number, which its answer must have. Slow clients send a head or a body
+byte by byte, once a second, or ask for 2 MiB and do not read; p99 is that of 16 clients that think
+for 10 ms between two requests, with and without them in turns.`,
   signals: `Each client sends its next request when it has an answer, on a kept connection.`,
 };
 
