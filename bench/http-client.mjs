@@ -2,7 +2,8 @@
 // node bench/http-client.mjs [--peers a,b] [--rounds 5] [--ms 1500] [--name http-client]
 //
 // The server is a process of its own that sends one prepared response for each request, so that it
-// is never what is measured. Clients follow one another in fresh processes on another core.
+// is never what is measured. The peer 'aiohttp' needs Debian's python3-aiohttp and python3-uvloop.
+// Clients follow one another in fresh processes on another core.
 import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import http from 'node:http';
@@ -14,6 +15,7 @@ import { makeProgress, printTable, ratioText, save, short } from './lib/report.m
 import { pairedRatio, summarize } from './lib/stats.mjs';
 
 const script = fileURLToPath(import.meta.url);
+const python = fileURLToPath(new URL('http/aiohttp_client.py', import.meta.url));
 const connections = 50;
 const body = 'x'.repeat(1024);
 
@@ -100,8 +102,11 @@ async function runClient(name, url, ms) {
 }
 
 async function measure(name, url, ms, core) {
-  const args = ['-c', String(core), process.execPath, script, '--client', name];
-  const child = spawn('taskset', [...args, '--url', url, '--ms', String(ms)]);
+  const command =
+    name === 'aiohttp'
+      ? ['/usr/bin/python3', python, url, String(ms), String(connections)]
+      : [process.execPath, script, '--client', name, '--url', url, '--ms', String(ms)];
+  const child = spawn('taskset', ['-c', String(core), ...command]);
   let text = '';
   child.stdout.on('data', (chunk) => {
     text += chunk;

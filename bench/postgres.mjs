@@ -1,14 +1,16 @@
 // CPU time of PostgreSQL clients per query, side by side: `node bench/postgres.mjs [--help]`
 //
 // Needs PostgreSQL (/usr/lib/postgresql), the built package, and as peers what is there of:
-// `npm install --prefix .peers pg postgres bun`, Debian's python3-asyncpg and python3-uvloop. Each
+// `npm install --prefix .peers pg postgres bun`, Debian's python3-asyncpg, python3-uvloop and
+// libpq-dev (bench/postgres/libpq.c: no rows are made, which no client of objects can reach). Each
 // measurement is a client process of its own on core 0, the server is on core 1; the clients follow
 // one another for each case and round, so that a disturbance hits all of them.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { buildFolder } from './build.mjs';
 import { facts, takeTurn, warnWhenBusy } from './lib/machine.mjs';
 import { peersFolder } from './lib/peers.mjs';
 import { makeProgress, printTable, save, short } from './lib/report.mjs';
@@ -17,6 +19,7 @@ import { startPostgres } from './postgres/server.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const script = (name) => join(here, 'postgres', name);
+const cases = JSON.parse(readFileSync(script('cases.json'), 'utf8'));
 
 function output(command, args) {
   const { status, stdout } = spawnSync(command, args, { encoding: 'utf8', timeout: 20_000 });
@@ -47,6 +50,33 @@ function pythonPeer() {
   );
 }
 
+/** Compiled here; its queries are lines of name, tab, SQL: C has no parser of JSON. */
+function libpqPeer() {
+  const include = output('pg_config', ['--includedir']);
+  if (include === null || !existsSync(join(include, 'libpq-fe.h'))) {
+    console.log('libpq: libpq-dev is not installed');
+    return null;
+  }
+  const folder = join(buildFolder, 'peers');
+  mkdirSync(folder, { recursive: true });
+  const binary = join(folder, 'libpq-client');
+  const paths = ['-I', include, '-L', output('pg_config', ['--libdir'])];
+  const flags = ['-O3', '-Wall', '-Wextra', ...paths, '-o', binary, script('libpq.c'), '-lpq'];
+  const built = spawnSync(process.env.CC ?? 'cc', flags, { encoding: 'utf8' });
+  if (built.status !== 0) {
+    console.log(`libpq: not built (${built.error?.message ?? built.stderr.split('\n')[0]})`);
+    return null;
+  }
+  const queries = join(folder, 'libpq-cases');
+  const lines = Object.entries(cases).map(([name, { sql }]) => `${name}\t${sql}\n`);
+  writeFileSync(queries, lines.join(''));
+  return {
+    command: [binary],
+    last: [queries],
+    version: `libpq ${output('pg_config', ['--version'])}`,
+  };
+}
+
 function uvioPeer(policy) {
   return { command: [process.execPath, script('client.mjs'), policy], version: process.version };
 }
@@ -58,12 +88,10 @@ const finders = {
   bun: bunPeer,
   pg: () => packagePeer('pg'),
   'postgres.js': () => packagePeer('postgres', 'postgres.js'),
+  libpq: libpqPeer,
 };
 
-const caseNames = [
-  ...Object.keys(JSON.parse(readFileSync(script('cases.json'), 'utf8'))),
-  ...['executeMany', 'pipelined', 'copyOut', 'copyIn'],
-];
+const caseNames = [...Object.keys(cases), ...['executeMany', 'pipelined', 'copyOut', 'copyIn']];
 
 function readOptions() {
   const text = (value) => ({ type: 'string', default: value });
@@ -84,13 +112,13 @@ function readOptions() {
     console.log(`--cases ${caseNames.join(',')}\n--peers ${Object.keys(finders).join(',')}`);
     process.exit(0);
   }
-  const cases = values.cases.split(',');
-  const unknown = cases.find((name) => !caseNames.includes(name));
+  const chosen = values.cases.split(',');
+  const unknown = chosen.find((name) => !caseNames.includes(name));
   if (unknown !== undefined) throw new TypeError(`There is no case ${unknown}`);
   const peers = values.peers.split(',').map((name) => ({ name, ...finders[name]?.() }));
   for (const { name, command } of peers) if (!command) console.log(`skipped: ${name}`);
   return {
-    cases,
+    cases: chosen,
     peers: peers.filter(({ command }) => command),
     rounds: Number(values.rounds),
     seconds: Number(values.seconds),
@@ -100,8 +128,8 @@ function readOptions() {
 }
 
 /** Null: this client has no such thing, or it failed. */
-function measure({ name, command }, oneCase, seconds, port) {
-  const args = ['-c', '0', ...command, oneCase, String(seconds), String(port)];
+function measure({ name, command, last = [] }, oneCase, seconds, port) {
+  const args = ['-c', '0', ...command, oneCase, String(seconds), String(port), ...last];
   const result = spawnSync('taskset', args, { encoding: 'utf8', timeout: 60_000 });
   const line = result.stdout.trim().split('\n').at(-1) ?? '';
   if (line.startsWith('{')) return JSON.parse(line).cpuMicros;

@@ -21,6 +21,11 @@ const cases = {
   'echo-1K-64': { load: { case: 'echo', connections: 64, size: 1024 }, key: 'cpuUs' },
   'echo-64K-8': { load: { case: 'echo', connections: 8, size: 65_536 }, key: 'cpuUs' },
   'broadcast-5000': { load: { case: 'broadcast', connections: 5_000 }, key: 'cpuUs' },
+  // Eight messages in one turn.
+  'broadcast-5000-x8': {
+    load: { case: 'broadcast', connections: 5_000, burst: 8 },
+    key: 'cpuUs',
+  },
   'idle-10000': {
     load: { case: 'idle', connections: 10_000 },
     key: 'bytes',
@@ -117,7 +122,7 @@ async function main(options) {
 
 const { values } = parseArgs({
   options: {
-    peers: { type: 'string', default: 'ws,uvio-native,uvio-pure,bun' },
+    peers: { type: 'string', default: 'ws,uvio-native,uvio-callbacks,uvio-pure,bun' },
     cases: { type: 'string', default: Object.keys(cases).join() },
     rounds: { type: 'string', default: '5' },
     ms: { type: 'string', default: '1500' },

@@ -25,6 +25,7 @@ const FORKED_TESTS = [
   'adopt',
   'adopt-tls',
   'fd-watch',
+  'go-interop',
   'pipes',
   'sendfile',
   'tls-interop',

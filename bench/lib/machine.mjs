@@ -2,9 +2,11 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
-import { basename, join } from 'node:path';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { buildFolder } from '../build.mjs';
 
+const root = fileURLToPath(new URL('../..', import.meta.url));
 const lockFile = join(buildFolder, 'lock');
 
 function git(...args) {
@@ -15,7 +17,7 @@ function git(...args) {
 /** The command line as one can type it again at the top of the repository. */
 export function commandLine() {
   const words = process.argv.slice(2).map((word) => (/\s/.test(word) ? `'${word}'` : word));
-  return ['node', `bench/${basename(process.argv[1])}`, ...words].join(' ');
+  return ['node', relative(root, process.argv[1]), ...words].join(' ');
 }
 
 export function facts() {

@@ -8,6 +8,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { facts } from '../lib/machine.mjs';
 
 const script = fileURLToPath(import.meta.url);
 const pem = (name) => readFileSync(new URL(`../../test/support/tls/${name}`, import.meta.url));
@@ -178,8 +179,7 @@ async function main(rounds, seconds, only, json) {
   }
   for (const { server } of Object.values(servers)) server.kill();
   if (json === undefined) return;
-  const { node, openssl } = process.versions;
-  const about = { kind: 'tls-echo', date: new Date().toISOString(), node, openssl };
+  const about = { kind: 'tls-echo', ...facts(), openssl: process.versions.openssl };
   writeFileSync(json, `${JSON.stringify({ ...about, rounds, seconds, results }, null, 1)}\n`);
 }
 

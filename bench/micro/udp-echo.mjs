@@ -1,15 +1,17 @@
 // UDP echo: CPU of the server for each message, on one core, with the load on another.
 //   node bench/micro/udp-echo.mjs [--servers dgram,protocol,socket] [--bytes 64,1024] [--rounds 3]
-//     [--seconds 2] [--sockets 16] [--window 4]
+//     [--seconds 2] [--sockets 16] [--window 4] [--json FILE]
 // The servers take turns, so that a machine that slows down slows all of them. `dgram` is
 // node:dgram; `protocol` and `socket` are uvio on native(), `pure` is its protocol on pure().
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { buildFolder } from '../build.mjs';
+import { facts } from '../lib/machine.mjs';
+import { pairedRatio, summarize } from '../lib/stats.mjs';
 
 const here = fileURLToPath(import.meta.url);
 const load = join(buildFolder, 'udp-load');
@@ -94,10 +96,6 @@ async function measure(kind, bytes, seconds) {
   };
 }
 
-function median(list) {
-  return [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
-}
-
 const { values } = parseArgs({
   options: {
     serve: { type: 'string' },
@@ -107,10 +105,13 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '2' },
     sockets: { type: 'string', default: '16' },
     window: { type: 'string', default: '4' },
+    json: { type: 'string' },
   },
 });
 
 async function main() {
+  const about = facts();
+  const summary = [];
   mkdirSync(buildFolder, { recursive: true });
   const source = fileURLToPath(new URL('../load/udp/load.cc', import.meta.url));
   const flags = ['-O3', '-std=c++20', '-Wall', '-Wextra', '-o', load, source];
@@ -124,16 +125,27 @@ async function main() {
         results.get(kind).push(await measure(kind, bytes, Number(values.seconds)));
       }
     }
-    const first = median(results.get(kinds[0]).map(({ micros }) => micros));
+    const first = results.get(kinds[0]).map(({ micros }) => micros);
     for (const [kind, list] of results) {
-      const micros = median(list.map((one) => one.micros));
-      const rate = median(list.map((one) => one.perSecond));
+      const cpuUs = summarize(list.map((one) => one.micros));
+      const perSecond = summarize(list.map((one) => one.perSecond));
       const lost = list.reduce((sum, one) => sum + one.lost, 0);
-      const cost = `${micros.toFixed(2)} µs CPU, ${Math.round(rate)} messages a second`;
-      const ratio = `${(first / micros).toFixed(2)} x ${kinds[0]}`;
+      const gain = pairedRatio(
+        first,
+        list.map((one) => one.micros),
+      );
+      summary.push({ bytes: Number(bytes), kind, cpuUs, perSecond, lost, gain });
+      const cost = `${cpuUs.median.toFixed(2)} µs CPU, ${Math.round(perSecond.median)} messages/s`;
+      const range = `[${gain.low.toFixed(2)}-${gain.high.toFixed(2)}]`;
+      const ratio = `${gain.median.toFixed(2)} x ${kinds[0]} ${range}`;
       console.log(`${bytes} B ${kind}: ${cost}, ${lost} lost, ${ratio}`);
     }
   }
+  if (values.json === undefined) return;
+  const { rounds, seconds, sockets, window } = values;
+  const settings = { rounds, seconds, sockets, window };
+  const result = { kind: 'udp-echo', ...about, reference: kinds[0], settings, summary };
+  writeFileSync(values.json, `${JSON.stringify(result, null, 1)}\n`);
 }
 
 await (values.serve === undefined ? main() : serve(values.serve));

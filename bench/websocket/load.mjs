@@ -18,6 +18,7 @@ const { values } = parseArgs({
     case: { type: 'string' },
     connections: { type: 'string', default: '256' },
     size: { type: 'string', default: '64' },
+    burst: { type: 'string', default: '1' },
     ms: { type: 'string', default: '1500' },
   },
 });
@@ -25,6 +26,7 @@ const port = Number(values.port);
 const pid = Number(values.pid);
 const connections = Number(values.connections);
 const size = Number(values.size);
+const burst = Number(values.burst);
 const ms = Number(values.ms);
 const mebibyte = 1024 * 1024;
 
@@ -169,16 +171,16 @@ const cases = {
     return figures;
   },
 
-  /** A message to all, again and again; per message that arrives. */
+  /** `burst` messages to all, again and again; per message that arrives. */
   async broadcast() {
     const feed = await openFeed(connections);
     const round = async (times) => {
-      for (let i = 0; i < times; i++) await feed.publish(1);
+      for (let i = 0; i < times; i++) await feed.publish(burst);
     };
     await round(20);
     return await measured(
       () => feed.bytes / answerBytes(size),
-      () => round(Math.round(ms / 25)),
+      () => round(Math.ceil(ms / 25 / burst)),
     );
   },
 

@@ -80,18 +80,22 @@ const servers = {
   },
 };
 
-async function uvio(policyName) {
+async function echoHandler(socket) {
+  for await (const message of socket) await socket.send(message);
+}
+
+const echoCallbacks = {
+  messageReceived(socket, message) {
+    socket.send(message);
+  },
+};
+
+async function uvio(policyName, callbacks = false) {
   const { native, pure, run, sleepForever } = await import('uvio');
   const { Application, serve } = await import('uvio/http');
   const options = { maxMessageBytes };
   const app = new Application()
-    .ws(
-      '/',
-      async (socket) => {
-        for await (const message of socket) await socket.send(message);
-      },
-      options,
-    )
+    .ws('/', callbacks ? echoCallbacks : echoHandler, options)
     .ws('/feed', async (socket) => {
       socket.subscribe('feed');
       for await (const _ of socket);
@@ -114,5 +118,6 @@ async function uvio(policyName) {
 }
 
 if (name === 'uvio-native') await uvio('native');
+else if (name === 'uvio-callbacks') await uvio('native', true);
 else if (name === 'uvio-pure') await uvio('pure');
 else await servers[name]();

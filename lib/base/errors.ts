@@ -338,7 +338,11 @@ export const errorTable: readonly ErrorRow[] = [
   row('ERR_INVALID_STATE', 'InvalidStateError', 'Invalid state'),
   row('ERR_UVIO_BROKEN', 'BrokenResourceError', 'The resource is broken'),
   row('ERR_UVIO_BROKEN_BARRIER', 'BrokenBarrierError', 'The barrier is broken'),
-  row('ERR_UVIO_BUFFER_DETACHED', 'TypeError', 'The memory of the data was transferred away'),
+  row(
+    'ERR_UVIO_BUFFER_DETACHED',
+    'TypeError',
+    'The memory of the data was transferred away, or resized',
+  ),
   row('ERR_UVIO_BUFFER_FULL', 'WouldBlock', 'More than maxBufferedBytes would wait to be written'),
   row('ERR_UVIO_BUSY', 'BusyResourceError', 'Another task uses this resource'),
   row('ERR_UVIO_CLOSED', 'ClosedResourceError', 'Closed on this side'),

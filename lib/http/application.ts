@@ -16,6 +16,7 @@ import type { ResponseLike } from './response.ts';
 import { shapeOf } from './router.ts';
 import { type State, StateMap } from './state.ts';
 import { type StaticOptions, staticHandler } from './static.ts';
+import { checkHandler, type WebSocketCallbacks } from './websocket/callbacks.ts';
 import type { WebSocketOptions } from './websocket/options.ts';
 import type { WebSocketConnection } from './websocket/types.ts';
 import { applicationTopics, webSocketHandler } from './websocket/upgrade.ts';
@@ -166,13 +167,16 @@ export class Application {
   /**
    * A WebSocket per request: GET that asks for an upgrade, else 426. It is closed when the handler
    * ends (code 1000), throws (1011) or is cancelled (1001). (aiohttp.web.WebSocketResponse)
+   * With callbacks instead of a handler a socket has no task, and stays open until it is closed.
    */
   ws<const P extends string>(
     path: P,
-    handler: (socket: WebSocketConnection, request: HttpRequest<P>) => Awaitable<void>,
+    handler:
+      | ((socket: WebSocketConnection, request: HttpRequest<P>) => Awaitable<void>)
+      | WebSocketCallbacks<P>,
     options: RouteOptions & WebSocketOptions = {},
   ): this {
-    checkFunction('handler', handler);
+    checkHandler(handler);
     return this.route('GET', path, webSocketHandler(handler, options), options);
   }
 

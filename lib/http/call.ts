@@ -24,6 +24,8 @@ import type { Exchange, ExchangeSink } from './wire.ts';
 
 /** What a server waits for when it ends, and cancels when that takes too long. */
 export interface UnderWay {
+  /** The server ends, and nothing else will end this. */
+  leave?(): void;
   cancel(reason: string): void;
 }
 

@@ -66,6 +66,7 @@ export type { AccessRecord, FetchServeOptions, ServeOptions } from './serve-opti
 export { type HttpServer, type SiteOptions, serve } from './server.ts';
 export { Key, type State } from './state.ts';
 export type { StaticOptions } from './static.ts';
+export type { WebSocketCallbacks } from './websocket/callbacks.ts';
 export type { CompressOptions } from './websocket/extensions.ts';
 export type { WebSocketOptions } from './websocket/options.ts';
 export type { WebSocketConnection } from './websocket/types.ts';

@@ -81,6 +81,79 @@ export function headText(status: number, statusText: string, headers: HeaderList
   return dated ? head : head + dateLine;
 }
 
+/** In place of a length: the body is chunked, or its end is that of the connection. */
+export const lengthChunked: number = -1;
+export const lengthUnsaid: number = -2;
+
+/** A whole head. */
+export interface Head {
+  readonly text: string;
+  /** Made when a second response has the same one. */
+  bytes: Buffer | null;
+}
+
+/** What a head was made of. */
+interface Kept {
+  readonly head: Head;
+  readonly status: number;
+  readonly statusText: string;
+  readonly headers: HeaderList;
+  readonly lengthBytes: number;
+  readonly ending: string;
+  readonly dateLine: string;
+}
+
+/** By the last bits of the length, which is what differs most: the latest head of each. */
+const heads: (Kept | undefined)[] = new Array(32).fill(undefined);
+const maxHeadLength = 1024;
+/** Heads in a row that were new. Where most are, few are kept: it costs more than it spares. */
+let fresh = 0;
+
+/** The whole head. @param ending the line about the connection, if any, and the empty one */
+export function wholeHead(
+  status: number,
+  statusText: string,
+  headers: HeaderList,
+  lengthBytes: number,
+  ending: string,
+): Head {
+  const place = lengthBytes & 31;
+  const kept = heads[place];
+  if (
+    kept !== undefined &&
+    kept.lengthBytes === lengthBytes &&
+    kept.status === status &&
+    kept.ending === ending &&
+    kept.dateLine === dateLine &&
+    kept.statusText === statusText &&
+    sameLines(kept.headers, headers)
+  ) {
+    fresh = 0;
+    const { head } = kept;
+    head.bytes ??= Buffer.from(head.text, 'latin1');
+    return head;
+  }
+  let text = headText(status, statusText, headers);
+  if (lengthBytes >= 0) text += `content-length: ${lengthBytes}\r\n`;
+  else if (lengthBytes === lengthChunked) text += 'transfer-encoding: chunked\r\n';
+  text += ending;
+  const head: Head = { text, bytes: null };
+  fresh += 1;
+  if ((fresh < 64 || fresh % 16 === 0) && text.length <= maxHeadLength) {
+    const own = [...headers];
+    heads[place] = { head, status, statusText, headers: own, lengthBytes, ending, dateLine };
+  }
+  return head;
+}
+
+function sameLines(one: HeaderList, other: HeaderList): boolean {
+  if (one.length !== other.length) return false;
+  for (let i = 0; i < one.length; i++) {
+    if (one[i] !== other[i]) return false;
+  }
+  return true;
+}
+
 export interface Target {
   write(data: string | Uint8Array): number;
   writeLatin1?(text: string): number;
@@ -95,15 +168,19 @@ export function writeHead(target: Target, head: string): number {
 /** Head and body, as one write where they are short. @param bytes of the body */
 export function writeWhole(
   target: Target,
-  head: string,
+  head: Head,
   body: string | Uint8Array,
   bytes: number,
 ): number {
   // As many bytes as characters: ASCII.
-  if (typeof body === 'string' && bytes === body.length && bytes < joinedLength) {
-    return writeHead(target, head + body);
+  const ascii = typeof body === 'string' && bytes === body.length && bytes < joinedLength;
+  if (head.bytes !== null && target.writeLatin1 !== undefined) {
+    // It collects what is written: two pieces cost less than a string made of both.
+    target.write(head.bytes);
+    return ascii ? target.writeLatin1(body) : target.write(body);
   }
-  writeHead(target, head);
+  if (ascii) return writeHead(target, head.text + body);
+  writeHead(target, head.text);
   return target.write(body);
 }
 

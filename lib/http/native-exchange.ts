@@ -11,7 +11,16 @@ import { dataBytes } from '../io/data.ts';
 import type { StreamHandle } from '../io/handles.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
-import { headText, type Target, writeChunk, writeHead, writeWhole } from './native-answer.ts';
+import {
+  type Head,
+  lengthChunked,
+  lengthUnsaid,
+  type Target,
+  wholeHead,
+  writeChunk,
+  writeHead,
+  writeWhole,
+} from './native-answer.ts';
 import { NativeBody } from './native-body.ts';
 import { NativeHead } from './native-head.ts';
 import {
@@ -52,6 +61,8 @@ const { errno } = constants;
 /** The connection is closed, or broken. */
 const goneErrnos: ReadonlySet<number> = new Set([-errno.EBADF, -errno.EPIPE, -errno.ECONNRESET]);
 
+const closeEnding = 'connection: close\r\n\r\n';
+const keepEnding = 'connection: keep-alive\r\n\r\n';
 const continueText = 'HTTP/1.1 100 Continue\r\n\r\n';
 
 export class NativeExchange extends NativeHead implements Exchange {
@@ -211,10 +222,10 @@ export class NativeExchange extends NativeHead implements Exchange {
     const bytes = body === null ? 0 : dataBytes(body);
     const head = this.#head(status, statusText, headers, bytes);
     const { handle } = this.#home;
-    this.#home.sentBytes += head.length + bytes;
+    this.#home.sentBytes += head.text.length + bytes;
     const bufferedBytes =
       bytes === 0 || this.#bodyless
-        ? writeHead(handle, head)
+        ? writeHead(handle, head.text)
         : writeWhole(handle, head, body as string | Uint8Array, bytes);
     this.#end(bufferedBytes);
   }
@@ -227,7 +238,7 @@ export class NativeExchange extends NativeHead implements Exchange {
   ): void {
     if (this.over) return;
     // The backend sends what was written in one turn at once, the head with the first bytes.
-    writeHead(this.#home.handle, this.#head(status, statusText, headers, bodyBytes));
+    writeHead(this.#home.handle, this.#head(status, statusText, headers, bodyBytes).text);
   }
 
   write(data: Data): number {
@@ -297,22 +308,24 @@ export class NativeExchange extends NativeHead implements Exchange {
   }
 
   /** The whole head; decides on framing and on the connection's end. */
-  #head(status: number, statusText: string, headers: HeaderList, bodyBytes: number | null): string {
-    let head = headText(status, statusText, headers);
+  #head(status: number, statusText: string, headers: HeaderList, bodyBytes: number | null): Head {
     const http10 = (this.#flags & FLAG_HTTP_10) !== 0;
     const empty = status === 204 || status === 304;
     this.#bodyless = empty || this.method === 'HEAD';
     this.#chunked = bodyBytes === null && !http10;
+    let length = lengthUnsaid;
     if (bodyBytes !== null) {
-      if (status !== 204) head += `content-length: ${bodyBytes}\r\n`;
+      if (status !== 204) length = bodyBytes;
     } else if (http10 && !this.#bodyless) {
       this.keepAlive = false;
     } else if (!http10 && !empty) {
-      head += 'transfer-encoding: chunked\r\n';
+      length = lengthChunked;
     }
     this.#keep = this.#mayKeep();
-    if (!this.#keep) return `${head}connection: close\r\n\r\n`;
-    return http10 ? `${head}connection: keep-alive\r\n\r\n` : `${head}\r\n`;
+    let ending = '\r\n';
+    if (!this.#keep) ending = closeEnding;
+    else if (http10) ending = keepEnding;
+    return wholeHead(status, statusText, headers, length, ending);
   }
 
   /** Rule 7 of the seam. */

@@ -297,6 +297,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     const errors: unknown[] = [];
     await this.#app.life.tellShutdown().catch((error: unknown) => errors.push(error));
     if (drainMs > 0) await new CancelScope({ timeoutMs: drainMs }).run(() => this.#allGone());
+    for (const one of this.#calls) one.leave?.();
     for (const client of this.#clients()) client.closeWhenIdle();
     await new CancelScope({ timeoutMs }).run(() => this.#idle());
     for (const call of this.#calls) call.cancel('The server was closed');

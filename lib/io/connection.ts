@@ -175,6 +175,7 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
     } catch (error) {
       return Promise.reject(error);
     }
+    this.receiveChunks();
     const carrier = this.handle;
     this.handle = stream;
     stream.sink = this;
@@ -265,6 +266,7 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
     if (this.state !== stateOpen) throw this.closedError();
     if (this.has(flagUpgrading)) throw new BusyResourceError('startTls() goes on');
     if (this.hasReader) throw new BusyResourceError('A task reads from this connection');
+    this.receiveChunks();
     this.getRare().heir = heir;
     this.state = stateClosing;
     this.mark(flagHandedOver);

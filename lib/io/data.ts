@@ -32,9 +32,14 @@ export function checkAttached(data: Uint8Array): void {
     // A view cannot be made of a detached buffer. ArrayBuffer.detached is not on Node 20.
     new Uint8Array(data.buffer);
   } catch {
-    const error = new TypeError('The memory of the data was transferred away (detached)');
-    throw Object.assign(error, { code: 'ERR_UVIO_BUFFER_DETACHED' });
+    throw memoryError('transferred away (detached)');
   }
+}
+
+/** ERR_UVIO_BUFFER_DETACHED. @param how it went */
+export function memoryError(how: string): TypeError {
+  const error = new TypeError(`The memory of the data was ${how}`);
+  return Object.assign(error, { code: 'ERR_UVIO_BUFFER_DETACHED' });
 }
 
 /** One piece of data for all parts. A single part is not copied. */

@@ -86,7 +86,12 @@ export interface ByteReader extends AsyncIterable<Buffer> {
   readLine(options?: WaitOptions): Promise<string | null>;
   /** Everything to the end; LimitOverrunError above `maxBytes` (default: none). */
   readAll(maxBytes?: number, options?: WaitOptions): Promise<Buffer>;
-  /** Into the caller's memory; bytes read, 0 at the end. */
+  /**
+   * Into the caller's memory; bytes read, 0 at the end. Once it has ended, cancelled or not, the
+   * memory is the caller's alone again. On native() what comes while it waits is received straight
+   * into a `target` of 16 KiB or more; else it is copied there.
+   * TypeError ERR_UVIO_BUFFER_DETACHED when the memory is transferred or resized away meanwhile.
+   */
   readInto(target: Uint8Array, options?: WaitOptions): Promise<number>;
   /** Leaving the loop early keeps the connection and its bytes. */
   lines(): AsyncIterable<string>;

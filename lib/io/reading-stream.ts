@@ -29,6 +29,7 @@ import {
   flagGone,
   flagLossTold,
   flagReadingPaused,
+  flagReceivingInto,
   Stream,
   stateLost,
   stateOpen,
@@ -47,6 +48,12 @@ import {
   wantLine,
   wantNextLine,
 } from './wants.ts';
+
+/**
+ * Memory that a handle was given while nobody waited with memory of his own. Not a field: it is
+ * filled before anything else can happen, and most streams never need it.
+ */
+let spare: Buffer | null = null;
 
 /** Stands for the buffer of the many connections that have nothing to be read. Never written. */
 const emptyBuffer: ReadBuffer = new ReadBuffer();
@@ -123,7 +130,10 @@ export abstract class ReadingStream extends Stream implements ByteReader {
         checkAttached(target);
         return this.readNothing(0, options);
       }
-      return this.readWant(new WantInto(target), options);
+      const want = new WantInto(target);
+      const promise = this.readWant(want, options);
+      if (want.direct && this.#reader?.want === want && this.#reader.active) this.receiveInto();
+      return promise;
     } catch (error) {
       return Promise.reject(error);
     }
@@ -172,13 +182,28 @@ export abstract class ReadingStream extends Stream implements ByteReader {
     else this.pauseAboveLimit();
   }
 
-  /** @internal Never asked for: data of a connection comes through `onData`. */
-  onAlloc(): Uint8Array {
-    throw new Error('uvio bug: onAlloc of a Connection');
+  /**
+   * @internal Only here, just before the system writes to it, is memory of a `readInto()` lent: a
+   * wait that has ended is not asked for any.
+   */
+  onAlloc(hintBytes: number): Uint8Array {
+    const target = this.waitingMemory();
+    if (target !== null) {
+      spare = null;
+      return target;
+    }
+    this.receiveChunks();
+    spare = Buffer.allocUnsafeSlow(hintBytes);
+    return spare;
   }
 
   /** @internal */
-  onFilled(): void {}
+  onFilled(bytes: number): void {
+    const chunk = spare;
+    spare = null;
+    if (chunk === null) this.#reader?.wake(bytes);
+    else this.onData(chunk.subarray(0, bytes));
+  }
 
   /** @internal */
   onEof(): void {
@@ -298,8 +323,40 @@ export abstract class ReadingStream extends Stream implements ByteReader {
     if (this.#buffer.bytes > 0) reader.want = want.remember?.(this.#buffer) ?? want;
     else reader.want = want;
     const promise = reader.start(options) as Promise<T>;
-    if (reader.active && this.has(flagReadingPaused)) this.resumeReading();
+    if (reader.active && this.has(flagReadingPaused | flagReceivingInto)) this.prepare(want);
     return promise;
+  }
+
+  /** A read begins to wait where the one before has left things as it needed them. */
+  private prepare(want: Want<unknown>): void {
+    if (!(want instanceof WantInto && want.direct)) this.receiveChunks();
+    if (this.has(flagReadingPaused)) this.resumeReading();
+  }
+
+  /** Until another kind of read waits: switching for each `readInto()` would cost two calls. */
+  private receiveInto(): void {
+    if (this.has(flagReceivingInto) || this.handle.receivesInto !== true) return;
+    this.mark(flagReceivingInto);
+    this.handle.setReadInto(true);
+  }
+
+  /** Before anybody else gets the handle, too. */
+  protected receiveChunks(): void {
+    if (!this.has(flagReceivingInto)) return;
+    this.unmark(flagReceivingInto);
+    this.handle.setReadInto(false);
+  }
+
+  /** Of the `readInto()` that waits; null when none does, or its memory has gone. */
+  private waitingMemory(): Uint8Array | null {
+    const reader = this.#reader;
+    if (!reader?.active || !(reader.want instanceof WantInto)) return null;
+    try {
+      return reader.want.memory();
+    } catch (error) {
+      reader.fail(error);
+      return null;
+    }
   }
 
   /** More came, or the end: gives the reader its result if that is enough. */

@@ -57,6 +57,8 @@ export const flagUpgrading = 2048;
 export const flagSending = 4096;
 /** `toNode()` or `toWeb()` took the stream. Its state is closing: no hot path looks at this. */
 export const flagHandedOver = 8192;
+/** The handle asks for memory: a `readInto()` waits, or was the last to wait. */
+export const flagReceivingInto = 16384;
 
 /**
  * Fields are plain, not private: backends touch them per record. Methods of streams are `private`

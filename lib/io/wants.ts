@@ -7,7 +7,7 @@
  */
 import type { Buffer } from 'node:buffer';
 import { argTypeError, type Data, IncompleteReadError, LimitOverrunError } from '../base/errors.ts';
-import { checkAttached, checkData, toBytes } from './data.ts';
+import { checkAttached, checkData, memoryError, toBytes } from './data.ts';
 import type { ReadBuffer } from './read-buffer.ts';
 
 /** More bytes, or the end, must come first. */
@@ -81,6 +81,9 @@ export class WantAll implements Want<Buffer> {
   }
 }
 
+/** Shorter reads would cost a system call each, where one chunk serves many of them. */
+const directBytes = 16 * 1024;
+
 export class WantInto implements Want<number> {
   readonly label: string = 'readInto';
   readonly #target: Uint8Array;
@@ -89,11 +92,25 @@ export class WantInto implements Want<number> {
     this.#target = target;
   }
 
+  /** It is worth being received into. */
+  get direct(): boolean {
+    return this.#target.length >= directBytes;
+  }
+
+  /**
+   * Where to receive.
+   * @throws TypeError ERR_UVIO_BUFFER_DETACHED
+   */
+  memory(): Uint8Array {
+    if (this.#target.length > 0) return this.#target;
+    // It was longer when the read began.
+    checkAttached(this.#target);
+    throw memoryError('resized to nothing');
+  }
+
   take(buffer: ReadBuffer, ended: boolean): number | typeof notYet {
     if (buffer.bytes === 0) return ended ? 0 : notYet;
-    // It was longer when the read began.
-    if (this.#target.length === 0) checkAttached(this.#target);
-    return buffer.takeInto(this.#target);
+    return buffer.takeInto(this.memory());
   }
 }
 

@@ -118,6 +118,11 @@ export interface StreamHandle {
   resume(): void;
   /** Reads go through onAlloc/onFilled (true) or onData (false, the default). */
   setReadInto(enable: boolean): void;
+  /**
+   * What `onAlloc` gives is what the system writes to, and `onFilled` follows it at once. Left out:
+   * bytes are copied there, which a sink may as well do itself.
+   */
+  readonly receivesInto?: boolean;
   setNoDelay(enable: boolean): void;
   /** @param idleMs milliseconds before the first probe; 0 leaves the system's value. */
   setKeepAlive(enable: boolean, idleMs: number): void;

@@ -9,7 +9,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { Readable, Writable } from 'node:stream';
 import type { Awaitable, Data } from '../base/errors.ts';
 import { type Codec, ValueError } from './codecs/codec.ts';
-import { InterfaceError, ProtocolError } from './errors.ts';
+import { InterfaceError, type PostgresError, ProtocolError } from './errors.ts';
 import { quit } from './many.ts';
 import * as proto from './protocol.ts';
 import { PrepareRequest, readTag, writeCopyFail } from './queries.ts';
@@ -58,9 +58,18 @@ abstract class CopyRequest extends Request<void> {
 /** Up to that many bytes a loop over words is faster than a call of Node. */
 const shortRow = 200;
 
+/** Rows are gathered up to that much, or for that long, before their receiver is called. */
+const gatherBytes = 64 * 1024;
+const gatherMs = 1;
+
 class CopyOutRequest extends CopyRequest {
   readonly #chunks: Buffer[] = [];
   #bytes = 0;
+  /** What is gathered, up to `#filled`. */
+  #open: Buffer | null = null;
+  #target: DataView | null = null;
+  #filled = 0;
+  #gatherTimer = -1;
 
   send(): Begun {
     writeQuery(this.wire, this.sql);
@@ -68,21 +77,30 @@ class CopyOutRequest extends CopyRequest {
   }
 
   onMessage(type: number, at: number, end: number): void {
-    if (type === proto.COMMAND_COMPLETE) this.complete(at, end);
-    else if (type === proto.COPY_DATA) this.#add(Buffer.from(this.wire.buffer.subarray(at, end)));
-    else if (type !== proto.COPY_OUT && type !== proto.COPY_DONE) {
+    if (type === proto.COMMAND_COMPLETE) {
+      this.complete(at, end);
+    } else if (type === proto.COPY_DATA) {
+      // A long one, of which the read memory had no more than the beginning.
+      this.#close();
+      this.#add(Buffer.from(this.wire.buffer.subarray(at, end)));
+    } else if (type === proto.COPY_DONE) {
+      this.#close();
+    } else if (type !== proto.COPY_OUT) {
       throw new ProtocolError(`a message '${String.fromCharCode(type)}' in a COPY`);
     }
   }
 
-  /** All CopyData messages that are there become one chunk: they are often a row each. */
+  /** CopyData messages become large chunks: they are often a row each. */
   override rows(at: number, end: number): number {
     const { buffer, view } = this.wire;
     if (this.abandoned || buffer[at] !== proto.COPY_DATA) return at;
-    const chunk = Buffer.allocUnsafe(end - at);
-    const target = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
+    if (at + 1 + view.getInt32(at + 1) > end) return at;
+    if (this.#open !== null && this.#open.length - this.#filled < end - at) this.#close();
+    this.#open ??= this.#begin(end - at);
+    const chunk = this.#open;
+    const target = this.#target as DataView;
     let stop = at;
-    let to = 0;
+    let to = this.#filled;
     while (end - stop >= 5 && buffer[stop] === proto.COPY_DATA) {
       const length = view.getInt32(stop + 1);
       proto.checkLength(proto.COPY_DATA, length, false);
@@ -99,8 +117,35 @@ class CopyOutRequest extends CopyRequest {
       }
       stop = next;
     }
-    if (to > 0) this.#add(chunk.subarray(0, to));
+    this.#filled = to;
     return stop;
+  }
+
+  /** Its memory is the receiver's own: it may keep what it gets. */
+  #begin(bytes: number): Buffer {
+    const chunk = Buffer.allocUnsafeSlow(Math.max(bytes, gatherBytes));
+    this.#target = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
+    this.#filled = 0;
+    if (this.#gatherTimer === -1) {
+      const { loop } = this.wire;
+      this.#gatherTimer = loop.armTimer(loop.time() + gatherMs, { onTimer: this.#onGathered });
+    }
+    return chunk;
+  }
+
+  readonly #onGathered = (): void => {
+    this.#gatherTimer = -1;
+    this.#close();
+  };
+
+  #close(): void {
+    const chunk = this.#open;
+    this.#open = null;
+    this.#target = null;
+    if (chunk === null || this.#filled === 0) return;
+    // What is nearly empty is copied, so that a slow COPY does not keep 64 KiB for each row.
+    const all = chunk.subarray(0, this.#filled);
+    this.#add(this.#filled < chunk.length / 4 ? Buffer.from(all) : all);
   }
 
   #add(chunk: Buffer): void {
@@ -109,6 +154,11 @@ class CopyOutRequest extends CopyRequest {
     this.#bytes += chunk.length;
     if (this.#bytes > maxWaitingBytes) this.wire.pauseReading();
     this.wake();
+  }
+
+  override onServerError(error: PostgresError): void {
+    this.#close();
+    super.onServerError(error);
   }
 
   /** Null: wait for more. */
@@ -120,8 +170,16 @@ class CopyOutRequest extends CopyRequest {
     return chunk;
   }
 
+  override disarm(): void {
+    super.disarm();
+    if (this.#gatherTimer !== -1) this.wire.loop.cancelTimer(this.#gatherTimer);
+    this.#gatherTimer = -1;
+  }
+
   override abandon(): void {
     this.#chunks.length = 0;
+    this.#open = null;
+    this.disarm();
   }
 }
 

@@ -37,6 +37,7 @@ class PortalRequest extends RowsRequest<unknown[]> {
   run(statement: Statement): Begun {
     const { out } = this.wire;
     this.shape = statement.shape;
+    this.bound = this.#open;
     if (!this.#open) statement.writeBind(out, this.args, this.#portal);
     if (this.#limit > 0) writeExecute(out, this.#limit, this.#portal);
     else this.completed = true;

@@ -41,10 +41,12 @@ export abstract class RowsRequest<T> extends StatementRequest<T> {
   tag = '';
   /** Rows are dropped. */
   dropRows = false;
+  /** A portal is being read: between BindComplete and the end of its result. */
+  bound = false;
 
   override rows(at: number, end: number): number {
     const { shape } = this;
-    if (shape === null || this.failed || this.abandoned || this.dropRows) return at;
+    if (shape === null || !this.bound || this.failed || this.abandoned || this.dropRows) return at;
     const { buffer, view } = this.wire;
     try {
       return shape.run(buffer, view, at, end, this.list, Infinity);
@@ -60,20 +62,23 @@ export abstract class RowsRequest<T> extends StatementRequest<T> {
   onRunning(type: number, at: number, end: number): void {
     switch (type) {
       case proto.BIND_COMPLETE:
+        if (this.bound) throw new ProtocolError('a second Bind before the end of a result');
+        this.bound = true;
         return;
       case proto.DATA_ROW:
+        if (!this.bound) throw new ProtocolError('a row outside of a result');
         if (this.shape === null && !this.failed) throw new ProtocolError('a row of no columns');
         if (!this.failed && !this.abandoned && !this.dropRows) {
           throw new ProtocolError('a row whose fields do not fill its message');
         }
         return;
       case proto.COMMAND_COMPLETE:
+        this.endResult();
         this.tag = readTag(this.wire, at, end);
-        this.completed = true;
         return;
       case proto.PORTAL_SUSPENDED:
       case proto.EMPTY_QUERY:
-        this.completed = true;
+        this.endResult();
         return;
       case proto.COPY_IN:
         this.failWith(new InterfaceError(copyMistake));
@@ -90,6 +95,13 @@ export abstract class RowsRequest<T> extends StatementRequest<T> {
     throw new ProtocolError(`a message '${String.fromCharCode(type)}' in a result`);
   }
 
+  /** One for each Bind, and not before it. */
+  private endResult(): void {
+    if (!this.bound) throw new ProtocolError('the end of a result that did not begin');
+    this.bound = false;
+    this.completed = true;
+  }
+
   /**
    * The rows, which are the user's from now on. A request that kept them would keep them longer
    * than needed: the set of waits it was in leaves its old tables, which point to each other, to
@@ -104,6 +116,7 @@ export abstract class RowsRequest<T> extends StatementRequest<T> {
 
   override again(): void {
     super.again();
+    this.bound = false;
     this.list = [];
   }
 }

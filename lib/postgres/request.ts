@@ -11,13 +11,15 @@ import { type PostgresConnectionError, PostgresError, ProtocolError } from './er
 import type { Wire } from './wire.ts';
 
 /** What `send` says. */
-export type Begun = 0 | 1 | 2;
+export type Begun = 0 | 1 | 2 | 3;
 /** All is written; the next request may write. */
 export const SENT = 0;
 /** More will be written: nothing of others may come between. `wire.sent` ends that. */
 export const HOLD = 1;
 /** Nothing was written: the request has failed already. */
 export const NOTHING = 2;
+/** Nothing was written: it must be the only one in flight. */
+export const LATER = 3;
 
 export interface RequestOptions extends WaitOptions {
   timeoutMs?: number | undefined;

@@ -2,8 +2,8 @@
  * Requests that need a prepared statement: they find it, or prepare it on their way.
  *
  * In: a query. Out: a statement whose types are known. Never: a round trip for a statement that is
- * known; a Sync between the Parse and the Bind of an unnamed statement, since a pooler may change
- * the server there.
+ * known; an unnamed Parse while others are in flight; a Sync between the Parse and the Bind of an
+ * unnamed statement, since a pooler may change the server there.
  *
  * Preparing: Parse, Describe, Flush; the answer names the types. Unknown ones are asked for (Sync,
  * then queries of pg_type, each a Sync of its own), then comes the work itself.
@@ -13,7 +13,7 @@ import { infoFromRow, introspectionOids, introspectionQuery } from './catalog.ts
 import type { Codec } from './codecs/codec.ts';
 import { PostgresError, ProtocolError } from './errors.ts';
 import * as proto from './protocol.ts';
-import { type Begun, HOLD, NOTHING, Request, SENT } from './request.ts';
+import { type Begun, HOLD, LATER, NOTHING, Request, SENT } from './request.ts';
 import { shapeOf } from './rows.ts';
 import type { Session } from './session.ts';
 import {
@@ -96,6 +96,10 @@ export abstract class StatementRequest<T> extends Request<T> {
       this.failWith(error);
       return NOTHING;
     }
+    const named = this.wantsName || statements.keeps(this.sql);
+    // pgbouncer changes the server at each ReadyForQuery, also when it has passed on a Parse
+    // whose Sync follows later: the answer would then reach another client.
+    if (!named && !this.wire.alone) return LATER;
     this.#prepare();
     return HOLD;
   }

@@ -16,7 +16,7 @@ import { Waiter } from '../task/waiter.ts';
 import { PostgresConnectionError, PostgresError, ProtocolError, readFields } from './errors.ts';
 import { Inbox } from './inbox.ts';
 import * as proto from './protocol.ts';
-import { NOTHING, type Request, SENT } from './request.ts';
+import { LATER, NOTHING, type Request, SENT } from './request.ts';
 import { Writer } from './writer.ts';
 
 export type Loop = ReturnType<typeof currentLoop>;
@@ -262,6 +262,11 @@ export class Wire implements BufferedProtocol {
     return this.#inFlight.length === 0 && this.#waiting.length === 0 && !this.closed;
   }
 
+  /** All others are answered; asked by the request that is about to write. */
+  get alone(): boolean {
+    return this.#inFlight.length === 1;
+  }
+
   enqueue(request: Request<unknown>): void {
     if (this.#ended !== null) {
       request.lost(closedError(this.#ended));
@@ -278,6 +283,12 @@ export class Wire implements BufferedProtocol {
       this.#inFlight.push(request);
       request.begun = true;
       const begun = request.send();
+      if (begun === LATER) {
+        this.#inFlight.delete(request);
+        request.begun = false;
+        this.#waiting.unshift(request);
+        return;
+      }
       if (begun === NOTHING) {
         this.#inFlight.delete(request);
         request.finish();

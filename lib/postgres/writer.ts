@@ -2,7 +2,8 @@
  * Memory that messages are written into.
  *
  * In: numbers, text, bytes. Out: one piece of bytes for all that was written since the last `take`.
- * Never: memory that is written again once it was taken: transports may still hold it.
+ * Never: memory that is written again once it was taken: transports may still hold it; memory of
+ * its own between a `take` and the next write, so that an idle connection has none.
  */
 import { Buffer } from 'node:buffer';
 
@@ -12,9 +13,27 @@ const smallRest = 2 * 1024;
 /** Up to this length a loop over the characters is faster than a call of Node. */
 const shortText = 48;
 
+const maxFree = 32;
+
 interface RawWriter extends Buffer {
   utf8Write(text: string, at: number): number;
 }
+
+/** Memory of which a part is still to be written. */
+interface Rest {
+  readonly buffer: Buffer;
+  readonly view: DataView;
+  readonly at: number;
+}
+
+function makeRest(bytes: number): Rest {
+  const buffer = Buffer.allocUnsafeSlow(bytes);
+  return { buffer, view: new DataView(buffer.buffer, 0, bytes), at: 0 };
+}
+
+const nothing: Rest = makeRest(0);
+/** What writers have left, for whoever writes next. */
+const free: Rest[] = [];
 
 export class Writer {
   /** Public for codecs, which write at `at` after `ensure`. */
@@ -23,9 +42,9 @@ export class Writer {
   at: number;
   #start: number;
 
-  constructor(bytes: number = chunkBytes) {
-    this.buffer = Buffer.allocUnsafeSlow(bytes);
-    this.view = new DataView(this.buffer.buffer, 0, bytes);
+  constructor() {
+    this.buffer = nothing.buffer;
+    this.view = nothing.view;
     this.at = 0;
     this.#start = 0;
   }
@@ -42,25 +61,37 @@ export class Writer {
 
   #grow(bytes: number): void {
     const kept = this.at - this.#start;
-    const size = Math.max(chunkBytes, 2 ** Math.ceil(Math.log2((kept + bytes) * 1.5)));
-    const buffer = Buffer.allocUnsafeSlow(size);
-    this.buffer.copy(buffer, 0, this.#start, this.at);
+    const { buffer: old } = this;
+    // `at` is moved by #use.
+    const [from, to] = [this.#start, this.at];
+    const wanted = kept + bytes;
+    const last = free.at(-1);
+    if (last !== undefined && last.buffer.length - last.at >= wanted) {
+      free.pop();
+      this.#use(last);
+    } else {
+      const size = wanted <= smallRest ? 0 : 2 ** Math.ceil(Math.log2(wanted * 1.5));
+      this.#use(makeRest(Math.max(chunkBytes, size)));
+    }
+    if (kept === 0) return;
+    old.copy(this.buffer, this.at, from, to);
+    this.at += kept;
+  }
+
+  #use({ buffer, view, at }: Rest): void {
     this.buffer = buffer;
-    this.view = new DataView(buffer.buffer, 0, size);
-    this.#start = 0;
-    this.at = kept;
+    this.view = view;
+    this.at = at;
+    this.#start = at;
   }
 
   /** Everything since the last call. It is the caller's own. */
   take(): Buffer {
-    const taken = this.buffer.subarray(this.#start, this.at);
-    this.#start = this.at;
-    if (this.buffer.length - this.at < smallRest || this.buffer.length > chunkBytes) {
-      this.#start = 0;
-      this.at = 0;
-      this.buffer = Buffer.allocUnsafeSlow(chunkBytes);
-      this.view = new DataView(this.buffer.buffer, 0, chunkBytes);
-    }
+    const { buffer, view, at } = this;
+    const taken = buffer.subarray(this.#start, at);
+    const useful = buffer.length === chunkBytes && buffer.length - at >= smallRest;
+    if (useful && free.length < maxFree) free.push({ buffer, view, at });
+    this.#use(nothing);
     return taken;
   }
 

@@ -5,10 +5,11 @@
  * `currentFrame()`.
  * Never: one AsyncLocalStorage.run per wait; a frame is read there, not made.
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { runningLoop } from '../loop/event-loop.ts';
 import { defaultLoop } from '../loop/policy.ts';
+import { type ContextStorage, HookStorage, hooksNeeded } from './hook-storage.ts';
 import type { Region } from './scope-node.ts';
 import type { Task } from './task.ts';
 
@@ -44,8 +45,26 @@ export const withoutDestroy: { readonly requireManualDestroy: boolean } = {
   requireManualDestroy: true,
 };
 
+const hookStorage: HookStorage<Frame> | null = hooksNeeded(AsyncLocalStorage)
+  ? new HookStorage<Frame>()
+  : null;
+
 /** @internal Makes a frame current while `fn` runs, and in all async code that starts in it. */
-export const frameStorage: AsyncLocalStorage<Frame | undefined> = new AsyncLocalStorage();
+export const frameStorage: ContextStorage<Frame | undefined> =
+  hookStorage ?? new AsyncLocalStorage<Frame | undefined>();
+
+/** @internal Nobody but uvio keeps anything for async code. */
+export function nobodyFollows(): boolean {
+  return hookStorage?.alone() ?? false;
+}
+
+/**
+ * @internal Keeps the async context of the caller, for code that runs later. Null where nobody but
+ * uvio has anything in it: then a frame is all there is to enter.
+ */
+export function captureResource(): AsyncResource | null {
+  return nobodyFollows() ? null : new AsyncResource('UVIO', withoutDestroy);
+}
 
 /** Undefined outside of tasks and scopes. */
 export function currentFrame(): Frame | undefined {

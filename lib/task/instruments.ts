@@ -20,7 +20,7 @@ import {
 import { types } from 'node:util';
 import { contextHooks, type EventLoop, type Instrument } from '../loop/event-loop.ts';
 import { slowCode, tell } from '../loop/reports.ts';
-import { frameStorage, withoutDestroy } from './frame.ts';
+import { frameStorage, nobodyFollows, withoutDestroy } from './frame.ts';
 import type { Region } from './scope-node.ts';
 import { PENDING } from './status.ts';
 import type { Task } from './task.ts';
@@ -129,11 +129,13 @@ contextHooks.watch = (loop): void => {
 };
 
 // A turn may have been asked for inside of a task: what runs in it belongs to nobody. Entering a
-// resource is cheaper than `run(undefined)`, which makes a frame of Node's each time.
+// resource is cheaper than `run(undefined)` where AsyncLocalStorage keeps the frame: that makes a
+// map each time.
 contextHooks.makeRoot = () => {
   const root = frameStorage.run(undefined, () => new AsyncResource('UVIO', withoutDestroy));
   return (fn): void => {
     if (stepping !== null) endStep();
-    root.runInAsyncScope(fn);
+    if (nobodyFollows()) frameStorage.run(undefined, fn);
+    else root.runInAsyncScope(fn);
   };
 };

@@ -3,14 +3,13 @@
  *
  * In: functions with their arguments. Out: tasks that start in the next turn. Never: promises.
  */
-import { AsyncResource } from 'node:async_hooks';
 import { type Awaitable, InvalidStateError } from '../base/errors.ts';
 import { taskSpawned } from '../loop/channels.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { topVars } from './context.ts';
 import { creationStack } from './debug.ts';
 import { isThenable } from './enter.ts';
-import { currentFrame, currentLoop, type Frame, withoutDestroy } from './frame.ts';
+import { captureResource, currentFrame, currentLoop, type Frame } from './frame.ts';
 import { noteSpawned } from './instruments.ts';
 import { loopState } from './loop-state.ts';
 import { childrenOf, type Region } from './scope-node.ts';
@@ -79,7 +78,7 @@ export function makeTask<T>(
   if (options?.name !== undefined) task.needExtra().name = options.name;
   const start = task.start as TaskStart;
   if (context?.resource) start.resource = context.resource;
-  else if (options?.eagerStart !== true) start.resource = new AsyncResource('UVIO', withoutDestroy);
+  else if (options?.eagerStart !== true) start.resource = captureResource();
   if (options?.daemon === true) task.needExtra().daemon = true;
   if (loop.watched) noteMade(loop, task as Task);
   if (taskSpawned.hasSubscribers) taskSpawned.publish({ task });

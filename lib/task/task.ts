@@ -417,8 +417,10 @@ function runTask(task: Task, { fn, args, resource }: TaskStart): void {
   }
 }
 
+/** Leaving the resource's scope leaves the frame, too: `run` would pay for its end once more. */
 function runInFrame(task: Task, fn: AnyCoro, args: unknown[]): void {
-  frameStorage.run(task, runFunction, fn, args);
+  frameStorage.enterWith(task);
+  runFunction(fn, args);
 }
 
 /**

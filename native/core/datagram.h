@@ -54,6 +54,7 @@ class DatagramState {
   size_t Shift();
 
   DatagramHead failed{};  // where the last one that failed was going
+  bool join = true;       // alike datagrams may leave as one; false once the kernel has refused
 
  private:
   struct Node {

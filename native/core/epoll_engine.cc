@@ -223,7 +223,7 @@ int EpollEngine::ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int c
 }
 
 int EpollEngine::SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) {
-  const int sent = SystemSendDatagrams(endpoint->fd, slots, count);
+  const int sent = SystemSendDatagrams(endpoint->fd, slots, count, &endpoint->datagrams->join);
   if (sent == -EAGAIN) {
     endpoint->engine.edge &= ~kInterestOut;
     Again(endpoint);

@@ -4,11 +4,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #ifdef __linux__
+#include <netinet/in.h>
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 #endif
 
 #include <algorithm>
+#include <cstring>
 
 namespace uvio {
 
@@ -42,6 +44,44 @@ inline ssize_t SendOne(int fd, const void* data, size_t len) {
 
 namespace {
 
+#ifdef __linux__
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
+// What the smallest usual path takes (1,500 bytes, IPv6, a tunnel): the kernel refuses segments
+// that would have to be fragmented.
+constexpr size_t kMaxSegmentBytes = 1400;
+// In one message, with room for its headers; kDatagramBatch is below the kernel's most segments.
+constexpr size_t kMaxJoinedBytes = 65'000;
+
+bool SameAddress(const DatagramSlot& one, const DatagramSlot& other) {
+  return one.address_len == other.address_len &&
+         memcmp(&one.address, &other.address, one.address_len) == 0;
+}
+
+// How many of them can leave as one: of one length, the last one perhaps shorter, to one address.
+int Alike(const DatagramSlot* slots, int count) {
+  const size_t len = slots[0].len;
+  if (len == 0 || len > kMaxSegmentBytes) return 1;
+  size_t bytes = len;
+  int alike = 1;
+  while (alike < count && slots[alike - 1].len == len && slots[alike].len <= len &&
+         slots[alike].len > 0 && SameAddress(slots[0], slots[alike])) {
+    bytes += slots[alike].len;
+    if (bytes > kMaxJoinedBytes) break;
+    alike++;
+  }
+  return alike;
+}
+
+// Errors of segmentation, not of a datagram: a path or a device that does not have it.
+bool RefusesSegments(int error) {
+  return error == EINVAL || error == EIO || error == EMSGSIZE || error == EOPNOTSUPP ||
+         error == ENOPROTOOPT;
+}
+#endif
+
 // A header for each datagram, pointing into its slot.
 struct Headers {
 #ifdef __linux__
@@ -52,6 +92,40 @@ struct Headers {
   msghdr* at(int i) { return &list[i]; }
 #endif
   iovec parts[kDatagramBatch];
+#ifdef __linux__
+  alignas(cmsghdr) char control[kDatagramBatch][CMSG_SPACE(sizeof(uint16_t))];
+
+  // One message for datagrams that are alike and follow one another: they go through the stack,
+  // routing and queues included, as one, and are cut up behind it. How many messages.
+  int FillJoined(const DatagramSlot* slots, int count) {
+    int messages = 0;
+    for (int i = 0; i < count; messages++) {
+      const int alike = Alike(slots + i, count - i);
+      msghdr* header = at(messages);
+      *header = msghdr{};
+      header->msg_iov = &parts[i];
+      header->msg_iovlen = static_cast<size_t>(alike);
+      if (slots[i].address_len > 0) {
+        header->msg_name = const_cast<SockAddr*>(&slots[i].address);
+        header->msg_namelen = slots[i].address_len;
+      }
+      if (alike > 1) Segment(header, control[messages], slots[i].len);
+      for (const int end = i + alike; i < end; i++) parts[i] = {slots[i].data, slots[i].len};
+    }
+    return messages;
+  }
+
+  static void Segment(msghdr* header, char* control, size_t len) {
+    header->msg_control = control;
+    header->msg_controllen = CMSG_SPACE(sizeof(uint16_t));
+    cmsghdr* message = CMSG_FIRSTHDR(header);
+    message->cmsg_level = IPPROTO_UDP;
+    message->cmsg_type = UDP_SEGMENT;
+    message->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+    const auto bytes = static_cast<uint16_t>(len);
+    memcpy(CMSG_DATA(message), &bytes, sizeof(bytes));
+  }
+#endif
 
   // With an address for what is received, or for a datagram that has one.
   void Fill(const DatagramSlot* slots, int count, bool receive) {
@@ -104,17 +178,28 @@ int SystemReceiveDatagrams(int fd, DatagramSlot* slots, int count) {
   return got;
 }
 
-int SystemSendDatagrams(int fd, const DatagramSlot* slots, int count) {
+int SystemSendDatagrams(int fd, const DatagramSlot* slots, int count, bool* join) {
   Headers headers;
   count = std::min(count, kDatagramBatch);
-  headers.Fill(slots, count, false);
   int sent = 0;
 #ifdef __linux__
-  do {
-    sent = sendmmsg(fd, headers.list, static_cast<unsigned>(count), kSendFlags);
-  } while (sent < 0 && errno == EINTR);
-  if (sent < 0) return Failed();
+  for (;;) {
+    int messages = count;
+    if (*join) messages = headers.FillJoined(slots, count);
+    else headers.Fill(slots, count, false);
+    do {
+      sent = sendmmsg(fd, headers.list, static_cast<unsigned>(messages), kSendFlags);
+    } while (sent < 0 && errno == EINTR);
+    if (sent >= 0) break;
+    if (headers.at(0)->msg_iovlen < 2 || !RefusesSegments(errno)) return Failed();
+    *join = false;
+  }
+  int done = 0;
+  for (int i = 0; i < sent; i++) done += static_cast<int>(headers.at(i)->msg_iovlen);
+  return done;
 #else
+  *join = false;
+  headers.Fill(slots, count, false);
   while (sent < count) {
     if (sendmsg(fd, headers.at(sent), kSendFlags) >= 0) {
       sent++;

@@ -20,7 +20,8 @@ int64_t SystemSend(int fd, const iovec* parts, int count);
 
 // At most kDatagramBatch. How many, or a negative errno.
 int SystemReceiveDatagrams(int fd, DatagramSlot* slots, int count);
-int SystemSendDatagrams(int fd, const DatagramSlot* slots, int count);
+// With `join`, alike ones leave as one message; it is false afterwards where that cannot be.
+int SystemSendDatagrams(int fd, const DatagramSlot* slots, int count, bool* join);
 // The same on what is no socket: pipes, ttys. A broken pipe is EPIPE: Node ignores SIGPIPE.
 int64_t SystemRead(int fd, void* into, size_t capacity);
 int64_t SystemWrite(int fd, const iovec* parts, int count);

@@ -50,7 +50,7 @@ int UvEngine::ReceiveDatagrams(Endpoint* endpoint, DatagramSlot* slots, int coun
 }
 
 int UvEngine::SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) {
-  return SystemSendDatagrams(endpoint->fd, slots, count);
+  return SystemSendDatagrams(endpoint->fd, slots, count, &endpoint->datagrams->join);
 }
 
 void UvEngine::OnPoll(uv_poll_t* poll, int status, int events) {

@@ -2,6 +2,7 @@
 #include "core/datagram.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -156,6 +157,53 @@ TEST(many_datagrams_of_a_turn_leave_in_few_calls_and_arrive_in_one_entry) {
     CHECK_EQ(one.head.family(), 4u);
   }
 }
+
+#ifdef __linux__
+// Alike ones beside others: only lengths and order tell how they were put together.
+void SendMany(Host& host, uint32_t from, int port) {
+  const std::vector<size_t> sizes = {1000, 1000, 1000, 300, 1000, 0,    1000, 1000,
+                                     1400, 1400, 1401, 1401, 5,   1000, 1000, 1001};
+  for (size_t i = 0; i < sizes.size(); i++) {
+    host.Put(from, std::string(sizes[i], static_cast<char>('a' + i)), port);
+  }
+  host.hub->Flush();
+  CHECK(host.RunUntil([&] { return host.got.size() == sizes.size(); }));
+  for (size_t i = 0; i < sizes.size(); i++) {
+    CHECK(host.got[i].text == std::string(sizes[i], static_cast<char>('a' + i)));
+  }
+  CHECK_EQ(host.events.size(), 0u);
+}
+
+TEST(alike_datagrams_leave_as_one_and_arrive_one_by_one) {
+  Host host;
+  const uint32_t a = host.Open();
+  const uint32_t b = host.Open();
+  SendMany(host, a, host.PortOf(b));
+  CHECK_EQ(host.engine.calls, 1);
+  // A socket that takes them together sees that they came together.
+  const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  const int on = 1;
+  setsockopt(fd, IPPROTO_UDP, 104 /* UDP_GRO */, &on, sizeof(on));
+  Address address;
+  ParseIp("127.0.0.1", 0, &address);
+  CHECK_EQ(bind(fd, &address.addr.any, address.len), 0);
+  CHECK_EQ(getsockname(fd, &address.addr.any, &address.len), 0);
+  for (int i = 0; i < 3; i++) host.Put(a, std::string(500, 'x'), ntohs(address.addr.v4.sin_port));
+  host.hub->Flush();
+  char data[4096];
+  CHECK_EQ(recv(fd, data, sizeof(data), 0), 1500);
+  close(fd);
+}
+
+TEST(where_the_kernel_refuses_segments_each_datagram_leaves_alone) {
+  Host host;
+  const uint32_t a = host.Open();
+  const uint32_t b = host.Open();
+  const int on = 1;
+  CHECK_EQ(setsockopt(host.hub->Descriptor(a), SOL_SOCKET, SO_NO_CHECK, &on, sizeof(on)), 0);
+  SendMany(host, a, host.PortOf(b));
+}
+#endif
 
 TEST(sizes_from_none_to_the_most) {
   Host host;

@@ -10,12 +10,12 @@ import { patienceMs, Subject, sharedSubjects } from './subject.ts';
 
 const mebibyte = 2 ** 20;
 const gibibyte = 2 ** 30;
-/** AddressSanitizer keeps what was freed for a while. */
-const boundBytes = (process.env['UVIO_SANITIZED'] ? 128 : 4) * mebibyte;
 const mebibytes = (bytes: number): string => (bytes / mebibyte).toFixed(1);
 
-export function growth(bytes: number, each: string): string {
-  const bound = `grows by at most 4 MiB ${each}`;
+export function growth(bytes: number, each: string, boundMebibytes: number = 4): string {
+  const bound = `grows by at most ${boundMebibytes} MiB ${each}`;
+  // AddressSanitizer keeps what was freed for a while.
+  const boundBytes = (process.env['UVIO_SANITIZED'] ? 128 : boundMebibytes) * mebibyte;
   if (bytes <= boundBytes) return `${bound} (${mebibytes(Math.max(bytes, 0))})`;
   return `grows by ${mebibytes(bytes)} MiB ${each}`;
 }

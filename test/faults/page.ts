@@ -43,8 +43,7 @@ again.`,
   crowds: `Private memory of the program, in MiB a peer or KiB a connection; not a benchmark.`,
   HTTP: `Each request has a number, which its answer must have. Slow clients send a head or a body
 byte by byte, once a second, or ask for 2 MiB and do not read; p99 is that of 16 clients that think
-for 10 ms between two requests, with and without them in turns. These rows were added later, by
-\`node scripts/faults.mjs\`'s scenarios on 2026-11-25.`,
+for 10 ms between two requests, with and without them in turns.`,
   signals: `Each client sends its next request when it has an answer, on a kept connection.`,
 };
 

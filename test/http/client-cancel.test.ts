@@ -1,6 +1,6 @@
 /** Requests that are cancelled at every await. */
 import { describe, expect } from 'vitest';
-import type { ClientSession } from '../../lib/http/index.ts';
+import { ClientSession } from '../../lib/http/index.ts';
 import { CancelledError, CancelScope, createTask, gather, sleep } from '../../lib/index.ts';
 import { identity } from '../io/tls-support.ts';
 import { failure, runTest } from '../task/support.ts';
@@ -89,6 +89,18 @@ const scenarios: Record<string, Scenario> = {
   cookies: async (session, url) => {
     await session.get(`${url}/cookie`).text();
     await session.get(url).text();
+  },
+  'a challenge of Digest': (session, url) =>
+    session
+      .get(`${url}/digest`, { auth: { username: 'u', password: 'p', scheme: 'digest' } })
+      .text(),
+  'the end of a session': async (_session, url) => {
+    await using other = new ClientSession();
+    await gather(
+      () => other.get(url).text(),
+      () => other.get(`${url}/slow`).text(),
+    );
+    await other.close();
   },
   fetch: async (session, url) => (await session.fetch(url)).text(),
   'a connection that is refused': (session) =>

@@ -6,6 +6,8 @@ import { describe, expect, vi } from 'vitest';
 import * as e02 from '../../examples/seeds/e02-three-urls.ts';
 import * as e15 from '../../examples/seeds/e15-errors-of-a-request.ts';
 import * as e32 from '../../examples/seeds/e32-first-characters.ts';
+import * as x02 from '../../examples/seeds/x02-scrape.ts';
+import * as x04 from '../../examples/seeds/x04-many-apis.ts';
 import { Application, ClientSession, Response } from '../../lib/http/index.ts';
 import { CancelledError, createTask, sleep } from '../../lib/index.ts';
 import { failure, realTimeTest, runTest } from '../task/support.ts';
@@ -116,6 +118,27 @@ describe('examples', () => {
       expect(firsts).toEqual(['a', 'b', 'c'].map((letter) => letter.repeat(100)));
     }),
   );
+
+  runTest('X2 scrapes pages, five of a host at a time, titles in order; X4 merges answers', () => {
+    let busy = 0;
+    let most = 0;
+    const app = new Application()
+      .get('/page/:n', async (request) => {
+        most = Math.max(most, ++busy);
+        await sleep(5);
+        busy--;
+        return new Response(`<html><title>Page ${request.params.n}</title></html>`);
+      })
+      .get('/api/:name', (request) => Response.json({ [request.params.name]: true }));
+    return withServer(app, async (url) => {
+      const numbers = Array.from({ length: 30 }, (_, n) => n);
+      const lines = await printed(() => x02.main(numbers.map((n) => `${url}/page/${n}`)));
+      expect(lines).toEqual(numbers.map((n) => `Page ${n}`));
+      expect(most).toBe(5);
+      const merged = await printed(() => x04.main(['a', 'b'].map((name) => `${url}/api/${name}`)));
+      expect(merged).toEqual(['{"a":true,"b":true}']);
+    });
+  });
 
   runTest('E15 tells what went wrong, and lets a cancellation through', () =>
     withServer(

@@ -116,6 +116,11 @@ export function makeApp(): Application {
         }),
     )
     .get('/events', () => new Response('data: a\n\ndata: b\n\n'))
+    .get('/digest', (request) => {
+      const answered = request.headers.get('authorization')?.startsWith('Digest ');
+      const headers = { 'www-authenticate': 'Digest realm="r", nonce="n", qop="auth"' };
+      return answered ? new Response('ok') : new Response('no', { status: 401, headers });
+    })
     .get('/cookie', () => new Response('').setCookie('a', 'b'))
     .get('/fail', () => new Response('no', { status: 503 }))
     .route('*', '/307', () => Response.redirect('/echo', 307))

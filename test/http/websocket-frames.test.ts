@@ -1,7 +1,7 @@
 /** What a server makes of frames, however they are cut: RFC 6455 as a table. */
 import { describe, expect, test } from 'vitest';
 import { Compression } from '../../lib/http/websocket/deflate.ts';
-import { FrameError, FrameReader } from '../../lib/http/websocket/frames.ts';
+import { FrameError, FrameReader, type FrameSink } from '../../lib/http/websocket/frames.ts';
 import { maskInPlace } from '../../lib/http/websocket/mask.ts';
 import { Utf8Checker } from '../../lib/http/websocket/utf8.ts';
 import { inRun } from '../task/support.ts';
@@ -159,6 +159,10 @@ describe.each(['whole', 'bytes', 'random'] as const)('delivered %s', (how) => {
   }, 20_000);
 });
 
+function sinkFor(onMessage: (payload: Buffer) => void = () => {}): FrameSink {
+  return { partial: null, stopped: false, onMessage, onControl: () => {} };
+}
+
 describe('the reader', () => {
   test('takes random frames at every cut as it takes them whole', () => {
     let state = 7;
@@ -176,35 +180,31 @@ describe('the reader', () => {
       }
       const stream = Buffer.concat(parts);
       const seen: string[] = [];
-      const reader = new FrameReader(
-        { onMessage: (payload) => seen.push(payload.toString('hex')), onControl: () => {} },
-        { masked: true, mask: maskInPlace, compressed: false, maxMessageBytes: 1_000 },
-      );
+      const sink = sinkFor((payload) => seen.push(payload.toString('hex')));
+      const rules = { masked: true, mask: maskInPlace, compressed: false, maxMessageBytes: 1_000 };
+      const reader = new FrameReader(rules);
       for (let at = 0; at < stream.length; ) {
         const size = 1 + random(40);
-        reader.push(Buffer.from(stream.subarray(at, at + size)));
+        reader.push(sink, Buffer.from(stream.subarray(at, at + size)));
         at += size;
       }
       expect(seen).toEqual(wanted);
+      expect(sink.partial).toBe(null);
     }
   });
 
   test('keeps memory by what came, not by what was announced', () => {
-    const reader = new FrameReader(
-      { onMessage: () => {}, onControl: () => {} },
-      { masked: true, mask: maskInPlace, compressed: false, maxMessageBytes: 2 ** 31 },
-    );
+    const rules = { masked: true, mask: maskInPlace, compressed: false, maxMessageBytes: 2 ** 31 };
+    const reader = new FrameReader(rules);
     const before = process.memoryUsage().arrayBuffers;
-    reader.push(frame(FIN | binary, 'x', lengthOf(2 ** 30, 0x80)));
+    reader.push(sinkFor(), frame(FIN | binary, 'x', lengthOf(2 ** 30, 0x80)));
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 20);
   });
 
   test('refuses a masked frame of a server', () => {
-    const reader = new FrameReader(
-      { onMessage: () => {}, onControl: () => {} },
-      { masked: false, mask: maskInPlace, compressed: false, maxMessageBytes: 100 },
-    );
-    expect(() => reader.push(frame(FIN | text, 'x'))).toThrow(FrameError);
+    const rules = { masked: false, mask: maskInPlace, compressed: false, maxMessageBytes: 100 };
+    const reader = new FrameReader(rules);
+    expect(() => reader.push(sinkFor(), frame(FIN | text, 'x'))).toThrow(FrameError);
   });
 
   test('masks from any phase at any length as byte by byte', () => {

@@ -16,6 +16,7 @@ import {
 
 const FIN = 0x80;
 
+// covers: aiohttp/websocketresponse
 describe('messages', () => {
   // covers: seeds/C42
   runTest('come in order, text as string and bytes as Buffer', () =>

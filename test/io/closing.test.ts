@@ -11,6 +11,7 @@ checkLeaks();
 const mebibyte = 1024 * 1024;
 const reset = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
 
+// covers: asyncio/streamwriter
 describe('close', () => {
   test('flushes all that was written', async () => {
     await using peer = await nodeServer();

@@ -44,6 +44,7 @@ async function serve(make: () => StreamProtocol): Promise<{ server: Server; clie
   return { server, client };
 }
 
+// covers: asyncio/protocol
 describe('callbacks', () => {
   test('come in order: made, data, eof, lost', async () => {
     const recorder = new Recorder();
@@ -253,6 +254,37 @@ describe('changing the protocol', () => {
     expect(stream.calls).toEqual(['setReadInto true', 'setReadInto false']);
   });
 
+  test('to a plain one when bytes for its memory are ready already', async () => {
+    // Two transports in one batch: whichever is first changes the other one.
+    const reported = catchExceptions();
+    const transports: Transport[] = [];
+    const plain = new Recorder();
+    let changed = false;
+    class Changer extends BufferedRecorder {
+      transport: Transport | undefined;
+      connectionMade(transport: Transport): void {
+        this.transport = transport;
+        transports.push(transport);
+      }
+      override bufferUpdated(bytes: number): void {
+        super.bufferUpdated(bytes);
+        const other = transports.find((one) => one !== this.transport);
+        if (other !== undefined && !changed) other.protocol = plain;
+        changed = true;
+      }
+    }
+    const { server, client } = await serve(() => new Changer());
+    const second = await openConnection({ host: localhost, port: server.port });
+    await until(() => transports.length === 2);
+    void client.write('ab');
+    void second.write('ab');
+    await until(() => plain.log.length > 0);
+    expect(plain.log).toEqual(['data ab']);
+    expect(reported).toEqual([]);
+    await Promise.all([client.close(), second.close()]);
+    await server[Symbol.asyncDispose]();
+  });
+
   test('while its memory is being filled: the bytes are the new one’s', () => {
     const buffered = new BufferedRecorder();
     const plain = new Recorder();
@@ -278,6 +310,7 @@ describe('changing the protocol', () => {
   });
 });
 
+// covers: asyncio/protocol
 describe('getBuffer', () => {
   test.each([[null], [new Uint8Array(0)], ['text'], [undefined]])(
     'that returns %j is a reported error and aborts',

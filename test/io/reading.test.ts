@@ -92,6 +92,7 @@ describe('read', () => {
   });
 });
 
+// covers: asyncio/streamreader, trio/anyio-streams
 describe('readExactly', () => {
   test('gives its bytes at every split of the input', async () => {
     for (const parts of splits('0123456789')) {
@@ -135,6 +136,7 @@ describe('readExactly', () => {
   });
 });
 
+// covers: asyncio/streamreader, trio/anyio-streams
 describe('readUntil', () => {
   test('gives the part with its separator at every split of the input', async () => {
     for (const parts of splits('ab\r\ncd\r\n')) {
@@ -192,6 +194,7 @@ describe('readUntil', () => {
   });
 });
 
+// covers: asyncio/streamreader
 describe('readLine', () => {
   test('gives lines without their ends at every split of the input', async () => {
     for (const parts of splits('ä\r\nb\n\nc')) {

@@ -28,6 +28,7 @@ async function echo(connection: Connection): Promise<void> {
   for await (const chunk of connection) await connection.write(chunk);
 }
 
+// covers: asyncio/server, trio/open-tcp-stream, curio/tcp-server
 describe('life cycle', () => {
   test('listens on a free port, counts connections, stops', async () => {
     const server = await startServer(echo, { host: localhost });
@@ -193,6 +194,7 @@ describe('life cycle', () => {
   });
 });
 
+// covers: asyncio/open-connection
 describe('handlers', () => {
   test('the connection closes when the handler ends', async () => {
     await using server = await startServer(

@@ -48,6 +48,7 @@ describe('below the high-water mark', () => {
   });
 });
 
+// covers: asyncio/streamwriter
 describe('above the high-water mark', () => {
   test('a write waits until the low-water mark', async () => {
     const { connection, stream } = fakeConnection({ highWaterBytes: 10, lowWaterBytes: 4 });
@@ -191,6 +192,7 @@ test('ignored writes never become unhandled rejections', async () => {
   expect(unhandled).toEqual([]);
 });
 
+// covers: asyncio/streamwriter
 describe('writeEof', () => {
   test('is a FIN after the data, and reading goes on', async () => {
     const { connection, stream, send } = fakeConnection();

@@ -84,6 +84,24 @@ withServer('a query that is cancelled', () => {
     expect(await busy(connection)).toBe(0);
   });
 
+  connectionTest('in the middle of 100 MB, again and again', async (connection) => {
+    const sql = "SELECT repeat('x', 1000) AS x FROM generate_series(1, $1::int)";
+    const before = residentBytes();
+    for (let i = 0; i < 5; i++) {
+      const rows = await moveOnAfter(5 + 10 * i, () => connection.fetch(sql, 100_000));
+      // A fast machine may have it all before.
+      expect([0, 100_000]).toContain(rows?.length ?? 0);
+      expect(await connection.fetchVal('SELECT $1::int', i)).toBe(i);
+      expect(await busy(connection)).toBe(0);
+      expect(connection.inTransaction).toBe(false);
+    }
+    await connection
+      .transaction(() => moveOnAfter(20, () => connection.fetch(sql, 100_000)))
+      .catch(() => {});
+    await usable(connection);
+    expect(residentBytes() - before).toBeLessThan(600e6);
+  });
+
   connectionTest('while one huge row arrives is read to its end', async (connection) => {
     const sql = "SELECT repeat('x', 100000000)";
     const before = residentBytes();

@@ -74,6 +74,32 @@ withServer('COPY out', () => {
     expect(residentBytes() - before).toBeLessThan(120e6);
   });
 
+  connectionTest('does not hold rows back while the server works on', async (connection) => {
+    const sizes: number[] = [];
+    const sql =
+      'SELECT i, pg_sleep(CASE i WHEN 3000 THEN 0.3 ELSE 0 END) FROM generate_series(1, 3001) i';
+    const beganMs = performance.now();
+    let firstMs = 0;
+    await connection.copyFromQuery(sql, [], {
+      output: (chunk) => {
+        if (sizes.length === 0) firstMs = performance.now() - beganMs;
+        sizes.push(chunk.length);
+      },
+    });
+    expect(sizes.length).toBeGreaterThan(1);
+    expect(firstMs).toBeLessThan(performance.now() - beganMs);
+    expect(sizes.reduce((a, b) => a + b)).toBe(16_899);
+  });
+
+  connectionTest('that fails has given what came before', async (connection) => {
+    const { output, text } = collector();
+    const sql = 'SELECT 10000 / (5000 - i) FROM generate_series(1, 6000) i';
+    const error = await failure(connection.copyFromQuery(sql, [], { output }));
+    expect(error).toMatchObject({ code: '22012' });
+    expect(text().split('\n').length).toBe(5000);
+    expect(await connection.fetchVal('SELECT 1')).toBe(1);
+  });
+
   connectionTest('of a query takes arguments, and no text as SQL', async (connection) => {
     const { output, text } = collector();
     const sql = `SELECT $1::int, $2::text, '$1', "x$2y", $$ $1 $$, $3::text /* $1 */ -- $2

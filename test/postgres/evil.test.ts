@@ -5,6 +5,7 @@ import { connect } from '../../lib/postgres/connection.ts';
 import type { Connection, ConnectOptions } from '../../lib/postgres/types.ts';
 import { sleep } from '../../lib/task/sleep.ts';
 import { inRun } from '../task/support.ts';
+import { evilTest, options, outcome } from './evil.ts';
 import {
   authOk,
   type Client,
@@ -22,33 +23,6 @@ import {
   withFake,
 } from './fake.ts';
 import { residentBytes } from './support.ts';
-
-const options: ConnectOptions = {
-  host: '127.0.0.1',
-  user: 'somebody',
-  password: 'secret',
-  database: 'db',
-  tls: 'disable',
-  timeoutMs: 20_000,
-};
-
-/** Much less than the time limit. */
-const fast = 10_000;
-
-/** What the attempt ends with, and how long that took. */
-async function outcome(work: () => Promise<unknown>): Promise<Error> {
-  const beginMs = performance.now();
-  const result = await work().then(
-    (value) => new Error(`it succeeded with ${JSON.stringify(value)}`),
-    (error: Error) => error,
-  );
-  expect(performance.now() - beginMs).toBeLessThan(fast);
-  return result;
-}
-
-function evilTest(title: string, script: Script, use: (port: number) => Promise<void>): void {
-  test(title, () => inRun(() => withFake(script, use)));
-}
 
 // --- Before the session
 
@@ -127,6 +101,18 @@ const starts: readonly StartCase[] = [
     /second method/,
   ],
   ['is silent', async (c) => void (await c.ended()), /time limit/, { timeoutMs: 60 }],
+  [
+    'falls silent in SCRAM',
+    afterStartup(message('R', int32(10), 'SCRAM-SHA-256\0\0')),
+    /time limit/,
+    { timeoutMs: 60 },
+  ],
+  [
+    'falls silent when it is asked for TLS',
+    async (c) => void (await c.ended()),
+    /time limit/,
+    { timeoutMs: 60, tls: 'require' },
+  ],
   [
     'drips one byte at a time',
     async (c) => {
@@ -249,6 +235,15 @@ const queries: readonly QueryCase[] = [
     /row/,
   ],
   ['announces a row of 2 GiB', executing(message('2'), 'D', int32(0x7ffffff0)), /bytes/],
+  ['sends a row before its portal is bound', executing(one, message('2'), done, ready), /outside/],
+  ['ends a result that did not begin', executing(done, ready), /did not begin/],
+  ['ends a result twice', executing(message('2'), done, done, ready), /did not begin/],
+  ['sends a row behind the end', executing(message('2'), done, one, ready), /outside/],
+  ['binds twice', executing(message('2'), message('2'), one, done, ready), /second Bind/],
+  ['sends data of a COPY for a query', executing(message('2'), message('d', 'x')), /'d'/],
+  ['announces an error of 17 MiB', executing(message('2'), 'E', int32(17 << 20)), /bytes/],
+  ['announces a tag of 64 KiB', executing(message('2'), 'C', int32(65_536)), /bytes/],
+  ['authenticates anew', executing(message('2'), authOk), /'R'/],
   ['is ready before the result', executing(message('2'), ready), /before the result/],
   ['is ready twice', executing(message('2'), done, ready, ready), /nothing was asked/],
   ['goes on after it is ready', executing(message('2'), done, ready, one), /nobody asked/],
@@ -301,6 +296,41 @@ describe('a server that, in a session,', () => {
       expect(error.name).toBe('TimeoutError');
       await sleep(80);
       expect(connection.closed).toBe(true);
+    },
+  );
+
+  evilTest(
+    'falls silent in the middle of a row runs into the time limit',
+    executing(message('2'), dataRow(Buffer.alloc(4)).subarray(0, 9)),
+    async (port) => {
+      const connection = await connect({ ...options, port });
+      // biome-ignore lint/suspicious/noExplicitAny: a limit that users cannot set.
+      (connection as any).session.wire.graceMs = 50;
+      const error = await outcome(() => connection.with({ timeoutMs: 30 }).fetch('SELECT x'));
+      expect(error.name).toBe('TimeoutError');
+      expect((await outcome(() => connection.fetch('SELECT x'))).message).toMatch(
+        /closed|No answer/,
+      );
+      connection.terminate();
+    },
+  );
+
+  evilTest(
+    'floods with notifications that nobody listens to takes no memory',
+    answering(async (client) => {
+      await client.until('H');
+      const notification = message('A', int32(1), 'channel\0', `${'x'.repeat(7_000)}\0`);
+      for (let i = 0; i < 300; i++) await client.send(Buffer.concat(Array(20).fill(notification)));
+      await client.send(described);
+      await client.until('S');
+      await client.send(message('2'), one, done, ready);
+    }),
+    async (port) => {
+      const before = residentBytes();
+      const connection = await connect({ ...options, port });
+      expect(await connection.fetchVal('SELECT x')).toBe(1);
+      expect(residentBytes() - before).toBeLessThan(60e6);
+      connection.terminate();
     },
   );
 
@@ -422,61 +452,3 @@ describe('a server that, in a session,', () => {
 });
 
 // --- TLS
-
-describe('a server asked for TLS', () => {
-  const answers = (answer: string | Uint8Array): Script => {
-    return async (client) => {
-      const { code } = await client.startup();
-      if (code === 80_877_103) {
-        await client.send(answer);
-        if (answer === 'N') {
-          await client.startup();
-          await client.send(started);
-        }
-      } else await client.send(started);
-      await client.ended();
-    };
-  };
-
-  evilTest("that has none is used in the clear with 'prefer'", answers('N'), async (port) => {
-    const connection = await connect({ ...options, port, tls: 'prefer' });
-    await connection.close();
-  });
-
-  const modes = ['require', 'verify-ca', 'verify-full'] as const;
-  test.each(modes)('that says it has none, or somebody on the way, is an error with %s', (tls) =>
-    inRun(() =>
-      withFake(answers('N'), async (port) => {
-        const error = await outcome(() => connect({ ...options, port, tls }));
-        expect(error.message).toMatch(/has no TLS/);
-      }),
-    ),
-  );
-
-  const stripped: [string, string | Uint8Array, RegExp][] = [
-    ['answers with an error', errorMessage('FATAL', '08P01', 'what?'), /more than its answer/],
-    ['answers with another byte', 'X', /did not understand/],
-    ['sends more before TLS begins', `S${started.toString('latin1')}`, /more than its answer/],
-    ['sends no TLS after its answer', 'S', /./],
-  ];
-  for (const [title, answer, message] of stripped) {
-    evilTest(`that ${title} is refused`, answers(answer), async (port) => {
-      const error = await outcome(() =>
-        connect({ ...options, port, tls: 'prefer', timeoutMs: 300 }),
-      );
-      expect(error.message).toMatch(message);
-      expect(error.message).not.toMatch(/succeeded/);
-    });
-  }
-
-  evilTest(
-    'that closes is an error',
-    async (client) => {
-      await client.startup();
-    },
-    async (port) => {
-      const error = await outcome(() => connect({ ...options, port, tls: 'prefer' }));
-      expect(error.message).toMatch(/closed the connection when asked for TLS/);
-    },
-  );
-});

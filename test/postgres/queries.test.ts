@@ -35,6 +35,38 @@ withServer('queries', () => {
     expect(await connection.fetchVal('SELECT NULL')).toBe(null);
   });
 
+  connectionTest(
+    'bytes of any length are their own, whatever is read later',
+    async (connection) => {
+      const sql = `SELECT n, NULL::bytea AS no,
+        decode(repeat(to_hex(16 + n % 200), n), 'hex') AS bytes
+      FROM unnest($1::int[]) n`;
+      const lengths = [0, 1, 255, 256, 257, 1_000, 16_384, 16_385, 40_000, 100_000, 300, 9_000];
+      const many = Array.from({ length: 8 }, () => lengths).flat();
+      const rows = await connection.fetch<{ n: number; bytes: Buffer; no: null }>(sql, many);
+      await connection.fetch(sql, many);
+      for (const [i, { n, bytes, no }] of rows.entries()) {
+        const same = bytes.equals(Buffer.alloc(n, 16 + (n % 200)));
+        expect([n, bytes.length, same, no]).toEqual([many[i], n, true, null]);
+        bytes.fill(0);
+      }
+    },
+  );
+
+  connectionTest('memory for messages is only lent', async (connection) => {
+    // biome-ignore lint/suspicious/noExplicitAny: looks behind the connection.
+    const { wire } = sessionOf(connection) as any;
+    const held = (): number => wire.buffer.length + wire.out.buffer.length;
+    const long = 'x'.repeat(200_000);
+    expect(await connection.fetchVal('SELECT $1::text', long)).toBe(long);
+    expect(held()).toBe(0);
+    const [one, two] = await Promise.all([
+      connection.fetchVal('SELECT $1::text', 'one'),
+      connection.fetchVal('SELECT $1::text', 'two'),
+    ]);
+    expect([one, two, held()]).toEqual(['one', 'two', 0]);
+  });
+
   connectionTest('execute gives the command tag', async (connection) => {
     expect(await connection.execute('CREATE TEMP TABLE t (a int)')).toBe('CREATE TABLE');
     expect(await connection.execute('INSERT INTO t VALUES ($1), ($2)', 1, 2)).toBe('INSERT 0 2');

@@ -5,8 +5,9 @@
  * of a URL. Never: HTTP_PROXY where a web server could have set it from a header (CGI).
  */
 import process from 'node:process';
+import type { Netrc } from './netrc.ts';
 import type { ProxyRoute } from './open.ts';
-import { checkProxy } from './request-plan.ts';
+import { checkProxy, netrcUser } from './request-plan.ts';
 
 function variable(name: string): string {
   if (name === 'http_proxy' && process.env['REQUEST_METHOD'] !== undefined) return '';
@@ -28,8 +29,11 @@ function excluded(url: URL, list: string): boolean {
 }
 
 /** Null: none. @throws InvalidUrlError */
-export function environmentProxy(url: URL): ProxyRoute | null {
+export function environmentProxy(url: URL, netrc: Netrc | null): ProxyRoute | null {
   const proxy = variable(url.protocol === 'https:' ? 'https_proxy' : 'http_proxy');
   if (proxy === '' || excluded(url, variable('no_proxy'))) return null;
-  return checkProxy(proxy.includes('://') ? proxy : `http://${proxy}`);
+  const given = proxy.includes('://') ? proxy : `http://${proxy}`;
+  const route = checkProxy(given);
+  if (route.authorization !== null) return route;
+  return { ...route, authorization: netrcUser(netrc, new URL(given)) };
 }

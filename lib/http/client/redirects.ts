@@ -8,9 +8,17 @@ import { Buffer } from 'node:buffer';
 import { ClientResponseError, InvalidUrlError, TooManyRedirectsError } from '../client-errors.ts';
 import { HttpHeaders } from '../headers.ts';
 import type { Body } from '../response.ts';
-import { checkUrl, type RequestPlan, takeUser } from './request-plan.ts';
+import {
+  checkUrl,
+  netrcUser,
+  noSecrets,
+  type RequestPlan,
+  type Secrets,
+  takeUser,
+} from './request-plan.ts';
 import { replayable } from './retry.ts';
 import { type Sender, sendRequest } from './send.ts';
+import { sendWithDigest } from './send-digest.ts';
 import type { ClientRequest, ClientResponse } from './types.ts';
 
 const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
@@ -41,14 +49,15 @@ function dispatch(
   sender: Sender,
   plan: RequestPlan,
   request: ClientRequest,
-  cookies: string,
+  secrets: Secrets,
   history: readonly ClientResponse[],
 ): Promise<ClientResponse> {
   const { middlewares } = plan;
-  if (middlewares.length === 0) return sendRequest(sender, plan, request, cookies, history);
+  const send = secrets.digest === null ? sendRequest : sendWithDigest;
+  if (middlewares.length === 0) return send(sender, plan, request, secrets, history);
   const step = async (at: number, current: ClientRequest): Promise<ClientResponse> => {
     const middleware = middlewares[at];
-    if (middleware === undefined) return sendRequest(sender, plan, current, cookies, history);
+    if (middleware === undefined) return send(sender, plan, current, secrets, history);
     return await middleware(current, (next) => step(at + 1, next));
   };
   return step(0, request);
@@ -71,7 +80,12 @@ function locationOf(response: ClientResponse): URL | null {
   return url;
 }
 
-function nextRequest(before: ClientRequest, status: number, url: URL): ClientRequest | null {
+function nextRequest(
+  sender: Sender,
+  before: ClientRequest,
+  status: number,
+  url: URL,
+): ClientRequest | null {
   const headers = new HttpHeaders(before.headers);
   let { method, body } = before;
   const toGet = status === 303 ? method !== 'HEAD' : status < 303 && method === 'POST';
@@ -87,7 +101,8 @@ function nextRequest(before: ClientRequest, status: number, url: URL): ClientReq
       headers.delete(name);
     }
   }
-  const user = takeUser(url);
+  let user = takeUser(url);
+  if (before.url.origin !== url.origin) user ??= netrcUser(sender.netrc, url);
   if (user !== null) headers.set('authorization', user);
   return new OutgoingRequest(method, url, headers, body);
 }
@@ -99,9 +114,9 @@ export async function follow(
 ): Promise<ClientResponse> {
   let history: readonly ClientResponse[] = [];
   let request = first;
-  let { cookies } = plan;
+  let { secrets } = plan;
   for (;;) {
-    const response = await dispatch(sender, plan, request, cookies, history);
+    const response = await dispatch(sender, plan, request, secrets, history);
     if (plan.redirect === 'manual') return response;
     let url: URL | null;
     try {
@@ -119,9 +134,9 @@ export async function follow(
       const message = `More than ${plan.maxRedirects} redirects`;
       throw new TooManyRedirectsError(message, { status, headers, url: response.url, history });
     }
-    const next = nextRequest(request, response.status, url);
+    const next = nextRequest(sender, request, response.status, url);
     if (next === null) throw refuse(response, 'asks for the body again, which was used up');
-    if (request.url.origin !== next.url.origin) cookies = '';
+    if (request.url.origin !== next.url.origin) secrets = noSecrets;
     for (const hooks of sender.trace) hooks.redirect?.({ request, location: url });
     history = [...history, response];
     request = next;

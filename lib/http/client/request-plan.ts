@@ -13,10 +13,22 @@ import type { QueryInit } from '../application.ts';
 import { InvalidUrlError } from '../client-errors.ts';
 import { HttpHeaders, isToken } from '../headers.ts';
 import type { Body } from '../response.ts';
+import type { DigestUser } from './digest.ts';
 import type { Upgrade } from './exchange.ts';
+import type { Netrc } from './netrc.ts';
 import type { ProxyRoute } from './open.ts';
 import { checkRetry, type RetryPlan } from './retry.ts';
 import type { ClientAuth, ClientMiddleware, RequestDefaults, RequestOptions } from './types.ts';
+
+/** Beside its headers, what is for the origin of the first request and for no other. */
+export interface Secrets {
+  /** Value of Cookie beside those of the jar; '': none. */
+  readonly cookies: string;
+  /** Whoever answers challenges of Digest; null: nobody. */
+  readonly digest: DigestUser | null;
+}
+
+export const noSecrets: Secrets = { cookies: '', digest: null };
 
 export interface RequestPlan {
   readonly method: string;
@@ -24,8 +36,7 @@ export interface RequestPlan {
   readonly url: URL;
   readonly headers: HttpHeaders;
   readonly body: Body | null;
-  /** Value of Cookie beside those of the jar; '': none. */
-  readonly cookies: string;
+  readonly secrets: Secrets;
   readonly redirect: 'follow' | 'manual' | 'error';
   readonly maxRedirects: number;
   readonly raiseForStatus: boolean;
@@ -98,22 +109,34 @@ function hasControl(text: string): boolean {
   return /\p{Cc}/u.test(text);
 }
 
-/** Value of Authorization. @throws TypeError */
-export function authorizationOf(auth: ClientAuth): string {
+/** @throws TypeError */
+function checkAuth(auth: ClientAuth): ClientAuth {
   if (typeof auth !== 'object' || auth === null) throw argTypeError('auth', 'an object', auth);
   if ('bearer' in auth) {
     if (typeof auth.bearer !== 'string' || !/^[\x21-\x7e]+$/.test(auth.bearer)) {
       throw argTypeError('auth.bearer', 'a string of visible characters', '(not shown)');
     }
-    return `Bearer ${auth.bearer}`;
+    return auth;
   }
-  const { username, password } = auth;
+  const { username, password, scheme = 'basic' } = auth;
   if (typeof username !== 'string' || hasControl(username) || username.includes(':')) {
     throw argTypeError('auth.username', 'a string without a colon', username);
   }
   if (typeof password !== 'string' || hasControl(password)) {
     throw argTypeError('auth.password', 'a string without control characters', '(not shown)');
   }
+  if (scheme !== 'basic' && scheme !== 'digest') {
+    throw rangeError('auth.scheme', "'basic' or 'digest'", scheme);
+  }
+  return auth;
+}
+
+/** Value of Authorization; null: Digest, which waits for its challenge. @throws TypeError */
+export function authorizationOf(given: ClientAuth): string | null {
+  const auth = checkAuth(given);
+  if ('bearer' in auth) return `Bearer ${auth.bearer}`;
+  const { username, password, scheme } = auth;
+  if (scheme === 'digest') return null;
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
 }
 
@@ -132,6 +155,13 @@ export function takeUser(url: URL): string | null {
   url.username = '';
   url.password = '';
   return authorizationOf(auth);
+}
+
+/** Value of Authorization; null: nobody is named, or whom Basic cannot name. */
+export function netrcUser(netrc: Netrc | null, url: URL): string | null {
+  const user = netrc === null ? null : netrc.find(url.hostname);
+  if (user === null || hasControl(user.username + user.password)) return null;
+  return user.username.includes(':') ? null : authorizationOf(user);
 }
 
 export function checkProxy(given: string | URL): ProxyRoute {
@@ -199,6 +229,7 @@ export interface PlanBase {
   readonly defaults: RequestDefaults;
   readonly headers: HttpHeaders;
   readonly baseUrl: URL | null;
+  readonly netrc: Netrc | null;
 }
 
 /** @throws TypeError, RangeError, InvalidUrlError */
@@ -218,9 +249,12 @@ export function makePlan(
   const headers = makeHeaders(base.headers, options);
   const user = takeUser(url);
   const auth = options.auth ?? defaults.auth;
-  if (auth !== undefined && !headers.has('authorization')) {
-    headers.set('authorization', authorizationOf(auth));
-  } else if (user !== null && !headers.has('authorization')) headers.set('authorization', user);
+  let digest: DigestUser | null = null;
+  if (!headers.has('authorization')) {
+    const value = auth === undefined ? (user ?? netrcUser(base.netrc, url)) : authorizationOf(auth);
+    if (value !== null) headers.set('authorization', value);
+    else if (auth !== undefined) digest = auth as DigestUser;
+  }
   const body = takeBody(options, headers);
   const decompress = options.decompress ?? defaults.decompress ?? true;
   if (decompress && !headers.has('accept-encoding')) {
@@ -238,7 +272,7 @@ export function makePlan(
     url,
     headers,
     body,
-    cookies: cookieText(options.cookies),
+    secrets: { cookies: cookieText(options.cookies), digest },
     redirect: checkRedirect(options.redirect ?? defaults.redirect ?? 'follow'),
     maxRedirects: checkCount('maxRedirects', options.maxRedirects ?? defaults.maxRedirects ?? 10),
     raiseForStatus: options.raiseForStatus ?? defaults.raiseForStatus ?? false,

@@ -13,11 +13,13 @@ import { HttpHeaders } from '../headers.ts';
 import type { Carrier } from './carrier.ts';
 import type { Connector } from './connector.ts';
 import type { CookieJar } from './cookie-jar.ts';
+import type { DigestState } from './digest.ts';
 import { ClientExchange, type Outgoing } from './exchange.ts';
+import type { Netrc } from './netrc.ts';
 import type { ProxyRoute, Route } from './open.ts';
 import { makeMessage } from './outgoing.ts';
 import { environmentProxy } from './proxy-env.ts';
-import { checkMethod, checkUrl, type RequestPlan } from './request-plan.ts';
+import { checkMethod, checkUrl, type RequestPlan, type Secrets } from './request-plan.ts';
 import { ReceivedResponse } from './response.ts';
 import { idempotent, replayable } from './retry.ts';
 import type { ClientRequest, ClientResponse, ClientTrace } from './types.ts';
@@ -28,6 +30,9 @@ export interface Sender {
   readonly cookieJar: CookieJar | null;
   readonly trace: readonly ClientTrace[];
   readonly trustEnv: boolean;
+  readonly netrc: Netrc | null;
+  /** Challenges that were answered, by origin. */
+  readonly digests: Map<string, DigestState>;
 }
 
 /** Connections with other TLS options are other connections. */
@@ -123,7 +128,7 @@ function traceConnection(
 
 function proxyOf(sender: Sender, plan: RequestPlan, url: URL): ProxyRoute | null {
   if (plan.proxy !== undefined) return plan.proxy;
-  return sender.trustEnv ? environmentProxy(url) : null;
+  return sender.trustEnv ? environmentProxy(url, sender.netrc) : null;
 }
 
 /** The bytes and limits of a request. Its own headers stay as they are. */
@@ -173,14 +178,14 @@ function prepare(
 }
 
 /**
- * @param cookies of the request's options, '' when they are not for this origin
+ * @param secrets none when they are not for this origin
  * @param fresh on a new connection
  */
 export async function sendRequest(
   sender: Sender,
   plan: RequestPlan,
   request: ClientRequest,
-  cookies: string,
+  secrets: Secrets,
   history: readonly ClientResponse[],
   fresh: boolean = false,
 ): Promise<ClientResponse> {
@@ -189,7 +194,7 @@ export async function sendRequest(
   const { connector, trace } = sender;
   if (plan.middlewares.length > 0) checkUrl(url, null);
   const route = makeRoute(url, plan, proxyOf(sender, plan, url), connector.http2);
-  const outgoing = prepare(sender, plan, request, route, cookies);
+  const outgoing = prepare(sender, plan, request, route, secrets.cookies);
   if (signal?.aborted) throw signal.reason;
   const startMs = trace.length > 0 ? currentLoop().time() : 0;
   const connection =
@@ -203,7 +208,7 @@ export async function sendRequest(
     const stale = error instanceof ServerDisconnectedError && connection.uses > 1;
     const repeatable = connection.refused || (stale && idempotent.includes(outgoing.method));
     if (fresh || connection.started || !repeatable || !replayable(body)) throw error;
-    return await sendRequest(sender, plan, request, cookies, history, true);
+    return await sendRequest(sender, plan, request, secrets, history, true);
   }
   storeCookies(exchange, sender.cookieJar, url);
   return new ReceivedResponse(exchange, outgoing.url, history);

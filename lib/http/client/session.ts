@@ -13,6 +13,8 @@ import type { WebSocketOptions } from '../websocket/options.ts';
 import type { WebSocketConnection } from '../websocket/types.ts';
 import { Connector } from './connector.ts';
 import { CookieJar } from './cookie-jar.ts';
+import type { DigestState } from './digest.ts';
+import { Netrc } from './netrc.ts';
 import { firstRequest, follow } from './redirects.ts';
 import type { RequestPlan } from './request-plan.ts';
 import { checkUrl, makePlan, type PlanBase } from './request-plan.ts';
@@ -52,7 +54,7 @@ function makeConnector(given: SessionOptions['connector']): Connector {
   return given instanceof Connector ? given : new Connector(given ?? {});
 }
 
-function makeBase(options: SessionOptions): PlanBase {
+function makeBase(options: SessionOptions, netrc: Netrc | null): PlanBase {
   const headers = new HttpHeaders(options.headers);
   if (!headers.has('accept')) headers.put('accept', '*/*');
   if (!headers.has('user-agent')) headers.put('user-agent', 'uvio');
@@ -61,6 +63,7 @@ function makeBase(options: SessionOptions): PlanBase {
     defaults: options,
     headers,
     baseUrl: baseUrl === undefined ? null : checkUrl(baseUrl, null),
+    netrc,
   };
 }
 
@@ -76,6 +79,10 @@ export class ClientSession implements AsyncDisposable, Sender {
   readonly trace: readonly ClientTrace[];
   /** @internal */
   readonly trustEnv: boolean;
+  /** @internal Null: the environment is not trusted, or names nobody. */
+  readonly netrc: Netrc | null;
+  /** @internal */
+  readonly digests: Map<string, DigestState> = new Map();
   readonly #base: PlanBase;
   readonly #ownsConnector: boolean;
   #closed = false;
@@ -85,12 +92,13 @@ export class ClientSession implements AsyncDisposable, Sender {
     if (typeof options !== 'object' || options === null) {
       throw argTypeError('options', 'an object', options);
     }
-    this.#base = makeBase(options);
+    this.trustEnv = options.trustEnv ?? false;
+    this.netrc = this.trustEnv ? new Netrc() : null;
+    this.#base = makeBase(options, this.netrc);
     this.connector = makeConnector(options.connector);
     this.#ownsConnector = !(options.connector instanceof Connector);
     this.cookieJar = options.cookieJar === undefined ? new CookieJar() : options.cookieJar;
     this.trace = options.trace ?? [];
-    this.trustEnv = options.trustEnv ?? false;
   }
 
   get closed(): boolean {

@@ -48,7 +48,13 @@ export type ClientMiddleware = (
   next: (request: ClientRequest) => Promise<ClientResponse>,
 ) => Promise<ClientResponse>;
 
-export type ClientAuth = { username: string; password: string } | { bearer: string };
+/**
+ * Basic is sent at once, Digest (RFC 7616) when a server asks for it: SHA-512-256, SHA-256 or MD5,
+ * each also `-sess`. Passwords of Digest are not sent.
+ */
+export type ClientAuth =
+  | { username: string; password: string; scheme?: 'basic' | 'digest' }
+  | { bearer: string };
 
 /** Options of a request; given to a session they are its defaults. */
 export interface RequestDefaults {
@@ -108,7 +114,10 @@ export interface SessionOptions extends RequestDefaults {
   connector?: Connector | ConnectorOptions;
   /** Null: no cookies. Default: a new jar. */
   cookieJar?: CookieJar | null;
-  /** HTTP_PROXY, HTTPS_PROXY, NO_PROXY. Default false. */
+  /**
+   * HTTP_PROXY, HTTPS_PROXY, NO_PROXY, and for hosts without `auth` the file that NETRC names, or
+   * `~/.netrc`, as it is when the session is made. Default false.
+   */
   trustEnv?: boolean;
   trace?: readonly ClientTrace[];
 }

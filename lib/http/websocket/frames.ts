@@ -1,9 +1,9 @@
 /**
  * Frames of RFC 6455 that come in: strict, incremental, with bounded memory.
  *
- * In: chunks, which belong to this reader: payloads are unmasked in place. Out: whole messages and
+ * In: chunks, which belong to the reader: payloads are unmasked in place. Out: whole messages and
  * control frames, to a sink. Never: memory for bytes that were only announced; a frame after the
- * first bad one.
+ * first bad one; anything of an idle peer but one word.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
 import type { Masker } from './mask.ts';
@@ -31,6 +31,10 @@ export class FrameError extends Error {
 }
 
 export interface FrameSink {
+  /** The reader's: what is left of one read for the next. Null at first, and for idle peers. */
+  partial: Partial | null;
+  /** Nothing more is read, also of the chunk that is being read. */
+  readonly stopped: boolean;
   /** A whole message. Text that is not compressed was checked to be UTF-8. */
   onMessage(payload: Buffer, text: boolean, compressed: boolean): void;
   /** @param opcode close, ping or pong */
@@ -52,8 +56,8 @@ const firstCapacity = 1024;
 
 const nothing: Buffer = Buffer.alloc(0);
 
-/** What is left of one read for the next: thousands of idle readers have none. */
-class Partial {
+/** What is left of one read for the next: thousands of idle peers have none. */
+export class Partial {
   /** Of a header that was cut. */
   readonly header: Buffer = Buffer.allocUnsafe(maxHeaderBytes);
   headerBytes = 0;
@@ -102,66 +106,53 @@ let foundFirst = 0;
 let foundBytes = 0;
 let foundKey = 0;
 
+/** One for all peers of the same rules: what there is of a peer is with its sink. */
 export class FrameReader {
-  readonly #sink: FrameSink;
   readonly #rules: FrameRules;
-  #partial: Partial | null = null;
-  #stopped = false;
 
-  constructor(sink: FrameSink, rules: FrameRules) {
-    this.#sink = sink;
+  constructor(rules: FrameRules) {
     this.#rules = rules;
   }
 
-  /** Nothing more is read, also of the chunk that is being read. */
-  stop(): void {
-    this.#stopped = true;
-    this.#partial = null;
-  }
-
   /** @throws FrameError at the first bad frame */
-  push(chunk: Buffer): void {
+  push(sink: FrameSink, chunk: Buffer): void {
     let at = 0;
-    while (at < chunk.length && !this.#stopped) {
-      const partial = this.#partial;
-      if (partial === null || partial.idle) at = this.#readWhole(chunk, at);
-      else if (partial.inPayload) at = this.#readPayload(partial, chunk, at);
-      else at = this.#readHeader(partial, chunk, at);
+    while (at < chunk.length && !sink.stopped) {
+      const { partial } = sink;
+      if (partial === null || partial.idle) at = this.#readWhole(sink, chunk, at);
+      else if (partial.inPayload) at = this.#readPayload(sink, partial, chunk, at);
+      else at = this.#readHeader(sink, partial, chunk, at);
     }
-    if (this.#partial?.idle) this.#partial = null;
+    if (sink.partial !== null && (sink.stopped || sink.partial.idle)) sink.partial = null;
   }
 
   /** A frame that is a message, or a control frame, as nearly all are: no state, no copy. */
-  #readWhole(chunk: Buffer, start: number): number {
+  #readWhole(sink: FrameSink, chunk: Buffer, start: number): number {
     const { masked, mask } = this.#rules;
     const left = chunk.length - start;
     const size = left < 2 ? maxHeaderBytes : this.#headerSize(chunk, start, 0);
     const first = chunk[start] as number;
-    if (left < size || (first & 0x80) === 0) return this.#readHeader(this.#open(), chunk, start);
+    if (left < size || (first & 0x80) === 0)
+      return this.#readHeader(sink, opened(sink), chunk, start);
     this.#parseHeader(chunk, start, size, 0);
     const from = start + size;
     const end = from + foundBytes;
-    if (end > chunk.length) return this.#readHeader(this.#open(), chunk, start);
+    if (end > chunk.length) return this.#readHeader(sink, opened(sink), chunk, start);
     const payload = chunk.subarray(from, end);
     if (masked && foundBytes > 0) mask(payload, foundKey, 0);
     const opcode = first & 0x0f;
     if (opcode >= opClose) {
-      this.#sink.onControl(opcode, payload);
+      sink.onControl(opcode, payload);
     } else {
       const compressed = (first & 0x40) !== 0;
       if (opcode === opText && !compressed && !isUtf8(payload)) throw badText();
-      this.#sink.onMessage(payload, opcode === opText, compressed);
+      sink.onMessage(payload, opcode === opText, compressed);
     }
     return end;
   }
 
-  #open(): Partial {
-    this.#partial ??= new Partial();
-    return this.#partial;
-  }
-
   /** Where the rest begins. */
-  #readHeader(partial: Partial, chunk: Buffer, start: number): number {
+  #readHeader(sink: FrameSink, partial: Partial, chunk: Buffer, start: number): number {
     const { header, message } = partial;
     let at = start;
     while (at < chunk.length) {
@@ -182,7 +173,7 @@ export class FrameReader {
         partial.message = opcode;
         partial.compressed = (foundFirst & 0x40) !== 0;
       }
-      if (foundBytes === 0) this.#endFrame(partial);
+      if (foundBytes === 0) this.#endFrame(sink, partial);
       return at;
     }
     return at;
@@ -247,7 +238,7 @@ export class FrameReader {
     }
   }
 
-  #readPayload(partial: Partial, chunk: Buffer, start: number): number {
+  #readPayload(sink: FrameSink, partial: Partial, chunk: Buffer, start: number): number {
     const end = Math.min(chunk.length, start + partial.frameBytes - partial.got);
     const piece = chunk.subarray(start, end);
     const { masked, mask } = this.#rules;
@@ -255,17 +246,17 @@ export class FrameReader {
     partial.got += piece.length;
     if ((partial.first & 0x0f) < opClose) partial.append(piece);
     else partial.control = Buffer.concat([partial.control, piece]);
-    if (partial.got === partial.frameBytes) this.#endFrame(partial);
+    if (partial.got === partial.frameBytes) this.#endFrame(sink, partial);
     return end;
   }
 
-  #endFrame(partial: Partial): void {
+  #endFrame(sink: FrameSink, partial: Partial): void {
     const opcode = partial.first & 0x0f;
     partial.inPayload = false;
     if (opcode >= opClose) {
       const { control } = partial;
       partial.control = nothing;
-      this.#sink.onControl(opcode, control);
+      sink.onControl(opcode, control);
     } else if ((partial.first & 0x80) !== 0) {
       if (partial.utf8?.end() === false) throw badText();
       const payload = partial.parts.subarray(0, partial.partsBytes);
@@ -274,9 +265,14 @@ export class FrameReader {
       partial.parts = nothing;
       partial.partsBytes = 0;
       partial.utf8 = null;
-      this.#sink.onMessage(payload, text, partial.compressed);
+      sink.onMessage(payload, text, partial.compressed);
     }
   }
+}
+
+function opened(sink: FrameSink): Partial {
+  sink.partial ??= new Partial();
+  return sink.partial;
 }
 
 function bad(what: string): FrameError {

@@ -22,6 +22,7 @@ import { Compression } from './deflate.ts';
 import { type FrameError, opBinary, opPing, opText } from './frames.ts';
 import type { Agreed } from './handshake.ts';
 import { Pings } from './pings.ts';
+import type { Run } from './run.ts';
 import type { Terms } from './terms.ts';
 
 /** Our close frame was sent. */
@@ -34,6 +35,8 @@ export const flagGone = 4;
 export const flagFull = 8;
 /** Messages came in the read that is looked at. */
 export const flagFresh = 16;
+/** Nothing more is read of the peer. */
+export const flagStopped = 32;
 
 /** What only few sockets need. */
 export class Rare {
@@ -62,6 +65,8 @@ export abstract class SocketSender {
   fault: Error | null;
   /** @internal */
   rareParts: Rare | null;
+  /** @internal What was published to it in this turn and is not written yet. */
+  published: Run | null;
 
   constructor(terms: Terms, agreed: Agreed) {
     this.terms = terms;
@@ -72,6 +77,7 @@ export abstract class SocketSender {
     this.flags = 0;
     this.fault = null;
     this.rareParts = null;
+    this.published = null;
   }
 
   get open(): boolean {
@@ -80,7 +86,8 @@ export abstract class SocketSender {
   }
 
   get bufferedBytes(): number {
-    return this.transport?.writeBufferBytes ?? 0;
+    const { transport, published } = this;
+    return (transport?.writeBufferBytes ?? 0) + (published?.bytes ?? 0);
   }
 
   /** @internal */
@@ -115,6 +122,7 @@ export abstract class SocketSender {
       return promise;
     }
     if (options?.signal?.aborted) return quietReject(options.signal.reason);
+    if (this.published !== null) this.writePublished();
     if (this.has(flagFull)) {
       const { maxBufferedBytes } = this.terms.plan;
       const { bufferedBytes } = this;
@@ -185,7 +193,15 @@ export abstract class SocketSender {
 
   /** @internal */
   sendControl(opcode: number, payload: string | Uint8Array): void {
+    if (this.published !== null) this.writePublished();
     this.transport?.write(makeFrame(opcode, payload, this.terms.masker));
+  }
+
+  /** @internal All of it is one write. */
+  writePublished(): void {
+    const run = this.published;
+    this.published = null;
+    if (run !== null && !this.has(flagGone)) this.transport?.write(run.joined());
   }
 
   pauseWriting(): void {

@@ -26,13 +26,12 @@ import type { Compression } from './deflate.ts';
 import {
   closeBadData,
   FrameError,
-  FrameReader,
   type FrameSink,
   opClose,
   opPing,
   opPong,
+  type Partial,
 } from './frames.ts';
-import type { Agreed } from './handshake.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { Inbox, type InboxOwner, type Message, Messages, type ReceiveOptions } from './inbox.ts';
 import {
@@ -41,10 +40,16 @@ import {
   flagFresh,
   flagFull,
   flagGone,
+  flagStopped,
   SocketSender,
 } from './sending.ts';
-import type { Terms } from './terms.ts';
-import type { SharedFrames, Subscriber, Topics } from './topics.ts';
+import {
+  maxRunBytes,
+  type SharedFrames,
+  type Subscriber,
+  type Topics,
+  type Turn,
+} from './topics.ts';
 import type { WebSocketConnection } from './types.ts';
 import { CloseWaiter } from './waits.ts';
 
@@ -65,13 +70,20 @@ export class WebSocketStream
   closeReason = '';
   /** @internal Called once, when there is a transport; and once when that is gone. */
   owner: SocketOwner | null = null;
-  readonly #reader: FrameReader;
-  readonly #inbox: Inbox = new Inbox(this);
+  /** @internal */
+  partial: Partial | null = null;
+  /** Made for who receives, or for the first message that waits. */
+  #ownInbox: Inbox | null = null;
   #heartbeat: Heartbeat | null = null;
 
-  constructor(terms: Terms, agreed: Agreed) {
-    super(terms, agreed);
-    this.#reader = new FrameReader(this, terms.rulesFor(agreed.deflate !== null));
+  /** @internal */
+  get stopped(): boolean {
+    return this.has(flagStopped);
+  }
+
+  get #inbox(): Inbox {
+    this.#ownInbox ??= new Inbox(this);
+    return this.#ownInbox;
   }
 
   get protocol(): string {
@@ -139,7 +151,12 @@ export class WebSocketStream
       if (text && !isUtf8(bytes)) throw new FrameError(closeBadData, 'A text is not UTF-8');
     }
     this.flags |= flagFresh;
-    this.#inbox.push(text ? bytes.toString('utf8') : bytes, this.has(flagCloseSent));
+    this.take(text ? bytes.toString('utf8') : bytes);
+  }
+
+  /** @internal A message has come. */
+  protected take(message: Message): void {
+    this.#inbox.push(message, this.has(flagCloseSent));
   }
 
   /** @internal */
@@ -156,7 +173,7 @@ export class WebSocketStream
 
   /** @param why a close frame, or the fault of a bad one */
   #endInput(why: FrameError | Buffer): void {
-    this.#reader.stop();
+    this.flags |= flagStopped;
     if (!this.has(flagFresh) || !this.open) {
       this.#countEnd(why);
       return;
@@ -188,7 +205,7 @@ export class WebSocketStream
     this.closeReason = reason;
     this.flags |= flagCloseReceived;
     if (!this.has(flagCloseSent)) this.#sendClose(payload.subarray(0, 2));
-    this.#inbox.end();
+    this.#ownInbox?.end();
     // The server closes first (RFC 6455 §7.1.1), so that the client has no TIME_WAIT.
     if (this.terms.isServer) this.transport?.close();
     else this.#endWithin(lingerMs);
@@ -257,7 +274,7 @@ export class WebSocketStream
     if (!this.has(flagCloseSent)) {
       this.#sendClose(writeClose(error.closeCode, closeReasonOf(error)));
     }
-    this.#inbox.end();
+    this.#ownInbox?.end();
     const transport = this.transport as Transport;
     // What still comes is dropped for a while: a reset could overtake the close frame.
     transport.writeEof();
@@ -310,7 +327,7 @@ export class WebSocketStream
     this.#heartbeat?.heard();
     this.flags &= ~flagFresh;
     try {
-      this.#reader.push(chunk);
+      this.terms.readerFor(this.compression !== null).push(this, chunk);
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
       this.#endInput(error);
@@ -326,15 +343,15 @@ export class WebSocketStream
 
   connectionLost(error?: Error): void {
     this.#endNow();
-    this.flags |= flagGone;
+    this.flags |= flagGone | flagStopped;
+    this.published = null;
     this.#stopTimer();
     this.#heartbeat?.stop();
-    this.#reader.stop();
     if (!this.has(flagCloseReceived)) {
       this.fault ??= error ?? new BrokenResourceError('The connection was lost');
       this.closeCode = 1006;
     }
-    this.#inbox.end();
+    this.#ownInbox?.end();
     this.#endRare();
     this.owner?.socketGone();
   }
@@ -380,12 +397,14 @@ export class WebSocketStream
   }
 
   /** @internal False: it was left out, or its connection ended. */
-  deliver(frames: SharedFrames): boolean {
+  deliver(frames: SharedFrames, turn: Turn): boolean {
     if (!this.open) return false;
     const compression = this.compression;
     const { plan } = this.terms;
     const compressed = compression !== null && frames.bytes >= (plan.compress?.minBytes ?? 0);
     const frame = frames.for(compressed ? compression.agreement.sendBits : 0);
+    const bytes = (this.published?.bytes ?? 0) + frame.length;
+    if (bytes > maxRunBytes) this.writePublished();
     if (this.has(flagFull) && this.bufferedBytes + frame.length > plan.maxBufferedBytes) {
       if (!plan.dropsWhenSlow) {
         this.fault = new BrokenResourceError('The peer is too slow for what is published');
@@ -393,7 +412,11 @@ export class WebSocketStream
       }
       return false;
     }
-    this.transport?.write(frame);
+    if (this.published === null) {
+      this.published = turn.root;
+      turn.add(this);
+    }
+    this.published = this.published.followedBy(frame);
     if (compressed) compression.sentAlone();
     return true;
   }

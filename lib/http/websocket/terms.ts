@@ -4,7 +4,7 @@
  * In: a loop, checked options. Out: one object for all of them. Never: anything of one socket.
  */
 import type { EventLoop } from '../../io/handles.ts';
-import type { FrameRules } from './frames.ts';
+import { FrameReader } from './frames.ts';
 import { Heartbeats } from './heartbeat.ts';
 import { type Masker, maskerFor } from './mask.ts';
 import type { WebSocketPlan } from './options.ts';
@@ -19,8 +19,8 @@ export class Terms {
   readonly #mask: Masker;
   /** Null: none are wanted. */
   readonly heartbeats: Heartbeats | null;
-  readonly #plain: FrameRules;
-  readonly #compressed: FrameRules;
+  readonly #plain: FrameReader;
+  readonly #compressed: FrameReader;
 
   constructor(loop: EventLoop, plan: WebSocketPlan, topics: Topics | null) {
     this.loop = loop;
@@ -31,8 +31,8 @@ export class Terms {
     this.heartbeats = heartbeatMs === Infinity ? null : new Heartbeats(loop, heartbeatMs);
     this.#mask = maskerFor(loop.backendHandle.parsers);
     const rules = { masked: this.isServer, mask: this.#mask, maxMessageBytes };
-    this.#plain = { ...rules, compressed: false };
-    this.#compressed = { ...rules, compressed: true };
+    this.#plain = new FrameReader({ ...rules, compressed: false });
+    this.#compressed = new FrameReader({ ...rules, compressed: true });
   }
 
   /** For frames that go out; null: they are not masked. */
@@ -40,7 +40,7 @@ export class Terms {
     return this.isServer ? null : this.#mask;
   }
 
-  rulesFor(compressed: boolean): FrameRules {
+  readerFor(compressed: boolean): FrameReader {
     return compressed ? this.#compressed : this.#plain;
   }
 }

@@ -1,22 +1,52 @@
 /**
  * Who wants which messages: one list per server.
  *
- * In: subscribers and what is published. Out: one frame for all of them. Never: a slow subscriber
- * that others wait for; a topic that nobody wants.
+ * In: subscribers and what is published. Out: one frame for all of them; what is published in one
+ * turn is one write for each of them. Never: a slow subscriber that others wait for; a topic that
+ * nobody wants.
  */
 import type { Buffer } from 'node:buffer';
 import type { Data } from '../../base/errors.ts';
 import { checkData } from '../../io/data.ts';
+import type { EventLoop } from '../../io/handles.ts';
 import { makeFrame } from './build.ts';
 import { deflateAlone } from './deflate.ts';
 import { opBinary, opText } from './frames.ts';
+import { Run } from './run.ts';
 
 export interface Subscriber {
-  deliver(frames: SharedFrames): boolean;
+  readonly terms: { readonly loop: EventLoop };
+  /** False: it does not get it. */
+  deliver(frames: SharedFrames, turn: Turn): boolean;
+  writePublished(): void;
+}
+
+/** Runs of more bytes are written before the turn ends. */
+export const maxRunBytes = 65_536;
+
+/** What is published in one turn of a loop. */
+export class Turn {
+  /** From which all runs of it begin. */
+  readonly root: Run = new Run();
+  readonly #waiting: Subscriber[] = [];
+
+  over = false;
+
+  /** It has a run that is to be written at the turn's end. */
+  add(subscriber: Subscriber): void {
+    if (this.#waiting.push(subscriber) > 1) return;
+    subscriber.terms.loop.callSoon(() => this.#end());
+  }
+
+  #end(): void {
+    this.over = true;
+    for (const subscriber of this.#waiting) subscriber.writePublished();
+  }
 }
 
 export class Topics {
   readonly #subscribers: Map<string, Set<Subscriber>> = new Map();
+  #turn: Turn = new Turn();
 
   add(topic: string, subscriber: Subscriber): void {
     let set = this.#subscribers.get(topic);
@@ -40,9 +70,10 @@ export class Topics {
     const set = this.#subscribers.get(topic);
     if (set === undefined) return 0;
     const frames = new SharedFrames(checked);
+    if (this.#turn.over) this.#turn = new Turn();
     let count = 0;
     for (const subscriber of set) {
-      if (subscriber !== except && subscriber.deliver(frames)) count++;
+      if (subscriber !== except && subscriber.deliver(frames, this.#turn)) count++;
     }
     return count;
   }

@@ -14,6 +14,7 @@ import type { Call, CallSettings, UnderWay } from '../call.ts';
 import { HttpError } from '../http-error.ts';
 import { type HttpRequest, ServerRequest } from '../request.ts';
 import { Response, type ResponseLike } from '../response.ts';
+import { CalledSocket, farewellMs, type WebSocketCallbacks } from './callbacks.ts';
 import { type Agreed, readRequest } from './handshake.ts';
 import { checkWebSocket, type WebSocketOptions, type WebSocketPlan } from './options.ts';
 import { type SocketOwner, WebSocketStream } from './socket.ts';
@@ -21,10 +22,9 @@ import { Terms } from './terms.ts';
 import { Topics } from './topics.ts';
 import type { WebSocketConnection } from './types.ts';
 
-/** What a handler that was cancelled, or failed, has left to say goodbye. Milliseconds. */
-const farewellMs = 1_000;
-
 type Serve = (socket: WebSocketConnection) => Awaitable<void>;
+/** What serves a socket. */
+type Service = Serve | WebSocketCallbacks;
 
 const topicsOf: WeakMap<Application, Topics> = new WeakMap();
 
@@ -64,31 +64,43 @@ export class UpgradeResponse extends Response {
   readonly #handshake: readonly string[];
   readonly #agreed: Agreed;
   readonly #route: Route;
-  readonly #serve: Serve;
+  readonly #service: Service;
 
-  constructor(handshake: readonly string[], agreed: Agreed, route: Route, serve: Serve) {
+  constructor(handshake: readonly string[], agreed: Agreed, route: Route, service: Service) {
     super(null);
     this.status = 101;
     this.#handshake = handshake;
     this.#agreed = agreed;
     this.#route = route;
-    this.#serve = serve;
+    this.#service = service;
   }
 
-  /** @internal Sends it: the request ends, and the socket is served by a task of its own. */
+  /** @internal Sends it: the request ends, and the socket is served by a task or by callbacks. */
   begin(call: Call, extraHeaders: readonly string[]): void {
     const { exchange } = call;
     if (!exchange.open) throw new BrokenResourceError('The client is gone');
     call.status = 101;
-    const socket = new WebSocketStream(this.#route.termsFor(call.app), this.#agreed);
-    const served = new ServedSocket(socket, call, this.#serve);
+    const socket = this.#makeSocket(call);
+    exchange.upgrade([...this.#handshake, ...extraHeaders], socket);
+  }
+
+  #makeSocket(call: Call): WebSocketStream {
+    const service = this.#service;
+    const terms = this.#route.termsFor(call.app);
+    if (typeof service !== 'function') {
+      const socket = new CalledSocket(terms, this.#agreed, call, service);
+      call.settings.began(socket);
+      return socket;
+    }
+    const socket = new WebSocketStream(terms, this.#agreed);
+    const served = new ServedSocket(socket, call, service);
     socket.owner = served;
     call.settings.began(served);
-    exchange.upgrade([...this.#handshake, ...extraHeaders], socket);
+    return socket;
   }
 }
 
-/** A socket on a server: its handler, its end. */
+/** A socket on a server with a handler: its task, its end. */
 class ServedSocket implements TaskOwner, SocketOwner, UnderWay {
   readonly #socket: WebSocketStream;
   readonly #settings: CallSettings;
@@ -143,7 +155,7 @@ class ServedSocket implements TaskOwner, SocketOwner, UnderWay {
   }
 }
 
-function accept(request: unknown, route: Route, serve: Serve): Response {
+function accept(request: unknown, route: Route, service: Service): Response {
   if (!(request instanceof ServerRequest)) {
     throw new TypeError('request must be what the server gave to the handler');
   }
@@ -156,7 +168,7 @@ function accept(request: unknown, route: Route, serve: Serve): Response {
   if (!exchange.upgradeable) {
     throw new HttpError(400, 'A WebSocket needs GET on HTTP/1.1, without a body');
   }
-  return new UpgradeResponse(found.headers, found.agreed, route, serve);
+  return new UpgradeResponse(found.headers, found.agreed, route, service);
 }
 
 /**
@@ -180,11 +192,19 @@ export function upgradeWebSocket(
   return { socket, response };
 }
 
-/** @internal The handler of `Application.ws`. */
+/** @internal What `Application.ws` takes. */
+export type WebSocketHandler<P extends string> =
+  | ((socket: WebSocketConnection, request: HttpRequest<P>) => Awaitable<void>)
+  | WebSocketCallbacks<P>;
+
+/** @internal The handler of `Application.ws`. @throws TypeError */
 export function webSocketHandler<P extends string>(
-  handler: (socket: WebSocketConnection, request: HttpRequest<P>) => Awaitable<void>,
+  handler: WebSocketHandler<P>,
   options: WebSocketOptions,
 ): (request: HttpRequest<P>) => ResponseLike {
   const route = new Route(options);
+  if (typeof handler !== 'function') {
+    return (request) => accept(request, route, handler as WebSocketCallbacks);
+  }
   return (request) => accept(request, route, (socket) => handler(socket, request));
 }

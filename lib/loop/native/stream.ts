@@ -151,6 +151,10 @@ export class NativeStream implements StreamHandle {
     if (this.held !== null || (this.#state & EOF_HELD) !== 0) binding.replay(this.id);
   }
 
+  get receivesInto(): boolean {
+    return true;
+  }
+
   setReadInto(enable: boolean): void {
     const now = (this.#state & INTO) !== 0;
     if (now === enable || (this.#state & CLOSING) !== 0) return;
@@ -242,7 +246,8 @@ export class NativeStream implements StreamHandle {
 
   /** @internal */
   readable(): void {
-    if ((this.#state & (PAUSED | CLOSING)) !== 0 || this.sink === null) return;
+    // Without INTO, which may have ended since, the next turn reads it into a chunk.
+    if ((this.#state & (PAUSED | CLOSING | INTO)) !== INTO || this.sink === null) return;
     if (this.held !== null) return;
     const bytes = this.backend.hub.binding.receive(this.id, this.sink.onAlloc(64 * 1024));
     if (bytes > 0) this.sink.onFilled(bytes);

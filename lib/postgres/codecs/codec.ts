@@ -9,7 +9,16 @@ import { inspect } from 'node:util';
 import type { Writer } from '../writer.ts';
 
 /** How the generated row decoder reads a column without a call. */
-export type Inline = 'int2' | 'int4' | 'oid' | 'int8' | 'bool' | 'char' | 'float8' | 'text';
+export type Inline =
+  | 'int2'
+  | 'int4'
+  | 'oid'
+  | 'int8'
+  | 'bool'
+  | 'char'
+  | 'float8'
+  | 'text'
+  | 'bytea';
 
 export interface Codec {
   /** The name of the type, for errors. */

@@ -31,7 +31,7 @@ function encodeText(codec: Codec, value: unknown): string {
     if (['string', 'number', 'bigint'].includes(typeof value)) return String(value);
     throw refuse(`text of type ${codec.name}`, value);
   }
-  const out = new Writer(256);
+  const out = new Writer();
   codec.encode(out, value);
   return out.take().toString('utf8');
 }

@@ -46,6 +46,7 @@ export const charCodec: Codec = {
 export const byteaCodec: Codec = {
   name: 'bytea',
   binary: true,
+  inline: 'bytea',
   decode(buffer, _view, at, end) {
     const bytes = Buffer.allocUnsafe(end - at);
     buffer.copy(bytes, 0, at, end);
