@@ -23,6 +23,9 @@ export interface Scenario {
   run(name: SubjectName): Promise<string>;
 }
 
+/** Those that serve no HTTP here. */
+export const noHttp: readonly SubjectName[] = ['uvloop'];
+
 export function expectedOf(scenario: Scenario, name: SubjectName): string {
   return name === 'pure' ? (scenario.decided ?? scenario.expected) : scenario.expected;
 }

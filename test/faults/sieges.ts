@@ -8,11 +8,10 @@ import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { growth, settled } from './crowds.ts';
 import { KeptClient } from './kept-client.ts';
-import { openSocket, type Scenario, seenBy } from './scenario.ts';
+import { noHttp, openSocket, type Scenario, seenBy } from './scenario.ts';
 import { patienceMs, Subject, type SubjectName, within } from './subject.ts';
 
 const group = 'HTTP';
-const noHttp = ['uvloop'] as const;
 
 function sieged(
   look: (subject: Subject) => Promise<string>,
@@ -41,7 +40,7 @@ function parting(count: number): Scenario['run'] {
     const end = await within(subject.ended, patienceMs, 'the end');
     const surplus = clients.reduce((sum, client) => sum + client.surplus, 0);
     for (const { socket } of clients) socket.destroy();
-    const started = subject.events.find(({ event }) => event === 'end')?.started ?? Number.NaN;
+    const { started } = subject;
     if (surplus > 0) return `answers ${surplus} times what nobody asked`;
     if (started !== count + second) return `answers ${count + second} of ${started} requests`;
     if (end !== 'ended with 0') return end;

@@ -118,6 +118,11 @@ export class Subject {
     return this.events.find(({ event }) => event === 'ready')?.port as number;
   }
 
+  /** How many requests it began to answer, once it has ended. */
+  get started(): number {
+    return this.events.find(({ event }) => event === 'end')?.started ?? Number.NaN;
+  }
+
   get pid(): number {
     return this.child.pid as number;
   }

@@ -9,7 +9,7 @@ import type { Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { FaultProxy, type Faults } from './proxy.ts';
-import { openSocket, receive, type Scenario, seenBy } from './scenario.ts';
+import { noHttp, openSocket, receive, type Scenario, seenBy } from './scenario.ts';
 import {
   patienceMs,
   Shared,
@@ -166,7 +166,6 @@ async function brokenDownload(proxy: FaultProxy): Promise<string> {
 
 const group = 'networks';
 const intact = 'all arrives, in order';
-const noHttp = ['uvloop'] as const;
 
 export const weather: readonly Scenario[] = [
   {
@@ -264,7 +263,7 @@ async function loseNothing(name: SubjectName): Promise<string> {
   await Promise.all(clients);
   agent.destroy();
   if (end === null) return 'does not end while clients ask';
-  const started = subject.events.find(({ event }) => event === 'end')?.started ?? Number.NaN;
+  const { started } = subject;
   if (cut > 0) return `${cut} responses are cut off`;
   if (answered !== started) return `answers ${answered} of ${started} requests`;
   return end === 'ended with 0' ? `answers all that it began (${answered})` : end;
