@@ -1,13 +1,11 @@
 /** HTTP/2 with clients of others: curl, Go, undici. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Agent, request } from 'undici';
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { Application, type HttpServer, Response } from '../../lib/http/index.ts';
 import { ca, pemPath, serverTls } from '../io/tls-support.ts';
+import { goProgram, goVersion } from '../support/go.ts';
 import { inRun } from '../task/support.ts';
-import { goEnv, large, output, works } from './peers-support.ts';
+import { large, output, works } from './peers-support.ts';
 import { withServer } from './support.ts';
 
 function makeApp(): Application {
@@ -29,42 +27,11 @@ function peerTest(title: string, there: boolean, main: (server: HttpServer) => u
   );
 }
 
-const goProgram = `package main
-
-import (
-  "bytes"
-  "crypto/tls"
-  "crypto/x509"
-  "fmt"
-  "io"
-  "net/http"
-  "os"
-)
-
-func main() {
-  pem, _ := os.ReadFile(os.Args[2])
-  pool := x509.NewCertPool()
-  pool.AppendCertsFromPEM(pem)
-  config := &tls.Config{RootCAs: pool, ServerName: "server.test"}
-  transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
-  client := &http.Client{Transport: transport}
-  done := make(chan string, 20)
-  ask := func(path string, body []byte) {
-    method := "GET"
-    if body != nil { method = "POST" }
-    request, _ := http.NewRequest(method, os.Args[1]+path, bytes.NewReader(body))
-    response, err := client.Do(request)
-    if err != nil { done <- err.Error(); return }
-    text, err := io.ReadAll(response.Body)
-    if err != nil { done <- err.Error(); return }
-    done <- fmt.Sprintf("%s %s %d %d", response.Proto, path, response.StatusCode, len(text))
-  }
-  body := bytes.Repeat([]byte("x"), 300000)
-  ask("/", nil)
-  for i := 0; i < 5; i++ { go ask("/large", nil); go ask("/echo", body); go ask("/early", body) }
-  for i := 0; i < 16; i++ { fmt.Println(<-done) }
-}
-`;
+const version = goVersion();
+let goClient = '';
+beforeAll(() => {
+  if (version !== null) goClient = goProgram('test/http/programs/http2_client.go', version);
+}, 120_000);
 
 describe('an HTTP/2 server is spoken to by', () => {
   const curl = works('curl', ['--version'], /\bHTTP2\b/);
@@ -103,21 +70,13 @@ describe('an HTTP/2 server is spoken to by', () => {
     }
   });
 
-  peerTest("Go's client", works('go', ['version'], /go1/), async ({ port }) => {
-    const folder = mkdtempSync(join(tmpdir(), 'uvio-go-'));
-    try {
-      const source = join(folder, 'main.go');
-      writeFileSync(source, goProgram);
-      const args = ['run', source, `https://127.0.0.1:${port}`, pemPath('ca.pem')];
-      const stdout = await output('go', args, goEnv);
-      expect(stdout.trim().split('\n').sort()).toEqual([
-        'HTTP/2.0 / 200 9',
-        ...Array(5).fill('HTTP/2.0 /early 403 2'),
-        ...Array(5).fill('HTTP/2.0 /echo 200 300000'),
-        ...Array(5).fill('HTTP/2.0 /large 200 800000'),
-      ]);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
+  peerTest("Go's client", version !== null, async ({ port }) => {
+    const stdout = await output(goClient, [`https://127.0.0.1:${port}`, pemPath('ca.pem')]);
+    expect(stdout.trim().split('\n').sort()).toEqual([
+      'HTTP/2.0 / 200 9',
+      ...Array(5).fill('HTTP/2.0 /early 403 2'),
+      ...Array(5).fill('HTTP/2.0 /echo 200 300000'),
+      ...Array(5).fill('HTTP/2.0 /large 200 800000'),
+    ]);
   });
 });

@@ -14,17 +14,10 @@ export function works(program: string, args: readonly string[], wanted: RegExp):
 }
 
 /** What it prints; an error when it fails. */
-export async function output(
-  program: string,
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-): Promise<string> {
-  const options = { maxBuffer: 10_000_000, env: { ...foreignEnv(), ...env } };
+export async function output(program: string, args: readonly string[]): Promise<string> {
+  const options = { maxBuffer: 10_000_000, env: foreignEnv() };
   return (await execute(program, args, options)).stdout;
 }
-
-/** Go builds nothing but the file, of its own library. */
-export const goEnv: NodeJS.ProcessEnv = { GO111MODULE: 'off', GOPROXY: 'off' };
 
 export const large: string = 'abcdefgh'.repeat(100_000);
 

@@ -13,9 +13,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openWebSocket } from '../../lib/http/client/open-socket.ts';
 import type { HttpServer, ServeOptions } from '../../lib/http/index.ts';
 import { foreignEnv } from '../support/foreign.ts';
+import { goProgram, goVersion } from '../support/go.ts';
 import { inRun } from '../task/support.ts';
 import { withSession } from './client-support.ts';
-import { goEnv, large, makePeersApp, output, works } from './peers-support.ts';
+import { large, makePeersApp, output, works } from './peers-support.ts';
 import { withServer } from './support.ts';
 
 const python = '/usr/bin/python3';
@@ -23,6 +24,12 @@ const nginx = '/usr/sbin/nginx';
 const browser = '/usr/bin/chromium';
 const program = (name: string): string =>
   fileURLToPath(new URL(`programs/${name}`, import.meta.url));
+
+const version = goVersion();
+let goClient = '';
+beforeAll(() => {
+  if (version !== null) goClient = goProgram('test/http/programs/go_client.go', version);
+}, 120_000);
 
 let folder = '';
 let file = '';
@@ -104,8 +111,8 @@ describe('a server is spoken to by', () => {
     });
   });
 
-  peerTest("Go's client", works('go', ['version'], /go1/), async (url) => {
-    const told = await output('go', ['run', program('go_client.go'), url], goEnv);
+  peerTest("Go's client", version !== null, async (url) => {
+    const told = await output(goClient, [url]);
     expect(told.trim().split('\n')).toEqual([
       'GET /: 200 version 1.1',
       'connections: 1',
