@@ -9,6 +9,7 @@ import { Duplex } from 'node:stream';
 import { ignore } from '../base/quiet.ts';
 import { isAscii } from '../io/data.ts';
 import type { CallbackContext, EventLoop, StreamHandle, StreamSink } from '../io/handles.ts';
+import { Limit } from './limit.ts';
 import { lingerMs } from './wire.ts';
 
 const highWaterBytes = 65_536;
@@ -45,7 +46,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
   #progress: (() => void)[] = [];
   #destroyDone: Done | null = null;
   #dropped = 0;
-  #lingerTimer = -1;
+  #lingering: Limit | null = null;
 
   constructor(
     handle: StreamHandle,
@@ -228,7 +229,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
 
   onClosed(error: Error | undefined): void {
     this.#gone = true;
-    this.#stopTimer();
+    this.#lingering?.stop();
     const done = this.#destroyDone;
     this.#destroyDone = null;
     if (done !== null) done(null);
@@ -237,10 +238,9 @@ export class HandleDuplex extends Duplex implements StreamSink {
   }
 
   /** The time to linger is over. */
-  onTimer(): void {
-    this.#lingerTimer = -1;
+  #lingered(): void {
     // Not before the last response is out: for that the client has its own time.
-    if (this.#handle.bufferedBytes > 0) this.#armLinger();
+    if (this.#handle.bufferedBytes > 0) this.#lingering?.armIn(lingerMs);
     else this.#handle.close();
   }
 
@@ -264,17 +264,8 @@ export class HandleDuplex extends Duplex implements StreamSink {
     this.#paused = false;
     this.#handle.shutdown();
     this.#handle.resume();
-    this.#armLinger();
-  }
-
-  #armLinger(): void {
-    const loop = this.#loop;
-    if (!loop.closed) this.#lingerTimer = loop.armTimer(loop.time() + lingerMs, this);
-  }
-
-  #stopTimer(): void {
-    if (this.#lingerTimer !== -1) this.#loop.cancelTimer(this.#lingerTimer);
-    this.#lingerTimer = -1;
+    this.#lingering = new Limit(this.#loop, () => this.#lingered());
+    this.#lingering.armIn(lingerMs);
   }
 
   #apply(): void {
