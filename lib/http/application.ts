@@ -16,10 +16,9 @@ import type { ResponseLike } from './response.ts';
 import { shapeOf } from './router.ts';
 import { type State, StateMap } from './state.ts';
 import { type StaticOptions, staticHandler } from './static.ts';
-import { checkHandler, type WebSocketCallbacks } from './websocket/callbacks.ts';
+import { checkHandler } from './websocket/callbacks.ts';
 import type { WebSocketOptions } from './websocket/options.ts';
-import type { WebSocketConnection } from './websocket/types.ts';
-import { applicationTopics, webSocketHandler } from './websocket/upgrade.ts';
+import { applicationTopics, type WebSocketHandler, webSocketHandler } from './websocket/upgrade.ts';
 
 export type Handler<P extends string = string> = (
   request: HttpRequest<P>,
@@ -171,9 +170,7 @@ export class Application {
    */
   ws<const P extends string>(
     path: P,
-    handler:
-      | ((socket: WebSocketConnection, request: HttpRequest<P>) => Awaitable<void>)
-      | WebSocketCallbacks<P>,
+    handler: WebSocketHandler<P>,
     options: RouteOptions & WebSocketOptions = {},
   ): this {
     checkHandler(handler);
