@@ -35,7 +35,7 @@ export type { LoopMetrics } from './metrics.ts';
 export type { TimerTarget } from './timer-wheel.ts';
 
 /** A turn of Node goes on to another turn of ours until one of these is reached. */
-const maxOwnTurns = 64;
+const maxOwnTurns = 128;
 const maxOwnJobs = 256;
 const defaultSlowCallbackMs = 100;
 
