@@ -12,6 +12,7 @@ import type { CallbackContext } from '../io/handles.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { lineOf } from './headers.ts';
+import { type Head, lengthUnsaid, refreshDate, wholeHead } from './native-answer.ts';
 import { type Exchange, type ExchangeSink, type HeaderList, maxDiscardBytes } from './wire.ts';
 
 /** Whose exchange it is: a connection of the wire, or a server of Node's own. */
@@ -25,6 +26,16 @@ export interface ExchangeOwner {
   readonly waitingBytes: number;
   /** Calls back once, later, when some of the bytes that wait have gone. */
   onProgress(call: () => void): void;
+  /**
+   * A whole response past the ServerResponse, whose queues and checks cost more than all of a
+   * handler. False: not now. Absent: never.
+   */
+  answer?(
+    exchange: NodeExchange,
+    head: Head,
+    body: string | Uint8Array | null,
+    bytes: number,
+  ): boolean;
   /** The head of the response says that the connection is closed after it. */
   lastResponse(): void;
   /** The body of the request is asked for, or complete: time limits. */
@@ -190,11 +201,33 @@ export class NodeExchange implements Exchange {
   ): void {
     if (this.over) return;
     const bytes = body === null ? 0 : Buffer.byteLength(body);
-    this.writeHead(status, statusText, headers, bytes);
+    if (!this.#answer(status, statusText, headers, body, bytes)) {
+      this.writeHead(status, statusText, headers, bytes);
+      this.sendEnd(body);
+    }
     this.over = true;
     this.#sink = null;
-    this.sendEnd(body);
     this.#dropRest();
+  }
+
+  /** False: it is for Node to write the response. */
+  #answer(
+    status: number,
+    statusText: string,
+    headers: HeaderList,
+    body: string | Uint8Array | null,
+    bytes: number,
+  ): boolean {
+    const { owner, request, response } = this;
+    if (owner.answer === undefined || request.httpVersion !== '1.1' || !this.#mayKeep())
+      return false;
+    response.statusCode = status;
+    refreshDate();
+    const lengthBytes = status === 204 ? lengthUnsaid : bytes;
+    const head = wholeHead(status, statusText, headers, lengthBytes, '\r\n');
+    return this.bodyless
+      ? owner.answer(this, head, null, 0)
+      : owner.answer(this, head, body, bytes);
   }
 
   startResponse(
