@@ -2,7 +2,8 @@
  * Notices that a peer has fallen silent.
  *
  * In: that something came. Out: a ping after the silence, the end of the connection after half as
- * much more. Never: the end of one that we do not read, unless it takes nothing either; a timer for each socket or message: one sweep looks after all of a route.
+ * much more. Never: the end of one that we do not read, unless it takes nothing either; a timer for
+ * each socket or message: one sweep looks after all of a route.
  */
 import type { EventLoop } from '../../io/handles.ts';
 import { Sweep, type Swept } from '../native-sweep.ts';
