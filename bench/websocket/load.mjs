@@ -245,12 +245,14 @@ const cases = {
       return all.sort((a, b) => a - b)[times >> 1];
     };
     await median(20);
-    const client = await open('/', () => {});
-    client.transport.pauseReading();
+    await collect();
+    const first = privateBytes(pid);
+    const calmMs = await median(20);
     await collect();
     const before = privateBytes(pid);
     const growth = () => privateBytes(pid) - before;
-    const calmMs = await median(20);
+    const client = await open('/', () => {});
+    client.transport.pauseReading();
     let sent = 0;
     let most = 0;
     for (const until = performance.now() + ms; performance.now() < until && sent < 300; ) {
@@ -263,7 +265,8 @@ const cases = {
     }
     const slowMs = await median(20);
     await collect();
-    return { growth: growth(), most, taken: sent, calmMs, slowMs };
+    const calmGrowth = before - first;
+    return { growth: growth(), calmGrowth, most, taken: sent, calmMs, slowMs };
   },
 };
 
