@@ -1,5 +1,6 @@
 /** Every fault, in the order of the table. */
 import { crowds } from './crowds.ts';
+import { feeds } from './feeds.ts';
 import { closeLinks, links } from './links.ts';
 import type { Scenario } from './scenario.ts';
 import { sieges } from './sieges.ts';
@@ -13,6 +14,7 @@ export const scenarios: readonly Scenario[] = [
   ...links,
   ...crowds,
   ...sieges,
+  ...feeds,
   ...endings,
 ];
 

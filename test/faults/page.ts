@@ -44,6 +44,7 @@ again.`,
   HTTP: `Each request has a number, which its answer must have. Slow clients send a head or a body
 byte by byte, once a second, or ask for 2 MiB and do not read; p99 is that of 16 clients that think
 for 10 ms between two requests, with and without them in turns.`,
+  WebSocket: `Messages of 64 KiB. Those who read have theirs before the next ones are sent.`,
   signals: `Each client sends its next request when it has an answer, on a kept connection.`,
 };
 

@@ -13,7 +13,7 @@ import { patienceMs, Subject, type SubjectName, within } from './subject.ts';
 
 const group = 'HTTP';
 
-function sieged(
+export function sieged(
   look: (subject: Subject) => Promise<string>,
   ...options: string[]
 ): Scenario['run'] {
