@@ -253,7 +253,7 @@ describe.skipIf(missingWorkers !== null || inMemory).concurrent('workers', () =>
   });
   const limitMs = 30_000;
 
-  // covers: asyncio/server, gunicorn/workers
+  // covers: uvio/workers
   test(
     'share a port; one dies with its own connections and comes again; all end at SIGTERM',
     async () => {
