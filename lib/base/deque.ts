@@ -51,6 +51,11 @@ export class Deque<T> {
     return this.#ring[(this.#head + index) & this.#mask];
   }
 
+  /** The item at the back; undefined when empty. */
+  get last(): T | undefined {
+    return this.#ring[(this.#head + this.#length - 1) & this.#mask];
+  }
+
   /** Takes the first item that is identical to `item` out. O(n), for cancellations. */
   delete(item: T): boolean {
     for (let i = 0; i < this.#length; i++) {

@@ -84,6 +84,17 @@ export function runningLoop(): EventLoop | undefined {
   return current;
 }
 
+// The executor runs inside `new Promise`: handing over through these saves a closure.
+let heldResolve: () => void;
+function hold(resolve: () => void): void {
+  heldResolve = resolve;
+}
+
+class TurnWait implements Job {
+  readonly promise: Promise<void> = new Promise(hold);
+  readonly runJob: () => void = heldResolve;
+}
+
 const settled: Promise<void> = Promise.resolve();
 
 export class EventLoop implements BackendHost, TimerOwner {
@@ -349,6 +360,21 @@ export class EventLoop implements BackendHost, TimerOwner {
     } else {
       this.#wake();
     }
+  }
+
+  /**
+   * Resolves in the next turn, in the order of the ready queue. All who ask with nothing put into it
+   * between them share one promise, which costs a fraction of one for each. @internal
+   */
+  nextTurn(): Promise<void> {
+    const last = this.#ready.last;
+    if (last instanceof TurnWait) {
+      this.#ownJobs++;
+      return last.promise;
+    }
+    const wait = new TurnWait();
+    this.enqueue(wait);
+    return wait.promise;
   }
 
   /** Calls `target.onTimer()` once, not before `deadlineMs`. @internal */

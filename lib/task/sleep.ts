@@ -3,14 +3,15 @@
  *
  * In: milliseconds. Out: promises that end on the loop's timers or ready queue. Never: early.
  */
-import { argTypeError, type WaitOptions } from '../base/errors.ts';
+import { argTypeError, type CancelledError, type WaitOptions } from '../base/errors.ts';
 import { noteSeconds } from '../base/units.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { currentFrame, currentLoop, type Frame } from './frame.ts';
-import { takeCancellation, Waiter } from './waiter.ts';
+import type { Region } from './scope-node.ts';
+import { cancelledPromise, takeCancellation, takeCancellationIn, Waiter } from './waiter.ts';
 
 /** Its place in the ready queue stays when it is cancelled: a turn is soon. */
-class YieldWaiter<T> extends Waiter<T> {
+class TurnWaiter<T> extends Waiter<T> {
   readonly value: T;
 
   constructor(value: T) {
@@ -20,6 +21,15 @@ class YieldWaiter<T> extends Waiter<T> {
 
   runJob(): void {
     this.wake(this.value);
+  }
+}
+
+/** `sleep(0)` where somebody observes it, or with a value: the rule is that of `yieldIn`. */
+class YieldWaiter<T> extends TurnWaiter<T> {
+  override deliver(error: CancelledError): void {
+    const region = this.node as Region;
+    // A level stays in the region; an edge is for the task's next wait.
+    if (region.effective !== error && region.task !== null) region.task.pendingCancel ??= error;
   }
 }
 
@@ -55,7 +65,9 @@ function notMs(name: string, value: unknown): Promise<never> {
 }
 
 /**
- * Waits; `sleep(0)` lets every ready task and I/O event go first. Cancellable. (asyncio.sleep)
+ * Waits. Cancellable. `sleep(0)` lets every ready task and I/O event go first; it rejects when the
+ * task is cancelled already, while what comes until its turn meets the next wait, unless it has a
+ * signal. `checkpoint()` rejects then, too. (asyncio.sleep)
  * @param ms milliseconds; NaN or no number: rejects with TypeError.
  */
 export function sleep<T = void>(ms: number, value?: T, options?: WaitOptions): Promise<T> {
@@ -71,13 +83,28 @@ export function sleep<T = void>(ms: number, value?: T, options?: WaitOptions): P
   return promise;
 }
 
+/**
+ * A turn that has begun to come is not taken back: a cancellation meanwhile meets the next wait.
+ * So nobody need know who waits, and all of one turn share a promise. (Decision 0024.)
+ */
 function yieldIn<T>(
   frame: Frame | undefined,
   loop: EventLoop,
   value: T,
   options: WaitOptions | undefined,
 ): Promise<T> {
-  const waiter = new YieldWaiter<T>(value);
+  if (options?.signal !== undefined) return waitTurn(frame, loop, new TurnWaiter(value), options);
+  if (value !== undefined || loop.watched) return waitTurn(frame, loop, new YieldWaiter(value));
+  const error = takeCancellationIn(frame);
+  return error === null ? (loop.nextTurn() as Promise<T>) : cancelledPromise(error);
+}
+
+function waitTurn<T>(
+  frame: Frame | undefined,
+  loop: EventLoop,
+  waiter: TurnWaiter<T>,
+  options?: WaitOptions,
+): Promise<T> {
   const promise = waiter.startIn(frame, options);
   if (waiter.active) loop.enqueue(waiter);
   return promise;
@@ -110,9 +137,13 @@ export function currentTime(): number {
   return currentLoop().time();
 }
 
-/** A wait that is always ready: lets others run and delivers a cancellation. (trio.checkpoint) */
+/**
+ * A wait that is always ready: lets others run and delivers a cancellation, also one that comes
+ * meanwhile. (trio.checkpoint)
+ */
 export function checkpoint(): Promise<void> {
-  return sleep(0);
+  const frame = currentFrame();
+  return waitTurn(frame, frame?.loop ?? currentLoop(), new TurnWaiter<void>(undefined));
 }
 
 /** Throws CancelledError now if the current task or a scope around it is cancelled. */
