@@ -74,9 +74,12 @@ export type {
   Transport,
   WriteTransport,
 } from './io/protocols.ts';
+export { type MakeServer, type RunServerOptions, runServer } from './io/run-server.ts';
 export type { SendfileOptions } from './io/sendfile.ts';
 export { startServer, startUnixServer } from './io/start-server.ts';
 export { openUdpSocket } from './io/udp-socket.ts';
+export type { WorkerLoad, WorkerMetrics } from './io/workers/messages.ts';
+export { type WorkerMetricsOptions, workerMetrics } from './io/workers/metrics.ts';
 export type {
   EventLoop as Loop,
   ExceptionContext,

@@ -6,6 +6,7 @@
  */
 
 export type { TlsInfo } from '../io/net-types.ts';
+export type { WorkerMetricsOptions } from '../io/workers/metrics.ts';
 export {
   Application,
   type ApplicationOptions,
@@ -61,7 +62,13 @@ export { type NormalizePathOptions, normalizePath } from './normalize-path.ts';
 export type { PathParams } from './path-params.ts';
 export type { HttpRequest } from './request.ts';
 export { type Body, Response, type ResponseInit, type ResponseLike } from './response.ts';
-export { type RunAppOptions, runApp } from './run-app.ts';
+export {
+  type RunAppOptions,
+  runApp,
+  type WorkerLoad,
+  type WorkerMetrics,
+  workerMetrics,
+} from './run-app.ts';
 export type { AccessRecord, FetchServeOptions, ServeOptions } from './serve-options.ts';
 export { type HttpServer, type SiteOptions, serve } from './server.ts';
 export { Key, type State } from './state.ts';
@@ -71,5 +78,3 @@ export type { CompressOptions } from './websocket/extensions.ts';
 export type { WebSocketOptions } from './websocket/options.ts';
 export type { WebSocketConnection } from './websocket/types.ts';
 export { upgradeWebSocket } from './websocket/upgrade.ts';
-export type { WorkerLoad, WorkerMetrics } from './workers/messages.ts';
-export { type WorkerMetricsOptions, workerMetrics } from './workers/metrics.ts';

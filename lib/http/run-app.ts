@@ -4,22 +4,17 @@
  * In: an application. Out: its service until a signal comes. Never: a request cut off by the first
  * signal; a process that the second one cannot end.
  */
-import { availableParallelism } from 'node:os';
-import { isMainThread } from 'node:worker_threads';
-import { argTypeError, InvalidStateError, notSupportedError } from '../base/errors.ts';
-import { checkInteger, checkMs } from '../base/units.ts';
+import { argTypeError } from '../base/errors.ts';
+import { checkMs } from '../base/units.ts';
 import type { LoopPolicy } from '../io/handles.ts';
-import type { StreamServer } from '../io/server.ts';
-import { startServer, startUnixServer } from '../io/start-server.ts';
-import { currentFrame, currentLoop } from '../task/frame.ts';
-import { handledSignals, run } from '../task/run.ts';
-import { Waiter } from '../task/waiter.ts';
+import type { WorkerLoad as AnyLoad, WorkerMetrics as AnyMetrics } from '../io/workers/messages.ts';
+import { workerMetrics as anyMetrics, type WorkerMetricsOptions } from '../io/workers/metrics.ts';
+import { runProgram } from '../io/workers/run-program.ts';
+import type { Program, Service } from '../io/workers/service.ts';
+import { currentLoop } from '../task/frame.ts';
 import { Application } from './application.ts';
-import { checkServe, type ServeOptions } from './serve-options.ts';
+import { checkServe, defaultPort, type ServeOptions } from './serve-options.ts';
 import { type RunningServer, serve } from './server.ts';
-import { Crew } from './workers/crew.ts';
-import { serveAsWorker, workerOrder } from './workers/member.ts';
-import { addMetricsSource, SoleWorker } from './workers/metrics.ts';
 
 export interface RunAppOptions extends ServeOptions {
   policy?: LoopPolicy;
@@ -43,132 +38,67 @@ export interface RunAppOptions extends ServeOptions {
 }
 
 const defaultDrainMs = 100;
-const defaultSignals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM'];
 
-/** Waits for the first of some signals; a second one ends the process as it always does. */
-class SignalWaiter extends Waiter<void> {
-  readonly #signals: readonly NodeJS.Signals[];
-
-  constructor(signals: readonly NodeJS.Signals[]) {
-    super('signal');
-    this.#signals = signals.filter((signal) => !handledSignals.has(signal));
-    for (const signal of this.#signals) {
-      handledSignals.add(signal);
-      process.on(signal, this.#onSignal);
-    }
-  }
-
-  stop(): void {
-    for (const signal of this.#signals) {
-      handledSignals.delete(signal);
-      process.off(signal, this.#onSignal);
-    }
-  }
-
-  readonly #onSignal = (signal: NodeJS.Signals): void => {
-    if (this.active) {
-      this.wake();
-      return;
-    }
-    this.stop();
-    process.kill(process.pid, signal);
-  };
+/** What one worker of `runApp` does now. */
+export interface WorkerLoad extends AnyLoad {
+  /** Requests being handled. */
+  readonly requests: number;
+  /** Requests handled since it began to serve. */
+  readonly served: number;
 }
 
-/** Checked, with its defaults. */
-interface RunPlan extends RunAppOptions {
-  drainMs: number;
-}
-
-type Serve = (app: Application, plan: RunPlan) => Promise<void>;
-
-async function untilSignal(
-  { handleSignals = defaultSignals, signal }: RunAppOptions,
-  body: (stop: () => Promise<void>) => Promise<void>,
-): Promise<void> {
-  const waiter = new SignalWaiter(handleSignals === false ? [] : handleSignals);
-  try {
-    await body(() => waiter.start(signal === undefined ? {} : { signal }));
-  } finally {
-    waiter.stop();
-  }
-}
-
-async function serveAlone(app: Application, plan: RunPlan): Promise<void> {
-  const { print = console.log, drainMs } = plan;
-  await untilSignal(plan, async (stop) => {
-    const server = (await serve(app, plan)) as RunningServer;
-    try {
-      using _ = addMetricsSource(new SoleWorker(server));
-      print?.(`Running on ${server.url}`);
-      await stop();
-    } finally {
-      await server.close({ drainMs });
-    }
-  });
-}
+export type WorkerMetrics = AnyMetrics<WorkerLoad>;
 
 /**
- * What the main thread listens on for its workers: a socket they share, or, when each has its own,
- * nothing. Then the port is tried: somebody else's could be shared by mistake, if they allow it.
+ * Figures of each worker of `runApp`, in order, asked from the program's main thread or from any
+ * of its workers, so that one route tells about all. A program with `workers: 1` has one; none
+ * when nothing is served. Takes `timeoutMs` at most: a worker that is too busy has no load then.
  */
-async function openShared(options: ServeOptions): Promise<StreamServer | null> {
-  const { host, port = 8080, path, fd, backlog, reusePort } = options;
-  const given = {
-    ...(fd === undefined ? {} : { fd }),
-    ...(backlog === undefined ? {} : { backlog }),
+export async function workerMetrics(
+  options: WorkerMetricsOptions = {},
+): Promise<readonly WorkerMetrics[]> {
+  return (await anyMetrics(options)) as readonly WorkerMetrics[];
+}
+
+class AppService implements Service {
+  readonly #server: RunningServer;
+  readonly #drainMs: number;
+
+  constructor(server: RunningServer, drainMs: number) {
+    this.#server = server;
+    this.#drainMs = drainMs;
+  }
+
+  get port(): number {
+    return this.#server.port;
+  }
+
+  get url(): string {
+    return this.#server.url;
+  }
+
+  load(): WorkerLoad {
+    const { connections, requests, served, loop } = this.#server;
+    return { connections, requests, served, loop: loop.metrics() };
+  }
+
+  close(): Promise<void> {
+    return this.#server.close({ drainMs: this.#drainMs });
+  }
+}
+
+function programOf(app: Application, plan: RunAppOptions, drainMs: number): Program<ServeOptions> {
+  const { port = defaultPort, fd, path, handleSignals, print } = plan;
+  // The main thread tries the port that the workers are to have.
+  const options = fd === undefined && path === undefined ? { ...plan, port } : plan;
+  return {
+    name: 'runApp()',
+    options,
+    handleSignals,
+    print,
+    closeMs: () => drainMs + checkServe(currentLoop(), plan).shutdownTimeoutMs,
+    serve: async (place) => new AppService((await serve(app, place)) as RunningServer, drainMs),
   };
-  const common = { start: false, ...given };
-  if (path !== undefined) return (await startUnixServer(() => {}, path, common)) as StreamServer;
-  if (fd !== undefined) return (await startServer(() => {}, common)) as StreamServer;
-  if (port === 0 || reusePort === true) return null;
-  const where = host === undefined ? { port } : { host, port };
-  const server = await startServer(() => {}, { start: false, ...where });
-  server.close();
-  await server.waitClosed();
-  return null;
-}
-
-let supervised = false;
-
-/** @throws InvalidStateError the second time, and in threads that are no workers of ours */
-function superviseOnce(): void {
-  if (!isMainThread) throw new InvalidStateError('Workers are started by the main thread');
-  if (supervised)
-    throw new InvalidStateError('runApp() with workers can be called once in a program');
-  supervised = true;
-}
-
-async function superviseWorkers(plan: RunPlan, count: number): Promise<void> {
-  const { print = console.log, drainMs } = plan;
-  const loop = currentLoop();
-  const { shutdownTimeoutMs } = checkServe(loop, plan);
-  if (loop.backendHandle.listenFd === undefined) {
-    throw notSupportedError('listen', `threads share no port of ${loop.backendHandle.name}`);
-  }
-  superviseOnce();
-  const shared = await openShared(plan);
-  const crew = new Crew(count, drainMs + shutdownTimeoutMs, shared?.descriptor ?? null);
-  try {
-    await untilSignal(plan, (stop) =>
-      crew.run(
-        () => print?.(`Running on ${crew.url} with ${count} workers`),
-        // The last one to close is a worker, which has accepted what was waiting.
-        () => stop().finally(() => shared?.close()),
-      ),
-    );
-  } finally {
-    shared?.close();
-  }
-}
-
-/** How this thread is to serve. */
-function chooseServe(workers: unknown): Serve {
-  const count = workers === 'auto' ? availableParallelism() : checkInteger('workers', workers, 1);
-  if (count === 1) return serveAlone;
-  const order = workerOrder();
-  if (order !== null) return (app, plan) => serveAsWorker(app, plan, plan.drainMs, order);
-  return (_app, plan) => superviseWorkers(plan, count);
 }
 
 /**
@@ -182,13 +112,10 @@ export async function runApp(
   options: RunAppOptions = {},
 ): Promise<void> {
   const { workers = 1, policy } = options;
-  const serveApp = chooseServe(workers);
   const drainMs = checkMs('drainMs', options.drainMs ?? defaultDrainMs);
-  const main = async (): Promise<void> => {
+  await runProgram(workers, policy, async () => {
     const made = await app;
     if (!(made instanceof Application)) throw argTypeError('app', 'an Application', made);
-    await serveApp(made, { ...options, drainMs });
-  };
-  if (currentFrame() !== undefined) await main();
-  else await run(main, { ...(policy === undefined ? {} : { policy }), handleSignals: false });
+    return programOf(made, options, drainMs);
+  });
 }

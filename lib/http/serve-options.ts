@@ -98,7 +98,7 @@ export interface ServePlan {
   readonly accessLog: ((record: AccessRecord) => void) | null;
 }
 
-const defaultPort = 8080;
+export const defaultPort = 8080;
 
 /** @throws TypeError, RangeError for bad options */
 export function checkServe(

@@ -35,6 +35,8 @@ export interface ListenPlan {
   readonly port: number;
   /** Instead of hosts and port. */
   readonly fd: number | undefined;
+  /** Of a UNIX socket; instead of all these. */
+  readonly path: string | undefined;
   /** The descriptor stays the caller's. */
   readonly shareFd: boolean;
   readonly backlog: number;
@@ -56,6 +58,7 @@ export function checkListen(loop: EventLoop, options: ListenOptions): ListenPlan
     hosts: hosts.map((one) => checkHost('host', one)),
     port: checkPort('port', options.port ?? 0),
     fd: checkFd(options),
+    path: checkPlace(options),
     shareFd: options.shareFd ?? false,
     backlog: checkInteger('backlog', options.backlog ?? defaultBacklog, 1, maxBacklog),
     reusePort: options.reusePort ?? false,
@@ -73,6 +76,14 @@ function checkFd({ fd, host, port }: ListenOptions): number | undefined {
     throw argTypeError('fd', 'given without host and port', fd);
   }
   return checkInteger('fd', fd, 0, 2 ** 31 - 1);
+}
+
+function checkPlace({ path, fd, host, port }: ListenOptions): string | undefined {
+  if (path === undefined) return undefined;
+  if (fd !== undefined || host !== undefined || port !== undefined) {
+    throw argTypeError('path', 'given without host, port and fd', path);
+  }
+  return checkPath(path, 'listen');
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -252,13 +252,15 @@ export interface ListenOptions extends WaitOptions, StreamOptions, TlsTimes {
   fd?: number;
   /** Another thread listens on `fd`, too, and closes it. @internal */
   shareFd?: boolean;
+  /** A UNIX socket instead of host and port: what `runServer` hands on. @internal */
+  path?: string;
   /** Further connections wait in the backlog. Default Infinity. */
   maxConnections?: number;
   /** False: the address is bound, but nothing is accepted before `server.start()`. Default true. */
   start?: boolean;
 }
 
-export type UnixListenOptions = Omit<ListenOptions, 'host' | 'port' | 'fd'>;
+export type UnixListenOptions = Omit<ListenOptions, 'host' | 'port' | 'fd' | 'path'>;
 
 /** (asyncio.Server) */
 export interface Server extends AsyncDisposable {

@@ -15,6 +15,7 @@ import type { StreamServer } from './server.ts';
 
 /** Binds all addresses before the first connection is accepted. */
 export async function serveTcp(server: StreamServer, plan: ListenPlan): Promise<Server> {
+  if (plan.path !== undefined) return serveUnix(server, plan, plan.path);
   server.tls = plan.tls;
   const listeners = await listenTcp(server.loop, plan, server);
   const addresses = listeners.map((listener) => listener.address);

@@ -1,12 +1,13 @@
 /** Every fault, in the order of the table. */
 import { crowds } from './crowds.ts';
+import { endings } from './endings.ts';
 import { feeds } from './feeds.ts';
 import { closeLinks, links } from './links.ts';
 import type { Scenario } from './scenario.ts';
 import { sieges } from './sieges.ts';
 import { sharedSubjects } from './subject.ts';
 import { systemCalls } from './system-calls.ts';
-import { closeHttp, endings, weather } from './weather.ts';
+import { closeHttp, weather } from './weather.ts';
 
 export const scenarios: readonly Scenario[] = [
   ...systemCalls,

@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { policyName } from '../support/policy.ts';
 import { closeAll } from './all.ts';
 import { crowds } from './crowds.ts';
+import { endings } from './endings.ts';
 import { feeds } from './feeds.ts';
 import { links, namespacesMissing } from './links.ts';
 import { expectedOf, fulfils, type Scenario } from './scenario.ts';
@@ -13,7 +14,7 @@ import { sieges } from './sieges.ts';
 import { straceMissing } from './strace.ts';
 import type { SubjectName } from './subject.ts';
 import { systemCalls } from './system-calls.ts';
-import { endings, weather } from './weather.ts';
+import { weather } from './weather.ts';
 
 const subject = policyName as SubjectName;
 /** Beyond the patience of several steps. */
@@ -32,7 +33,7 @@ async function check(_title: string, scenario: Scenario): Promise<void> {
 function short(scenarios: readonly Scenario[]): [title: string, scenario: Scenario][] {
   return scenarios
     .filter(({ long, without }) => !long && !without?.includes(subject))
-    .map((scenario) => [scenario.title, scenario]);
+    .map((scenario) => [`${scenario.group}: ${scenario.title}`, scenario]);
 }
 
 afterAll(closeAll);

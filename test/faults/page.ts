@@ -43,9 +43,11 @@ again.`,
   crowds: `Private memory of the program, in MiB a peer or KiB a connection; not a benchmark.`,
   HTTP: `Each request has a number, which its answer must have. Slow clients send a head or a body
 byte by byte, once a second, or ask for 2 MiB and do not read; p99 is that of 16 clients that think
-for 10 ms between two requests, with and without them in turns.`,
+for 10 ms between two requests, with and without them in turns. At SIGTERM, clients send their next
+request when they have an answer, on a kept connection.`,
   WebSocket: `Messages of 64 KiB. Those who read have theirs before the next ones are sent.`,
-  signals: `Each client sends its next request when it has an answer, on a kept connection.`,
+  TCP: `A server that answers lines: \`runServer\`, node:net (node:cluster for workers), asyncio's
+streams. At SIGTERM each of them closes connections once it has answered what it has read.`,
 };
 
 function cell({ expected, decided, seen }: FaultResult, name: SubjectName): string {

@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { growth, settled } from './crowds.ts';
 import { KeptClient } from './kept-client.ts';
 import { noHttp, openSocket, type Scenario, seenBy } from './scenario.ts';
-import { patienceMs, Subject, type SubjectName, within } from './subject.ts';
+import { patienceMs, Subject, within } from './subject.ts';
 
 const group = 'HTTP';
 
@@ -18,7 +18,7 @@ export function sieged(
   ...options: string[]
 ): Scenario['run'] {
   return async (name) => {
-    await using subject = await Subject.startHttp(name, ...options);
+    await using subject = await Subject.serve(name, 'http', ...options);
     return await seenBy(subject, () => look(subject));
   };
 }
@@ -26,7 +26,7 @@ export function sieged(
 /** Every connection has had its answer; half of them ask again when the signal comes. */
 function parting(count: number): Scenario['run'] {
   return sieged(async (subject) => {
-    const clients = await KeptClient.openMany(subject.httpPort, count);
+    const clients = await KeptClient.openMany(subject.servedPort, count);
     const ask = async (client: KeptClient, i: number): Promise<string | null> => {
       const body = await client.ask(`/id/${i}`);
       if (body !== null && body !== String(i)) throw new Error('a wrong answer');
@@ -48,66 +48,6 @@ function parting(count: number): Scenario['run'] {
   });
 }
 
-/** Clients ask without a pause while a worker dies and comes back. */
-const restart = sieged(async (subject) => {
-  const port = subject.httpPort;
-  let over = false;
-  let id = 0;
-  let broken = 0;
-  let surplus = 0;
-  const talk = async (): Promise<void> => {
-    let client = await KeptClient.open(port);
-    while (!over) {
-      id += 1;
-      const wanted = String(id);
-      const body = await client.ask(`/id/${wanted}`);
-      if (body === null) {
-        broken += 1;
-        client = await KeptClient.open(port);
-      } else if (body !== wanted) throw new Error('a wrong answer');
-      surplus += client.surplus;
-    }
-    client.socket.destroy();
-  };
-  const who = async (): Promise<string | null> => {
-    const client = await KeptClient.open(port);
-    const answer = await client.ask('/who');
-    client.socket.destroy();
-    return answer;
-  };
-  const meet = async (count: number, without: ReadonlySet<string | null>): Promise<Set<string>> => {
-    const met = new Set<string>();
-    while (met.size < count) {
-      const thread = await who();
-      if (thread !== null && !without.has(thread)) met.add(thread);
-      else await pause(5);
-    }
-    return met;
-  };
-  const clients = Array.from({ length: 20 }, talk);
-  const before = await within(meet(2, new Set()), patienceMs, 'two workers');
-  const [dead = ''] = before;
-  const killer = async (): Promise<void> => {
-    for (;;) {
-      const client = await KeptClient.open(port);
-      const thread = await client.ask('/who');
-      if (thread === dead) await client.ask('/exit');
-      client.socket.destroy();
-      if (thread === dead) return;
-    }
-  };
-  await within(killer(), patienceMs, 'the end of a worker');
-  await within(meet(1, before), patienceMs, 'a new worker');
-  const answered = id;
-  while (id < answered + 200) await pause(5);
-  over = true;
-  await within(Promise.all(clients), patienceMs, 'the last answers');
-  if (surplus > 0) return `answers ${surplus} times what nobody asked`;
-  // What it was handling, or had not accepted, went with it: once for each client at most.
-  if (broken > 2 * clients.length) return `${broken} connections break`;
-  return 'answers each once, but for what the worker held';
-}, '2');
-
 /** They ask and ask, and never read; until nothing more is taken. */
 async function pipeline(port: number, count: number): Promise<Socket[]> {
   const peers = await Promise.all(Array.from({ length: count }, () => openSocket(port)));
@@ -128,7 +68,7 @@ async function pipeline(port: number, count: number): Promise<Socket[]> {
 }
 
 const flood = sieged(async (subject) => {
-  const port = subject.httpPort;
+  const port = subject.servedPort;
   const other = await KeptClient.open(port);
   const collected = async (): Promise<number> => {
     for (let i = 0; i < 3; i++) await other.ask('/collect');
@@ -174,13 +114,13 @@ async function besiege(attackers: Subject, port: number, count: number): Promise
 function besieged(count: number, { rounds, ms }: { rounds: number; ms: number }): Scenario['run'] {
   return sieged(async (subject) => {
     await using attackers = await Subject.start('node');
-    const clients = await KeptClient.openMany(subject.httpPort, 16);
+    const clients = await KeptClient.openMany(subject.servedPort, 16);
     await latencies(clients, ms / 4);
     const calm: number[] = [];
     const busy: number[] = [];
     for (let i = 0; i < rounds; i++) {
       calm.push(p99(await latencies(clients, ms)));
-      await besiege(attackers, subject.httpPort, count);
+      await besiege(attackers, subject.servedPort, count);
       await pause(ms / 4);
       busy.push(p99(await latencies(clients, ms)));
       await attackers.ask('leave', {}, 60_000);
@@ -193,10 +133,6 @@ function besieged(count: number, { rounds, ms }: { rounds: number; ms: number })
     return ratio <= 2 ? `keeps p99 within 2 x (${told})` : `p99 is ${ratio.toFixed(1)} x: ${told}`;
   });
 }
-
-/** `reusePort` of Node. */
-const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-const noReusePort: SubjectName[] = major > 22 || (major === 22 && minor >= 12) ? [] : ['pure'];
 
 export const sieges: readonly Scenario[] = [
   {
@@ -213,13 +149,6 @@ export const sieges: readonly Scenario[] = [
     without: noHttp,
     long: true,
     run: parting(9_000),
-  },
-  {
-    group,
-    title: 'one of two workers dies while 20 clients send requests',
-    expected: 'answers each once, but for what the worker held',
-    without: [...noHttp, 'node', ...noReusePort],
-    run: restart,
   },
   {
     group,

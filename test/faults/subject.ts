@@ -33,11 +33,17 @@ interface Event extends Partial<Failure> {
 const path = (name: string): string => fileURLToPath(new URL(`programs/${name}`, import.meta.url));
 const python = '/usr/bin/python3';
 
-function httpCommandOf(name: SubjectName, options: readonly string[]): string[] {
-  if (name === 'uvloop') throw new Error('no HTTP server for uvloop is here');
-  const program = name === 'node' ? ['node_http.mjs'] : ['uvio_http.mjs', name];
-  const file = path(program[0] as string);
-  return [process.execPath, '--expose-gc', file, ...program.slice(1), ...options];
+/** What a program serves, on a port that it chooses. */
+export type Speech = 'http' | 'lines';
+
+function serverCommandOf(name: SubjectName, speech: Speech, options: readonly string[]): string[] {
+  if (name === 'uvloop') {
+    if (speech === 'http') throw new Error('no HTTP server for uvloop is here');
+    return [python, path('lines_on_uvloop.py'), ...options];
+  }
+  const node = [process.execPath, '--expose-gc'];
+  if (name === 'node') return [...node, path(`node_${speech}.mjs`), ...options];
+  return [...node, path(`uvio_${speech}.mjs`), name, ...options];
 }
 
 function commandOf(name: SubjectName): string[] {
@@ -104,9 +110,9 @@ export class Subject {
     return Subject.#ready(new Subject(name, [...prefix, ...commandOf(name)]));
   }
 
-  /** One that serves HTTP on `httpPort`, and takes no commands. */
-  static startHttp(name: SubjectName, ...options: readonly string[]): Promise<Subject> {
-    return Subject.#ready(new Subject(name, httpCommandOf(name, options)));
+  /** One that serves on `servedPort`, and takes no commands. */
+  static serve(name: SubjectName, speech: Speech, ...options: string[]): Promise<Subject> {
+    return Subject.#ready(new Subject(name, serverCommandOf(name, speech, options)));
   }
 
   static async #ready(subject: Subject): Promise<Subject> {
@@ -114,7 +120,7 @@ export class Subject {
     return subject;
   }
 
-  get httpPort(): number {
+  get servedPort(): number {
     return this.events.find(({ event }) => event === 'ready')?.port as number;
   }
 

@@ -7,7 +7,6 @@ import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import type { Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
-import { setTimeout as pause } from 'node:timers/promises';
 import { FaultProxy, type Faults } from './proxy.ts';
 import { noHttp, openSocket, receive, type Scenario, seenBy } from './scenario.ts';
 import {
@@ -20,7 +19,7 @@ import {
 } from './subject.ts';
 
 const httpSubjects = new Shared(
-  (name) => Subject.startHttp(name),
+  (name) => Subject.serve(name, 'http'),
   (subject) => subject,
 );
 
@@ -32,7 +31,7 @@ export async function closeHttp(): Promise<void> {
 async function served(name: SubjectName, kind: Kind): Promise<{ subject: Subject; port: number }> {
   if (kind === 'http') {
     const subject = await httpSubjects.get(name);
-    return { subject, port: subject.httpPort };
+    return { subject, port: subject.servedPort };
   }
   const subject = await sharedSubjects.get(name);
   return { subject, port: await subject.ask<number>('listen', { echoes: kind === 'echo' }) };
@@ -227,54 +226,5 @@ export const weather: readonly Scenario[] = [
     expected: 'others are served',
     without: noHttp,
     run: through('http', { resetAfterBytes: 300_000 }, brokenDownload),
-  },
-];
-
-/** Clients on kept connections, until the program that serves them has ended. */
-async function loseNothing(name: SubjectName): Promise<string> {
-  await using subject = await Subject.startHttp(name);
-  const agent = new Agent({ keepAlive: true });
-  const port = subject.httpPort;
-  let answered = 0;
-  let cut = 0;
-  const client = async (): Promise<void> => {
-    while (subject.end === null) {
-      const sent = request({ port, host: '127.0.0.1', path: '/slow', agent });
-      sent.on('error', () => {});
-      sent.end();
-      let begun = false;
-      try {
-        const [response] = await once(sent, 'response');
-        begun = true;
-        if (`${await buffer(response)}` === 'slow') answered += 1;
-        else cut += 1;
-      } catch {
-        if (begun) cut += 1;
-        // Refused, or closed before anything of it was read.
-        await pause(1);
-      }
-    }
-  };
-  const clients = Array.from({ length: 40 }, client);
-  await pause(150);
-  subject.child.kill('SIGTERM');
-  const end = await within(subject.ended, patienceMs, 'the end').catch(() => null);
-  if (end === null) await subject.stop();
-  await Promise.all(clients);
-  agent.destroy();
-  if (end === null) return 'does not end while clients ask';
-  const { started } = subject;
-  if (cut > 0) return `${cut} responses are cut off`;
-  if (answered !== started) return `answers ${answered} of ${started} requests`;
-  return end === 'ended with 0' ? `answers all that it began (${answered})` : end;
-}
-
-export const endings: readonly Scenario[] = [
-  {
-    group: 'signals',
-    title: 'SIGTERM while 40 clients send requests',
-    expected: 'answers all that it began',
-    without: noHttp,
-    run: loseNothing,
   },
 ];

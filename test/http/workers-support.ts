@@ -1,41 +1,18 @@
 /** Programs with workers, and clients that know which worker they talk to. */
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import { rolldown } from 'rolldown';
-import type { RunAppOptions, WorkerMetrics } from '../../lib/http/index.ts';
+import type { RunAppOptions } from '../../lib/http/index.ts';
 import {
   type Connection,
   openConnection,
   openUnixConnection,
-  sleep,
   type TlsClientOptions,
 } from '../../lib/index.ts';
 import { clientTls, pem } from '../io/tls-support.ts';
-import { policyName } from '../support/policy.ts';
-import { root } from '../support/source-tree.ts';
+import { buildProgram as buildFile, WorkerProgram } from '../support/worker-program.ts';
 
-/** Null, or why this policy has none on this Node. */
-export const missingWorkers: string | null = ((): string | null => {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  const known = major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
-  return policyName === 'native' || known ? null : 'node:net has no reusePort here';
-})();
+let programFile = '';
 
-const source = fileURLToPath(new URL('./programs/workers.mjs', import.meta.url));
-/** As deep as the package's own files: the addon is found from where they lie. */
-const programFile = join(root, 'build/programs/workers', `${policyName}.mjs`);
-
-/** One file, since each thread of each program loads it: that is most of the time of a start. */
 export async function buildProgram(): Promise<void> {
-  const built = await rolldown({
-    input: source,
-    platform: 'node',
-    external: [/^node:/, 'node-gyp-build'],
-  });
-  await built.write({ file: programFile, codeSplitting: false });
+  programFile = await buildFile(new URL('./programs/workers.mjs', import.meta.url), 'workers');
 }
 
 type Settings = 'workers' | 'port' | 'path' | 'fd' | 'shutdownTimeoutMs' | 'drainMs';
@@ -54,15 +31,10 @@ export interface ProgramOptions extends Pick<RunAppOptions, Settings> {
   secure?: boolean;
 }
 
-export class Program implements AsyncDisposable {
-  readonly lines: string[] = [];
-  errors = '';
+export class Program extends WorkerProgram {
   place: Place;
-  readonly child: ChildProcess;
   readonly #clients: Set<Client> = new Set();
   #slow = 0;
-  readonly #ended: Promise<unknown[]>;
-  #changed: () => void = () => {};
 
   /** @param inherited becomes its descriptor 3 */
   constructor({ secure = false, ...options }: ProgramOptions = {}, inherited?: number) {
@@ -71,22 +43,8 @@ export class Program implements AsyncDisposable {
     const tls = secure
       ? { tls: { cert: `${pem('server.pem')}`, key: `${pem('server-key.pem')}` } }
       : {};
-    const given = { policy: policyName, workers: 2, ...where, ...tls, ...options };
-    const stdio = ['pipe', 'pipe', 'pipe', ...(inherited === undefined ? [] : [inherited])];
+    super(programFile, { ...where, ...tls, ...options }, inherited);
     this.place = { ...(path === undefined ? {} : { path }), ...(secure ? { tls: clientTls } : {}) };
-    this.child = spawn(process.execPath, [programFile, JSON.stringify(given)], {
-      stdio: stdio as StdioOptions,
-    });
-    this.#ended = once(this.child, 'close');
-    void this.#ended.then(() => this.#changed());
-    createInterface({ input: this.child.stdout as never }).on('line', (line) => {
-      this.lines.push(line);
-      this.#changed();
-    });
-    this.child.stderr?.on('data', (chunk) => {
-      this.errors += chunk;
-      this.#changed();
-    });
   }
 
   /** One whose workers serve. */
@@ -96,46 +54,6 @@ export class Program implements AsyncDisposable {
     const port = /:(\d+)\//.exec(line)?.[1];
     if (port !== undefined) program.place = { ...program.place, port: Number(port) };
     return program;
-  }
-
-  /** Waits until `condition` holds, looking at each line that comes. */
-  async until<T>(condition: () => T | undefined): Promise<T> {
-    for (;;) {
-      const found = condition();
-      if (found !== undefined) return found;
-      if (this.child.exitCode !== null || this.child.signalCode !== null) {
-        throw new Error(`The program has ended: ${this.lines.join('\n')}\n${this.errors}`);
-      }
-      await new Promise<void>((resolve) => {
-        this.#changed = resolve;
-      });
-    }
-  }
-
-  line(pattern: RegExp): Promise<string> {
-    return this.until(() => this.lines.find((line) => pattern.test(line)));
-  }
-
-  error(pattern: RegExp): Promise<true> {
-    return this.until(() => (pattern.test(this.errors) ? true : undefined));
-  }
-
-  say(line: string): void {
-    this.child.stdin?.write(`${line}\n`);
-  }
-
-  /** Exit code and signal. */
-  async end(signal?: NodeJS.Signals): Promise<unknown[]> {
-    if (signal !== undefined) this.child.kill(signal);
-    return await this.#ended;
-  }
-
-  /** As its main thread sees it. */
-  async metrics(): Promise<WorkerMetrics[]> {
-    const lists = (): string[] => this.lines.filter((line) => line.startsWith('['));
-    const before = lists().length;
-    this.say('metrics');
-    return JSON.parse(await this.until(() => lists()[before])) as WorkerMetrics[];
   }
 
   /** Until so many more slow requests have begun. */
@@ -172,13 +90,8 @@ export class Program implements AsyncDisposable {
     }
   }
 
-  async allServe(): Promise<boolean> {
-    return (await this.metrics()).every((one) => one.load !== null);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL');
-    await this.#ended;
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await super[Symbol.asyncDispose]();
     for (const client of this.#clients) await client.close();
   }
 }
@@ -226,11 +139,6 @@ export class Client {
   async close(): Promise<void> {
     await this.#connection.close().catch(() => {});
   }
-}
-
-/** Asks again and again: how long it takes does not matter. */
-export async function eventually(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await sleep(5);
 }
 
 /** Nobody listens there any more. */

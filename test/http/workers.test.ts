@@ -7,16 +7,8 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { WorkerLoad, WorkerMetrics } from '../../lib/http/index.ts';
 import { policyName } from '../support/policy.ts';
-import {
-  ask,
-  buildProgram,
-  type Client,
-  eventually,
-  Load,
-  missingWorkers,
-  Program,
-  refused,
-} from './workers-support.ts';
+import { eventually, missingWorkers } from '../support/worker-program.ts';
+import { ask, buildProgram, type Client, Load, Program, refused } from './workers-support.ts';
 
 beforeAll(buildProgram);
 

@@ -8,9 +8,6 @@ import { workerData } from 'node:worker_threads';
 import { InvalidStateError } from '../../base/errors.ts';
 import { currentLoop } from '../../task/frame.ts';
 import { Waiter } from '../../task/waiter.ts';
-import type { Application } from '../application.ts';
-import type { ServeOptions } from '../serve-options.ts';
-import { type RunningServer, serve } from '../server.ts';
 import {
   type FromWorker,
   orderKey,
@@ -18,12 +15,17 @@ import {
   type WorkerMetrics,
   type WorkerOrder,
 } from './messages.ts';
-import { addMetricsSource, loadOf, type MetricsSource } from './metrics.ts';
+import { addMetricsSource, type MetricsSource } from './metrics.ts';
+import type { PlaceOptions, Program, Service } from './service.ts';
 
 /** Added to what an asker allows: the supervisor keeps to that, and then its answer travels. */
 const travelMs = 500;
 
 let taken = false;
+
+export function onceOnly(name: string): string {
+  return `${name} with workers can be called once in a program`;
+}
 
 /** The order of this thread, if it was started as a worker. */
 export function workerOrder(): WorkerOrder | null {
@@ -33,7 +35,7 @@ export function workerOrder(): WorkerOrder | null {
 class Member extends Waiter<void> implements MetricsSource {
   readonly #order: WorkerOrder;
   readonly #loop = currentLoop();
-  #server: RunningServer | null = null;
+  #service: Service | null = null;
   #stopped = false;
   #lastId = 0;
   readonly #asked: Map<number, (list: readonly WorkerMetrics[]) => void> = new Map();
@@ -46,23 +48,23 @@ class Member extends Waiter<void> implements MetricsSource {
     order.channel.unref();
   }
 
-  async serve(app: Application, options: ServeOptions, drainMs: number): Promise<void> {
-    const { signal } = options;
-    let server: RunningServer | null = null;
+  async serve(program: Program): Promise<void> {
+    const { signal } = program.options;
+    let service: Service | null = null;
     try {
-      server = (await serve(app, this.#shared(options))) as RunningServer;
-      this.#server = server;
+      service = await program.serve(this.#shared(program.options));
+      this.#service = service;
       using _ = addMetricsSource(this);
-      this.#tell({ kind: 'serving', port: server.port, url: server.url });
+      this.#tell({ kind: 'serving', port: service.port, url: service.url });
       if (!this.#stopped) await this.start(signal === undefined ? {} : { signal });
     } finally {
-      await server?.close({ drainMs });
-      this.#server = null;
+      await service?.close();
+      this.#service = null;
       this.#tell({ kind: 'closed' });
     }
   }
 
-  #shared(options: ServeOptions): ServeOptions {
+  #shared(options: PlaceOptions): PlaceOptions {
     const { fd, port } = this.#order;
     if (fd !== null) {
       const { host: _host, port: _port, path: _path, ...others } = options;
@@ -81,8 +83,8 @@ class Member extends Waiter<void> implements MetricsSource {
       this.wake();
     } else if (message.kind === 'all') {
       this.#asked.get(message.id)?.(message.list);
-    } else if (this.#server !== null) {
-      this.#tell({ kind: 'load', id: message.id, load: loadOf(this.#server) });
+    } else if (this.#service !== null) {
+      this.#tell({ kind: 'load', id: message.id, load: this.#service.load() });
     }
   }
 
@@ -100,13 +102,8 @@ class Member extends Waiter<void> implements MetricsSource {
 }
 
 /** @throws InvalidStateError the second time: a worker is one of one supervisor */
-export async function serveAsWorker(
-  app: Application,
-  options: ServeOptions,
-  drainMs: number,
-  order: WorkerOrder,
-): Promise<void> {
-  if (taken) throw new InvalidStateError('runApp() with workers can be called once in a program');
+export async function serveAsWorker(program: Program, order: WorkerOrder): Promise<void> {
+  if (taken) throw new InvalidStateError(onceOnly(program.name));
   taken = true;
-  await new Member(order).serve(app, options, drainMs);
+  await new Member(order).serve(program);
 }

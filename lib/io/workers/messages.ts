@@ -4,7 +4,7 @@
  * In: types only. Out: messages that can be copied. Never: behaviour.
  */
 import type { MessagePort } from 'node:worker_threads';
-import type { EventLoop } from '../../io/handles.ts';
+import type { EventLoop } from '../handles.ts';
 
 /** Under this name in the `workerData` of a worker. */
 export const orderKey = 'uvio:worker';
@@ -22,16 +22,13 @@ export interface WorkerOrder {
 
 /** What one worker does now. */
 export interface WorkerLoad {
+  /** Open ones. */
   readonly connections: number;
-  /** Requests being handled. */
-  readonly requests: number;
-  /** Requests handled since it began to serve. */
-  readonly served: number;
   /** Of its loop. `utilization` counts from the last time that anybody asked. */
   readonly loop: ReturnType<EventLoop['metrics']>;
 }
 
-export interface WorkerMetrics {
+export interface WorkerMetrics<Load extends WorkerLoad = WorkerLoad> {
   /** From 1. A thread that takes the place of a dead one takes its number, too. */
   readonly worker: number;
   /** Waiting: it died, and is started again in a while. */
@@ -39,7 +36,7 @@ export interface WorkerMetrics {
   /** How often it was started again. */
   readonly restarts: number;
   /** Null when it does not serve, or is too busy to answer in time. */
-  readonly load: WorkerLoad | null;
+  readonly load: Load | null;
 }
 
 export type ToWorker =

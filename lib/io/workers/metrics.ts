@@ -1,5 +1,5 @@
 /**
- * Figures of the workers of `runApp`, from wherever one asks.
+ * Figures of the workers of a program, from wherever one asks.
  *
  * In: whoever can tell them, while it can. Out: a list. Never: a wait for a worker that is busy
  * beyond the time for it.
@@ -7,8 +7,8 @@
 import type { WaitOptions } from '../../base/errors.ts';
 import { checkMs } from '../../base/units.ts';
 import { Waiter } from '../../task/waiter.ts';
-import type { RunningServer } from '../server.ts';
-import type { WorkerLoad, WorkerMetrics } from './messages.ts';
+import type { WorkerMetrics } from './messages.ts';
+import type { Service } from './service.ts';
 
 export interface WorkerMetricsOptions extends WaitOptions {
   /** For workers to answer. Default 1_000. */
@@ -30,28 +30,23 @@ export function addMetricsSource(source: MetricsSource): Disposable {
   return { [Symbol.dispose]: () => void sources.delete(source) };
 }
 
-export function loadOf(server: RunningServer): WorkerLoad {
-  const { connections, requests, served, loop } = server;
-  return { connections, requests, served, loop: loop.metrics() };
-}
-
 /** A program without workers counts as one. */
 export class SoleWorker implements MetricsSource {
-  readonly #server: RunningServer;
+  readonly #service: Service;
 
-  constructor(server: RunningServer) {
-    this.#server = server;
+  constructor(service: Service) {
+    this.#service = service;
   }
 
   collect(_timeoutMs: number, tell: Tell): void {
-    const load = loadOf(this.#server);
+    const load = this.#service.load();
     setImmediate(tell, [{ worker: 1, state: 'serving', restarts: 0, load }]);
   }
 }
 
 /**
- * Figures of each worker of `runApp`, in order, asked from the program's main thread or from any
- * of its workers, so that one route tells about all. A program with `workers: 1` has one; none
+ * Figures of each worker of `runServer` or `runApp`, in order, asked from the program's main thread
+ * or from any of its workers, so that one of them tells about all. A program with `workers: 1` has one; none
  * when nothing is served. Takes `timeoutMs` at most: a worker that is too busy has no load then.
  */
 export async function workerMetrics(
