@@ -1,8 +1,8 @@
 /**
  * Letting everything run that promises and ticks have ready, as Node does between two callbacks.
  *
- * In: nothing. Out: when it returns, no microtask and no tick is left. Never: inside of a microtask,
- * where nothing would run; inside of itself, where chains of loops would nest without end.
+ * In: nothing. Out: when it returns, no microtask and no tick is left. Never: inside of a
+ * microtask, where nothing would run; inside of itself, where chains of loops would nest.
  */
 
 interface WithTicks {
@@ -20,8 +20,8 @@ const runTicks = findTicks();
 let draining = false;
 
 /**
- * False: not possible here and now. What a tick throws must reach Node as an uncaught exception: only
- * then Node puts its own books of running callbacks in order. So it is thrown on, and so must callers.
+ * False: not possible here and now. What a tick throws must reach Node as an uncaught exception:
+ * only then it puts its books of running callbacks in order. So whoever calls this throws it on.
  */
 export function drain(): boolean {
   if (runTicks === null || draining) return false;

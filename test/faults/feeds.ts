@@ -93,7 +93,7 @@ async function grows(
   count: number,
   round: (deaf: number) => Promise<Socket[]>,
 ): Promise<string> {
-  const other = await KeptClient.open(subject.httpPort);
+  const other = await KeptClient.open(subject.servedPort);
   for (const peer of await round(count)) peer.destroy();
   const before = await collected(subject, other);
   const peers = await round(count);
@@ -103,10 +103,10 @@ async function grows(
 }
 
 const deafEcho = sieged(async (subject) => {
-  const quick = await Reader.open(subject.httpPort, '/ws');
+  const quick = await Reader.open(subject.servedPort, '/ws');
   let exchanged = 0;
   const seen = await grows(subject, 8, async (count) => {
-    const deaf = Array.from({ length: count }, () => open(subject.httpPort, '/ws'));
+    const deaf = Array.from({ length: count }, () => open(subject.servedPort, '/ws'));
     const peers = await Promise.all(deaf);
     await flood(peers);
     quick.socket.write(frame());
@@ -118,7 +118,7 @@ const deafEcho = sieged(async (subject) => {
 });
 
 const deafSubscribers = sieged(async (subject) => {
-  const port = subject.httpPort;
+  const port = subject.servedPort;
   const others = await Promise.all(Array.from({ length: 40 }, () => Reader.open(port, '/feed')));
   const control = await KeptClient.open(port);
   let published = 0;
