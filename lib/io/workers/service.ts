@@ -16,10 +16,12 @@ export interface Service {
   close(): Promise<void>;
 }
 
-export type PlaceOptions = Pick<
-  ListenOptions,
-  'host' | 'port' | 'path' | 'fd' | 'shareFd' | 'reusePort' | 'backlog' | 'signal'
->;
+export interface PlaceOptions
+  extends Pick<ListenOptions, 'host' | 'port' | 'fd' | 'reusePort' | 'backlog' | 'signal'> {
+  /** Of a UNIX socket: no public option of all servers, as little as `shareFd`. */
+  path?: string;
+  shareFd?: boolean;
+}
 
 /** A function that serves until it is told to stop, as each of its threads sees it. */
 export interface Program<Options extends PlaceOptions = PlaceOptions> {
