@@ -42,8 +42,28 @@ export function memoryError(how: string): TypeError {
   return Object.assign(error, { code: 'ERR_UVIO_BUFFER_DETACHED' });
 }
 
-/** One piece of data for all parts. A single part is not copied. */
-export function joinData(parts: Iterable<Data>): Data {
+/** Data in parts, for `StreamHandle.writeMany`. */
+export class Parts {
+  readonly list: readonly Uint8Array[];
+  /** Of all. */
+  readonly length: number;
+
+  constructor(list: readonly Uint8Array[], length: number) {
+    this.list = list;
+    this.length = length;
+  }
+}
+
+/** Of so many bytes on average parts are not joined: a part costs as much as copying a few KiB. */
+const gatherBytes = 4 * 1024;
+
+/**
+ * One piece of data for all parts. A single part is not copied.
+ * @param gathers large parts may stay parts
+ */
+export function joinData(parts: Iterable<Data>): Data;
+export function joinData(parts: Iterable<Data>, gathers: boolean): Data | Parts;
+export function joinData(parts: Iterable<Data>, gathers: boolean = false): Data | Parts {
   if (typeof parts === 'string' || parts instanceof Uint8Array) {
     throw argTypeError('parts', 'an iterable of strings and Uint8Arrays', parts);
   }
@@ -58,7 +78,13 @@ export function joinData(parts: Iterable<Data>): Data {
   }
   if (list.length === 1) return list[0] as Data;
   if (text) return list.join('');
-  return Buffer.concat(list.map(toBytes));
+  const bytes = list.map(toBytes);
+  if (!gathers) return Buffer.concat(bytes);
+  let length = 0;
+  for (const one of bytes) length += one.length;
+  return length >= gatherBytes * bytes.length
+    ? new Parts(bytes, length)
+    : Buffer.concat(bytes, length);
 }
 
 export function toBytes(data: Data): Uint8Array {
@@ -69,7 +95,7 @@ export function toBytes(data: Data): Uint8Array {
 const shortLength = 64;
 
 /** The number of bytes that `data` takes on the wire. */
-export function dataBytes(data: Data): number {
+export function dataBytes(data: Data | Parts): number {
   if (typeof data !== 'string') return data.length;
   const { length } = data;
   if (length > shortLength) return Buffer.byteLength(data);
