@@ -63,6 +63,36 @@ const clients = {
     const session = new ClientSession({ connector: { limit: connections } });
     return async () => (await session.get(url).text()).length;
   },
+  /** The floor: the same bytes, one promise, and no more of HTTP than where a response ends. */
+  async 'uvio-raw'(url) {
+    const { getRunningLoop } = await import('uvio');
+    const { hostname, port } = new URL(url);
+    const request = `GET / HTTP/1.1\r\nhost: ${hostname}:${port}\r\naccept: */*\r\n\r\n`;
+    const idle = [];
+    class Raw {
+      connectionMade(transport) {
+        this.transport = transport;
+      }
+      get() {
+        this.transport.write(request);
+        return new Promise((resolve) => {
+          this.resolve = resolve;
+        });
+      }
+      dataReceived(chunk) {
+        const length = chunk.length - chunk.indexOf('\r\n\r\n') - 4;
+        if (length !== body.length) throw new Error('A response came in pieces');
+        idle.push(this);
+        this.resolve(chunk.toString('latin1', chunk.length - length).length);
+      }
+    }
+    const open = async () => {
+      const raw = new Raw();
+      await getRunningLoop().createConnection(() => raw, { host: hostname, port: Number(port) });
+      return raw;
+    };
+    return async () => (idle.pop() ?? (await open())).get();
+  },
 };
 
 async function work(get, ms) {
@@ -95,8 +125,9 @@ async function runClient(name, url, ms) {
     report(await work(await clients[name](url), ms));
   } else {
     const { native, pure, run } = await import('uvio');
-    const policy = name === 'uvio-native' ? native({ required: true }) : pure();
-    await run(async () => report(await work(await clients.uvio(url), ms)), { policy });
+    const policy = name === 'uvio-pure' ? pure() : native({ required: true });
+    const client = clients[name] ?? clients.uvio;
+    await run(async () => report(await work(await client(url), ms)), { policy });
   }
   process.exit();
 }

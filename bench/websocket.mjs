@@ -33,7 +33,7 @@ const cases = {
     flags: ['--max-semi-space-size=1'],
   },
   'slow-subscriber': {
-    load: { case: 'slow-subscriber', connections: 500, size: 16_384, ms: 1_000 },
+    load: { case: 'slow-subscriber', connections: 5_000, size: 65_536, ms: 90 },
     key: 'growth',
   },
   'slow-echo': { load: { case: 'slow-echo', ms: 2_000 }, key: 'growth' },

@@ -197,38 +197,62 @@ const cases = {
     return { bytes: (privateBytes(pid) - before) / connections };
   },
 
-  /** One subscriber of many does not read what `ms` publishes of `size` bytes send. */
+  /** As much is published twice, the second time to one more, which does not read. */
   async 'slow-subscriber'(collect) {
     const feed = await openFeed(connections - 1);
-    for (let i = 0; i < 300; i++) await feed.publish(1);
+    const publish = async (times) => {
+      const startMs = performance.now();
+      for (let i = 0; i < times; i++) await feed.publish(1);
+      return (performance.now() - startMs) / times;
+    };
+    const held = async () => {
+      await collect();
+      return privateBytes(pid);
+    };
+    await publish(ms);
+    const first = await held();
+    const calmMs = await publish(ms);
+    const before = await held();
     const slow = await open('/feed', () => {});
     slow.transport.pauseReading();
-    await collect();
-    const before = privateBytes(pid);
-    let most = 0;
-    for (let i = 0; i < ms; i++) {
-      await feed.publish(1);
-      if (i % 50 === 0) most = Math.max(most, privateBytes(pid) - before);
-    }
-    await collect();
-    return { growth: privateBytes(pid) - before, most, ended: slow.lost === true };
+    const slowMs = await publish(ms);
+    return {
+      growth: (await held()) - before,
+      calmGrowth: before - first,
+      ended: slow.lost === true,
+      calmMs,
+      slowMs,
+    };
   },
 
-  /** 300 MiB are offered to be echoed, nothing is read. */
+  /** 300 MiB are offered to be echoed, nothing is read; another peer goes on. */
   async 'slow-echo'(collect) {
     const frame = maskedFrame(Buffer.alloc(mebibyte, 0x61));
     let echoed = 0;
     const quick = await open('/', (chunk) => {
       echoed += chunk.length;
     });
-    for (let i = 0; i < 20; i++) {
+    const exchange = async () => {
+      const startMs = performance.now();
+      const wanted = echoed + answerBytes(mebibyte);
       quick.transport.write(frame);
-      while (echoed < (i + 1) * answerBytes(mebibyte)) await pause(1);
-    }
-    const client = await open('/', () => {});
-    client.transport.pauseReading();
+      while (echoed < wanted) await pause(1);
+      return performance.now() - startMs;
+    };
+    const median = async (times) => {
+      const all = [];
+      for (let i = 0; i < times; i++) all.push(await exchange());
+      return all.sort((a, b) => a - b)[times >> 1];
+    };
+    await median(20);
+    await collect();
+    const first = privateBytes(pid);
+    const calmMs = await median(20);
     await collect();
     const before = privateBytes(pid);
+    const growth = () => privateBytes(pid) - before;
+    const client = await open('/', () => {});
+    client.transport.pauseReading();
     let sent = 0;
     let most = 0;
     for (const until = performance.now() + ms; performance.now() < until && sent < 300; ) {
@@ -237,10 +261,12 @@ const cases = {
         sent++;
       }
       await pause(2);
-      most = Math.max(most, privateBytes(pid) - before);
+      most = Math.max(most, growth());
     }
+    const slowMs = await median(20);
     await collect();
-    return { growth: privateBytes(pid) - before, most, taken: sent };
+    const calmGrowth = before - first;
+    return { growth: growth(), calmGrowth, most, taken: sent, calmMs, slowMs };
   },
 };
 

@@ -103,6 +103,8 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
     const task = startHandlerTask(loop, null, null, handle, this as Call, this);
     if (task.done) return;
     this.task = task;
+    // The signal was asked for before the handler's first wait.
+    if (this.#controller !== null) this.#followTask(this.#controller, task);
     this.watch();
   }
 

@@ -14,6 +14,8 @@ import { lingerMs } from './wire.ts';
 
 const highWaterBytes = 65_536;
 const lowWaterBytes = 16_384;
+/** Given to Node at once: all requests in it become objects before the first is answered. */
+const pieceBytes = 16_384;
 /** Dropped at most after a last response; more means that the peer does not listen. */
 const maxDroppedBytes = 4 * 1024 * 1024;
 
@@ -32,13 +34,16 @@ export class HandleDuplex extends Duplex implements StreamSink {
   readonly #loop: EventLoop;
   readonly #handle: StreamHandle;
   readonly #owner: DuplexOwner;
-  /** Received so far. */
+  /** Given to Node so far. */
   bytesRead = 0;
   /** Given to the stream so far. */
   bytesWritten = 0;
   #paused = false;
   /** Reading stops whatever Node wants: too many requests wait. */
   #held = false;
+  /** Received, while Node wants nothing. */
+  #rest: Buffer | null = null;
+  #feeding = false;
   #ended = false;
   #gone = false;
   #released = false;
@@ -134,11 +139,18 @@ export class HandleDuplex extends Duplex implements StreamSink {
     this.#apply();
   }
 
-  /** Gives the stream back; this duplex is dead then. */
-  release(): StreamHandle {
+  /** Gives the stream back, and what nobody has read; this duplex is dead then. */
+  release(): { handle: StreamHandle; unread: Buffer } {
     this.#released = true;
     if (this.#paused) this.#handle.resume();
-    return this.#handle;
+    const parts = [this.read() as Buffer | null, this.#rest].filter((part) => part !== null);
+    this.#rest = null;
+    return { handle: this.#handle, unread: Buffer.concat(parts) };
+  }
+
+  /** What is given to the stream itself, past Node's queue, follows what was written before. */
+  get queueEmpty(): boolean {
+    return this.writableLength === 0 && !this.#gone && !this.#released && !this.writableEnded;
   }
 
   // ---- of Duplex ----
@@ -177,6 +189,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
   override _destroy(error: Error | null, done: Done): void {
     this.#drainDone?.(error);
     this.#drainDone = null;
+    this.#rest = null;
     if (this.#gone || this.#released) {
       done(error);
       return;
@@ -190,16 +203,13 @@ export class HandleDuplex extends Duplex implements StreamSink {
   // ---- of StreamSink ----
 
   onData(chunk: Buffer): void {
-    this.bytesRead += chunk.length;
     if (this.destroyed) {
       this.#dropped += chunk.length;
       if (this.#dropped > maxDroppedBytes) this.#handle.close();
       return;
     }
-    if (!this.push(chunk)) {
-      this.#paused = true;
-      this.#apply();
-    }
+    this.#rest = chunk;
+    this.feed();
   }
 
   onAlloc(): Uint8Array {
@@ -268,11 +278,33 @@ export class HandleDuplex extends Duplex implements StreamSink {
     this.#lingering.armIn(lingerMs);
   }
 
+  /** In pieces, as long as Node wants them. @internal */
+  feed(): void {
+    if (this.#feeding) return;
+    this.#feeding = true;
+    while (this.#rest !== null && !this.#paused && !this.#held && !this.destroyed) {
+      const chunk: Buffer = this.#rest;
+      const short = chunk.length <= pieceBytes;
+      this.#rest = short ? null : chunk.subarray(pieceBytes);
+      const piece = short ? chunk : chunk.subarray(0, pieceBytes);
+      this.bytesRead += piece.length;
+      if (!this.push(piece)) this.#paused = true;
+    }
+    this.#feeding = false;
+    this.#apply();
+  }
+
+  /** There is room again. */
   #apply(): void {
     if (this.#gone || this.#released || this.destroyed) return;
     if (this.#paused || this.#held) this.#handle.pause();
-    else this.#handle.resume();
+    else if (this.#rest === null) this.#handle.resume();
+    else if (!this.#feeding) process.nextTick(feed, this);
   }
+}
+
+function feed(duplex: HandleDuplex): void {
+  duplex.feed();
 }
 
 /** Backends write strings as UTF-8; others are encoded here. */

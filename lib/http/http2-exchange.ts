@@ -10,15 +10,10 @@ import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { Data } from '../base/errors.ts';
 import { ignore } from '../base/quiet.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
+import { ExchangeBase } from './exchange-base.ts';
 import { lineOf } from './headers.ts';
 import type { Http2Connection } from './http2-wire.ts';
-import {
-  type Exchange,
-  type ExchangeSink,
-  type HeaderList,
-  slowBodyBytes,
-  slowBodyMs,
-} from './wire.ts';
+import { type Exchange, type HeaderList, slowBodyBytes, slowBodyMs } from './wire.ts';
 
 /** Of one write; a client that takes less in `writeTimeoutMs` is too slow. */
 const pieceBytes = 65_536;
@@ -41,28 +36,20 @@ export interface Http2Head {
   readonly lines: HeaderList;
 }
 
-export class Http2Exchange implements Exchange {
+export class Http2Exchange extends ExchangeBase implements Exchange {
   readonly method: string;
   readonly target: string;
   readonly httpVersion = '2';
   readonly upgradeable = false;
   readonly bodyBytes: number;
   readonly expectsContinue: boolean;
-  /** Of no effect: other streams go on. */
-  keepAlive = true;
   readonly #stream: ServerHttp2Stream;
   readonly #owner: Http2Connection;
   readonly #lines: HeaderList;
   readonly #startMs: number;
-  /** The response is complete, or cannot be. */
-  #over = false;
-  #sink: ExchangeSink | null = null;
 
-  #reading = false;
   #continued = false;
   #paused = false;
-  #bodyComplete: boolean;
-  #failure: { status: number; reason: string } | null = null;
   #slowMs = Infinity;
   #slowBytes = 0;
 
@@ -77,15 +64,16 @@ export class Http2Exchange implements Exchange {
   #drainLowBytes = -1;
 
   constructor(stream: ServerHttp2Stream, owner: Http2Connection, head: Http2Head) {
+    const length = lineOf(head.lines, 'content-length');
+    const bodyBytes = stream.endAfterHeaders ? 0 : length === null ? -1 : Number(length);
+    super(owner.context, bodyBytes === 0);
     this.#stream = stream;
     this.#owner = owner;
     this.#lines = head.lines;
     this.method = head.method;
     this.target = head.target;
-    const length = this.header('content-length');
-    this.bodyBytes = stream.endAfterHeaders ? 0 : length === null ? -1 : Number(length);
-    this.#bodyComplete = this.bodyBytes === 0;
-    this.expectsContinue = this.header('expect') !== null && !this.#bodyComplete;
+    this.bodyBytes = bodyBytes;
+    this.expectsContinue = this.header('expect') !== null && !this.bodyComplete;
     this.#startMs = owner.host.loop.time();
     stream.on('error', ignore);
     stream.on('aborted', () => this.lost(undefined));
@@ -109,7 +97,7 @@ export class Http2Exchange implements Exchange {
   }
 
   get open(): boolean {
-    return !this.#over && !this.#stream.closed && !this.#stream.destroyed;
+    return !this.over && !this.#stream.closed && !this.#stream.destroyed;
   }
 
   get headerCount(): number {
@@ -126,23 +114,7 @@ export class Http2Exchange implements Exchange {
 
   // ---- body ----
 
-  watch(sink: ExchangeSink): void {
-    this.#sink = sink;
-  }
-
-  readBody(sink: ExchangeSink): void {
-    this.#sink = sink;
-    if (this.#reading) return;
-    this.#reading = true;
-    if (this.#bodyComplete) {
-      process.nextTick(() => this.#tell(() => this.#sink?.onBodyEnd()));
-      return;
-    }
-    if (this.#failure !== null) {
-      const { status, reason } = this.#failure;
-      process.nextTick(() => this.#tell(() => this.#sink?.onBodyError(status, reason)));
-      return;
-    }
+  protected beginBody(): void {
     const stream = this.#stream;
     if (this.expectsContinue && !this.#continued && this.open) {
       this.#continued = true;
@@ -151,7 +123,7 @@ export class Http2Exchange implements Exchange {
     this.#slowMs = this.#owner.host.loop.time();
     stream.on('data', (chunk: Buffer) => {
       this.#slowBytes += chunk.length;
-      this.#tell(() => this.#sink?.onBodyData(chunk));
+      this.tell((sink) => sink.onBodyData(chunk));
     });
     stream.on('trailers', (_trailers, _flags, lines?: string[]) => this.#checkTrailers(lines));
     stream.on('end', () => this.#bodyEnded());
@@ -159,14 +131,14 @@ export class Http2Exchange implements Exchange {
 
   pauseBody(): void {
     this.#paused = true;
-    if (this.open && this.#reading) this.#stream.pause();
+    if (this.open && this.reading) this.#stream.pause();
   }
 
   resumeBody(): void {
     this.#paused = false;
     this.#slowMs = this.#owner.host.loop.time();
     this.#slowBytes = 0;
-    if (this.open && this.#reading) this.#stream.resume();
+    if (this.open && this.reading) this.#stream.resume();
   }
 
   #checkTrailers(lines: readonly string[] = []): void {
@@ -175,22 +147,15 @@ export class Http2Exchange implements Exchange {
     for (const part of this.#lines) bytes += part.length + 2;
     for (const part of lines) bytes += part.length + 2;
     const tooMany = (this.#lines.length + lines.length) / 2 > maxHeaders;
-    if (tooMany || bytes > maxHeaderBytes) this.#failBody(431, 'Header fields too large');
+    if (tooMany || bytes > maxHeaderBytes) this.failBody(431, 'Header fields too large');
   }
 
   #bodyEnded(): void {
-    if (this.#bodyComplete || this.#failure !== null) return;
+    if (this.bodyComplete || this.failure !== null) return;
     // The end of a stream that was reset is no end of the body: 'aborted' came before.
     if (this.#stream.aborted) return;
-    this.#bodyComplete = true;
-    this.#tell(() => this.#sink?.onBodyEnd());
-  }
-
-  /** The rest of the body will not come, or is wrong. */
-  #failBody(status: number, reason: string): void {
-    if (this.#bodyComplete || this.#failure !== null) return;
-    this.#failure = { status, reason };
-    if (this.#reading) this.#tell(() => this.#sink?.onBodyError(status, reason));
+    this.bodyComplete = true;
+    this.tell((sink) => sink.onBodyEnd());
   }
 
   // ---- response ----
@@ -254,9 +219,9 @@ export class Http2Exchange implements Exchange {
   }
 
   #checkDrain(): void {
-    if (this.#over || this.#drainLowBytes < 0 || this.bufferedBytes > this.#drainLowBytes) return;
+    if (this.over || this.#drainLowBytes < 0 || this.bufferedBytes > this.#drainLowBytes) return;
     this.#drainLowBytes = -1;
-    this.#tell(() => this.#sink?.onDrain());
+    this.tell((sink) => sink.onDrain());
   }
 
   endResponse(): void {
@@ -267,8 +232,7 @@ export class Http2Exchange implements Exchange {
   }
 
   #complete(): void {
-    this.#over = true;
-    this.#sink = null;
+    this.end();
     this.#ending = true;
   }
 
@@ -317,13 +281,14 @@ export class Http2Exchange implements Exchange {
   #afterEnd(): void {
     const stream = this.#stream;
     // Node does so where nobody has begun to read.
-    if (!this.#reading || this.#bodyComplete) return;
+    if (!this.reading || this.bodyComplete) return;
     if (stream.writableFinished) stream.close(noError);
     else stream.once('finish', () => stream.close(noError));
   }
 
   abort(): void {
-    this.#drop();
+    this.end();
+    this.#dropQueue();
     this.#stream.close(internalError);
   }
 
@@ -336,7 +301,7 @@ export class Http2Exchange implements Exchange {
   get deadlineMs(): number {
     const { requestTimeoutMs, writeTimeoutMs } = this.#owner.host.limits;
     let deadlineMs = this.#flyingBytes > 0 ? this.#flyingMs + writeTimeoutMs : Infinity;
-    if (this.#reading && !this.#bodyComplete && this.#failure === null && !this.#over) {
+    if (this.reading && !this.bodyComplete && this.failure === null && !this.over) {
       deadlineMs = Math.min(deadlineMs, this.#startMs + requestTimeoutMs);
       if (!this.#paused) deadlineMs = Math.min(deadlineMs, this.#slowMs + slowBodyMs);
     }
@@ -356,26 +321,20 @@ export class Http2Exchange implements Exchange {
     if (nowMs < this.#startMs + requestTimeoutMs && this.#slowBytes >= slowBodyBytes) {
       this.#slowMs = nowMs;
       this.#slowBytes = 0;
-    } else this.#failBody(408, 'The request took too long');
+    } else this.failBody(408, 'The request took too long');
   }
 
   // ---- the end ----
 
   /** The client, or the connection, is gone. */
   lost(error: Error | undefined): void {
-    if (this.#over) {
-      this.#drop();
-      return;
-    }
-    const sink = this.#sink;
-    this.#drop();
+    this.#dropQueue();
+    if (this.over) return;
     this.#owner.cutShort();
-    if (sink !== null) this.#enter(() => sink.onAborted(error));
+    this.tellAborted(error);
   }
 
-  #drop(): void {
-    this.#over = true;
-    this.#sink = null;
+  #dropQueue(): void {
     this.#queue = [];
     this.#queuedBytes = 0;
   }
@@ -385,16 +344,4 @@ export class Http2Exchange implements Exchange {
     this.lost(undefined);
     this.#owner.streamClosed(this);
   }
-
-  #tell(call: () => void): void {
-    if (!this.#over) this.#enter(call);
-  }
-
-  #enter(call: () => void): void {
-    this.#owner.context.run(run, call);
-  }
-}
-
-function run(call: () => void): void {
-  call();
 }

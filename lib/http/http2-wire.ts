@@ -1,7 +1,7 @@
 /**
  * HTTP/2 over node:http2.
  *
- * In: streams of any backend on which TLS agreed on h2. Out: exchanges, side by side. Never: a
+ * In: streams of any backend on which h2 is spoken. Out: exchanges, side by side. Never: a
  * socket of Node's own; a peer that costs more than a bounded amount of memory, or that can begin
  * work faster than it takes answers.
  *

@@ -11,8 +11,10 @@ import { ignore } from '../base/quiet.ts';
 import type { CallbackContext } from '../io/handles.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
+import { ExchangeBase } from './exchange-base.ts';
 import { lineOf } from './headers.ts';
-import { type Exchange, type ExchangeSink, type HeaderList, maxDiscardBytes } from './wire.ts';
+import { type Head, lengthUnsaid, refreshDate, wholeHead } from './native-answer.ts';
+import { type Exchange, type HeaderList, maxDiscardBytes } from './wire.ts';
 
 /** Whose exchange it is: a connection of the wire, or a server of Node's own. */
 export interface ExchangeOwner {
@@ -25,6 +27,16 @@ export interface ExchangeOwner {
   readonly waitingBytes: number;
   /** Calls back once, later, when some of the bytes that wait have gone. */
   onProgress(call: () => void): void;
+  /**
+   * A whole response past the ServerResponse, whose queues and checks cost more than all of a
+   * handler. False: not now. Absent: never.
+   */
+  answer?(
+    exchange: NodeExchange,
+    head: Head,
+    body: string | Uint8Array | null,
+    bytes: number,
+  ): boolean;
   /** The head of the response says that the connection is closed after it. */
   lastResponse(): void;
   /** The body of the request is asked for, or complete: time limits. */
@@ -36,27 +48,16 @@ export interface ExchangeOwner {
   tooManyTrailers(exchange: NodeExchange): boolean;
 }
 
-function run(job: { readonly exchange: NodeExchange; readonly call: () => void }): void {
-  job.call();
-}
-
-export class NodeExchange implements Exchange {
+export class NodeExchange extends ExchangeBase implements Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly owner: ExchangeOwner;
   readonly expectsContinue: boolean;
   readonly upgradeable: boolean;
   readonly bodyBytes: number;
-  keepAlive = true;
   /** Bytes of the body that came. */
   receivedBytes = 0;
-  bodyComplete: boolean;
-  /** The response is complete, or cannot be. */
-  over = false;
-  #sink: ExchangeSink | null = null;
-  #reading = false;
   #continued = false;
-  #failure: { status: number; reason: string } | null = null;
   #draining = false;
 
   constructor(
@@ -66,12 +67,13 @@ export class NodeExchange implements Exchange {
     upgradeable: boolean,
     expectsContinue: boolean,
   ) {
+    const bodyBytes = upgradeable ? 0 : bodyBytesOf(request);
+    super(owner.context, bodyBytes === 0);
     this.request = request;
     this.response = response;
     this.owner = owner;
     this.upgradeable = upgradeable;
-    this.bodyBytes = upgradeable ? 0 : bodyBytesOf(request);
-    this.bodyComplete = this.bodyBytes === 0;
+    this.bodyBytes = bodyBytes;
     this.expectsContinue = expectsContinue && !this.bodyComplete;
   }
 
@@ -122,23 +124,7 @@ export class NodeExchange implements Exchange {
 
   // ---- body ----
 
-  watch(sink: ExchangeSink): void {
-    this.#sink = sink;
-  }
-
-  readBody(sink: ExchangeSink): void {
-    this.#sink = sink;
-    if (this.#reading) return;
-    this.#reading = true;
-    if (this.bodyComplete) {
-      this.#call(() => this.#sink?.onBodyEnd(), true);
-      return;
-    }
-    if (this.#failure !== null) {
-      const { status, reason } = this.#failure;
-      this.#call(() => this.#sink?.onBodyError(status, reason), true);
-      return;
-    }
+  protected beginBody(): void {
     if (this.expectsContinue && !this.#continued) {
       this.#continued = true;
       this.response.writeContinue();
@@ -146,7 +132,7 @@ export class NodeExchange implements Exchange {
     this.owner.bodyWanted(this);
     this.request.on('data', (chunk: Buffer) => {
       this.receivedBytes += chunk.length;
-      this.#call(() => this.#sink?.onBodyData(chunk), false);
+      this.tell((sink) => sink.onBodyData(chunk));
     });
     this.request.on('end', () => this.#bodyEnded());
     this.request.on('error', ignore);
@@ -161,23 +147,15 @@ export class NodeExchange implements Exchange {
     if (!this.over) this.request.resume();
   }
 
-  /** The rest of the body will not come, or is wrong. */
-  failBody(status: number, reason: string): void {
-    if (this.bodyComplete || this.#failure !== null) return;
-    this.#failure = { status, reason };
-    this.keepAlive = false;
-    if (this.#reading) this.#call(() => this.#sink?.onBodyError(status, reason), false);
-  }
-
   #bodyEnded(): void {
-    if (this.bodyComplete || this.#failure !== null) return;
+    if (this.bodyComplete || this.failure !== null) return;
     if (this.owner.tooManyTrailers(this)) {
       this.failBody(431, 'Header fields too large');
       return;
     }
     this.bodyComplete = true;
     this.owner.bodyDone(this);
-    if (!this.over) this.#call(() => this.#sink?.onBodyEnd(), false);
+    this.tell((sink) => sink.onBodyEnd());
   }
 
   // ---- response ----
@@ -190,11 +168,32 @@ export class NodeExchange implements Exchange {
   ): void {
     if (this.over) return;
     const bytes = body === null ? 0 : Buffer.byteLength(body);
-    this.writeHead(status, statusText, headers, bytes);
-    this.over = true;
-    this.#sink = null;
-    this.sendEnd(body);
+    if (!this.#answer(status, statusText, headers, body, bytes)) {
+      this.#writeHead(status, statusText, headers, bytes);
+      this.#sendEnd(body);
+    }
+    this.end();
     this.#dropRest();
+  }
+
+  /** False: it is for Node to write the response. */
+  #answer(
+    status: number,
+    statusText: string,
+    headers: HeaderList,
+    body: string | Uint8Array | null,
+    bytes: number,
+  ): boolean {
+    const { owner, request, response } = this;
+    if (owner.answer === undefined || request.httpVersion !== '1.1' || !this.#mayKeep())
+      return false;
+    response.statusCode = status;
+    refreshDate();
+    const lengthBytes = status === 204 ? lengthUnsaid : bytes;
+    const head = wholeHead(status, statusText, headers, lengthBytes, '\r\n');
+    return this.#bodyless
+      ? owner.answer(this, head, null, 0)
+      : owner.answer(this, head, body, bytes);
   }
 
   startResponse(
@@ -204,7 +203,7 @@ export class NodeExchange implements Exchange {
     bodyBytes: number | null,
   ): void {
     if (this.over) return;
-    this.writeHead(status, statusText, headers, bodyBytes);
+    this.#writeHead(status, statusText, headers, bodyBytes);
     // With the first bytes of the body, if they come at once.
     process.nextTick(() => {
       if (!this.over) this.response.flushHeaders();
@@ -213,7 +212,7 @@ export class NodeExchange implements Exchange {
 
   write(data: Data): number {
     if (this.over || data.length === 0) return this.bufferedBytes;
-    if (this.bodyless) return 0;
+    if (this.#bodyless) return 0;
     // Node keeps what it cannot write at once; the caller may change it.
     this.response.write(typeof data === 'string' ? data : Buffer.from(data));
     return this.bufferedBytes;
@@ -233,55 +232,48 @@ export class NodeExchange implements Exchange {
         return;
       }
       this.#draining = false;
-      this.#call(() => this.#sink?.onDrain(), false);
+      this.tell((sink) => sink.onDrain());
     };
     process.nextTick(check);
   }
 
   endResponse(): void {
     if (this.over) return;
-    this.over = true;
-    this.#sink = null;
-    this.sendEnd(null);
+    this.end();
+    this.#sendEnd(null);
     this.#dropRest();
   }
 
   abort(): void {
-    this.over = true;
-    this.#sink = null;
+    this.end();
     this.owner.abort();
   }
 
   upgrade(headers: HeaderList, protocol: StreamProtocol): void {
     if (this.over || !this.upgradeable) return;
-    this.over = true;
-    this.#sink = null;
+    this.end();
     this.owner.upgrade(headers, protocol);
   }
 
   /** The client, or the connection, is gone. */
   lost(error: Error | undefined): void {
-    if (this.over) return;
-    this.over = true;
-    const sink = this.#sink;
-    this.#sink = null;
-    if (sink !== null) this.#enter(() => sink.onAborted(error));
+    if (!this.over) this.tellAborted(error);
   }
 
   /** FIN after a complete request. */
   clientEnded(): void {
     if (this.over) return;
     if (!this.bodyComplete) this.failBody(400, 'The body ended early');
-    else this.#call(() => this.#sink?.onClientEnd(), false);
+    else this.tell((sink) => sink.onClientEnd());
   }
 
   /** No byte of a body may follow. */
-  protected get bodyless(): boolean {
+  get #bodyless(): boolean {
     const { statusCode } = this.response;
     return this.method === 'HEAD' || statusCode === 204 || statusCode === 304;
   }
 
-  protected writeHead(
+  #writeHead(
     status: number,
     statusText: string,
     headers: HeaderList,
@@ -300,8 +292,8 @@ export class NodeExchange implements Exchange {
     response.writeHead(status, statusText, list as never);
   }
 
-  protected sendEnd(body: string | Uint8Array | null): void {
-    if (body === null || this.bodyless) this.response.end();
+  #sendEnd(body: string | Uint8Array | null): void {
+    if (body === null || this.#bodyless) this.response.end();
     else this.response.end(body);
   }
 
@@ -309,7 +301,7 @@ export class NodeExchange implements Exchange {
   #mayKeep(): boolean {
     if (!this.keepAlive || this.owner.closing || !this.response.shouldKeepAlive) return false;
     if (this.bodyComplete) return true;
-    if (this.#failure !== null || (this.expectsContinue && !this.#continued)) return false;
+    if (this.failure !== null || (this.expectsContinue && !this.#continued)) return false;
     const declared = this.bodyBytes;
     return declared >= 0 && declared - this.receivedBytes <= maxDiscardBytes;
   }
@@ -318,18 +310,8 @@ export class NodeExchange implements Exchange {
   #dropRest(): void {
     if (this.bodyComplete) return;
     this.request.on('error', ignore);
-    if (!this.#reading) this.request.on('end', () => this.#bodyEnded());
+    if (!this.reading) this.request.on('end', () => this.#bodyEnded());
     this.request.resume();
-  }
-
-  /** Calls into the sink, in the server's context; later, when asked from inside a call. */
-  #call(call: () => void, later: boolean): void {
-    if (later) process.nextTick(() => this.#enter(call));
-    else this.#enter(call);
-  }
-
-  #enter(call: () => void): void {
-    this.owner.context.run(run, { exchange: this, call });
   }
 }
 

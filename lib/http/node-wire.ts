@@ -13,6 +13,7 @@ import { flagGone } from '../io/stream.ts';
 import { checkHead, type Refusal } from './framing.ts';
 import { HandleDuplex } from './handle-duplex.ts';
 import { Limit } from './limit.ts';
+import { type Head, writeHead, writeWhole } from './native-answer.ts';
 import { type ExchangeOwner, NodeExchange } from './node-exchange.ts';
 import { refusalText } from './reasons.ts';
 import { beginUpgraded } from './upgraded.ts';
@@ -186,6 +187,21 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.#last = true;
   }
 
+  answer(
+    exchange: NodeExchange,
+    head: Head,
+    body: string | Uint8Array | null,
+    bytes: number,
+  ): boolean {
+    const { duplex, handle } = this;
+    if (!duplex.queueEmpty || exchange.response.socket !== (duplex as unknown)) return false;
+    duplex.bytesWritten += head.text.length + bytes;
+    if (body === null || bytes === 0) writeHead(handle, head.text);
+    else writeWhole(handle, head, body, bytes);
+    process.nextTick(finish, exchange);
+    return true;
+  }
+
   bodyWanted(exchange: NodeExchange): void {
     const { loop } = this.host;
     this.#reading = exchange;
@@ -209,12 +225,10 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     let head = 'HTTP/1.1 101 Switching Protocols\r\n';
     for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
     exchange.response.detachSocket(this.duplex as never);
-    // What came since the handshake.
-    const later = (this.duplex.read() as Buffer | null) ?? Buffer.alloc(0);
-    const handle = this.duplex.release();
+    const { handle, unread } = this.duplex.release();
     const transport = this.handOver(handle, protocol);
     transport.write(`${head}\r\n`);
-    const early = Buffer.concat([this.#upgradeHead as Buffer, later]);
+    const early = Buffer.concat([this.#upgradeHead as Buffer, unread]);
     this.context.run(beginUpgraded, { transport, early, ended: this.#ended });
   }
 
@@ -290,7 +304,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     exchange.over = true;
     if (this.#current !== exchange || this.#released) return;
     if (this.duplex.waitingBytes > highWaterBytes) {
-      this.duplex.once('drain', () => this.#answered(exchange));
+      this.duplex.onProgress(() => this.#answered(exchange));
       return;
     }
     this.#current = null;
@@ -351,6 +365,11 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
 
 function deliver({ host, exchange }: { host: WireHost; exchange: NodeExchange }): void {
   host.onRequest(exchange);
+}
+
+/** Node goes on with its next message, as after any response. */
+function finish({ response }: NodeExchange): void {
+  if (!response.destroyed) response.emit('finish');
 }
 
 function connectionOf(socket: unknown): NodeConnection {

@@ -37,8 +37,12 @@ export interface ServeOptions extends WaitOptions {
   shareFd?: boolean;
   /** HTTPS: options of node:tls. `ALPNProtocols` is made of `http2` when left out. */
   tls?: TlsServerOptions;
-  /** HTTP/2 on the same port for clients that ask for it in the TLS handshake. Default false. */
-  http2?: boolean;
+  /**
+   * True: HTTP/2 on the same port for clients that ask for it in the TLS handshake. 'cleartext':
+   * HTTP/2 and nothing else, without TLS, for clients that know it before, as proxies and gRPC do.
+   * (RFC 9113 3.3) Default false.
+   */
+  http2?: boolean | 'cleartext';
   reusePort?: boolean;
   /** Default 511. */
   backlog?: number;
@@ -83,6 +87,8 @@ export interface FetchServeOptions extends ServeOptions {
 export interface ServePlan {
   readonly listen: ListenPlan;
   readonly path: string | undefined;
+  /** HTTP/2 without TLS. */
+  readonly cleartext: boolean;
   readonly limits: WireLimits;
   readonly trust: TrustTest | null;
   readonly handlerCancellation: boolean;
@@ -112,6 +118,7 @@ export function checkServe(
   return {
     listen: checkListen(loop, listenOptions(options)),
     path,
+    cleartext: options.http2 === 'cleartext',
     limits: {
       maxHeaderBytes: checkInteger('maxHeaderBytes', options.maxHeaderBytes ?? 16_384, 64, 2 ** 24),
       maxHeaders: checkInteger('maxHeaders', options.maxHeaders ?? 128, 1),
@@ -150,8 +157,12 @@ function secureOptions(tls: TlsServerOptions, http2: boolean): TlsServerOptions 
 function listenOptions(options: ServeOptions): ListenOptions {
   const { host, port, fd, shareFd, backlog, reusePort, maxConnections, signal, tls } = options;
   const { http2 = false } = options;
-  if (typeof http2 !== 'boolean') throw argTypeError('http2', 'a boolean', http2);
-  if (http2 && tls === undefined) throw argTypeError('tls', 'there for http2', tls);
+  const cleartext = http2 === 'cleartext';
+  if (typeof http2 !== 'boolean' && !cleartext) {
+    throw argTypeError('http2', "a boolean or 'cleartext'", http2);
+  }
+  if (http2 === true && tls === undefined) throw argTypeError('tls', 'there for http2', tls);
+  if (cleartext && tls !== undefined) throw argTypeError('tls', "absent for 'cleartext'", tls);
   if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
     throw argTypeError('tls', 'an object', tls);
   }
@@ -165,7 +176,7 @@ function listenOptions(options: ServeOptions): ListenOptions {
     ...(backlog === undefined ? {} : { backlog }),
     ...(reusePort === undefined ? {} : { reusePort }),
     ...(maxConnections === undefined ? {} : { maxConnections }),
-    ...(tls === undefined ? {} : { tls: secureOptions(tls, http2) }),
+    ...(tls === undefined ? {} : { tls: secureOptions(tls, http2 === true) }),
     ...(signal === undefined ? {} : { signal }),
   };
 }

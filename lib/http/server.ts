@@ -71,11 +71,13 @@ const partingMs = 100;
 class Site extends StreamServer {
   readonly #openWire: OpenWire;
   readonly #openHttp2: OpenWire = http2Wire();
+  readonly #cleartext: boolean;
   readonly #host: WireHost;
   readonly #watch: WriteWatch;
 
   constructor(host: WireHost, plan: ServePlan, openWire: OpenWire, watch: WriteWatch) {
     super(host.loop, defaultLimits, plan.listen.maxConnections);
+    this.#cleartext = plan.cleartext;
     this.#watch = watch;
     this.#host = host;
     this.#openWire = openWire;
@@ -86,7 +88,8 @@ class Site extends StreamServer {
   }
 
   openOne(stream: StreamHandle): void {
-    const http2 = stream instanceof TlsStream && stream.info?.alpn === 'h2';
+    const agreed = stream instanceof TlsStream && stream.info?.alpn === 'h2';
+    const http2 = agreed || this.#cleartext;
     const connection = (http2 ? this.#openHttp2 : this.#openWire)(stream, this.#host);
     this.link(connection);
     connection.tellOpened();

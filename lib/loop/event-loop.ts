@@ -14,6 +14,7 @@ import { Deque } from '../base/deque.ts';
 import { argTypeError, InvalidStateError } from '../base/errors.ts';
 import { checkMs, noteSeconds } from '../base/units.ts';
 import type { Backend, BackendFactory, BackendHost } from './backend.ts';
+import { drain } from './drain.ts';
 import {
   bindCallback,
   type Callback,
@@ -25,17 +26,19 @@ import {
   type TimerHandle,
 } from './handles.ts';
 import { BusyMeter, LagHistogram, type LoopMetrics } from './metrics.ts';
-import { printException, tell } from './reports.ts';
+import { type ExceptionContext, printException, tell } from './reports.ts';
 import { runJobs, runJobsTimed, runTimers, runTimersTimed } from './running.ts';
 import { type TimerOwner, TimerQueue } from './timer-queue.ts';
 import type { TimerTarget, TimerWheel } from './timer-wheel.ts';
+import { TurnWait } from './turn-wait.ts';
 
 export { type ContextHooks, contextHooks, type Handle, type TimerHandle } from './handles.ts';
 export type { LoopMetrics } from './metrics.ts';
+export type { ExceptionContext } from './reports.ts';
 export type { TimerTarget } from './timer-wheel.ts';
 
 /** A turn of Node goes on to another turn of ours until one of these is reached. */
-const maxOwnTurns = 64;
+const maxOwnTurns = 128;
 const maxOwnJobs = 256;
 const defaultSlowCallbackMs = 100;
 
@@ -43,19 +46,6 @@ const defaultSlowCallbackMs = 100;
 export interface Job {
   /** @internal */
   runJob(): void;
-}
-
-/** What the loop's exception handler is told. The task layer adds `task` and `future`. */
-export interface ExceptionContext {
-  readonly message: string;
-  /** Of a report of debug mode, or of an error nobody took: stable, UVIO_… */
-  readonly code?: string;
-  readonly error?: unknown;
-  readonly transport?: unknown;
-  /** Of a slow callback. */
-  readonly durationMs?: number;
-  /** Name of the callback. */
-  readonly callback?: string;
 }
 
 /**
@@ -82,17 +72,6 @@ let current: EventLoop | undefined;
 /** The loop whose callbacks run right now; undefined between them. */
 export function runningLoop(): EventLoop | undefined {
   return current;
-}
-
-// The executor runs inside `new Promise`: handing over through these saves a closure.
-let heldResolve: () => void;
-function hold(resolve: () => void): void {
-  heldResolve = resolve;
-}
-
-class TurnWait implements Job {
-  readonly promise: Promise<void> = new Promise(hold);
-  readonly runJob: () => void = heldResolve;
 }
 
 const settled: Promise<void> = Promise.resolve();
@@ -152,7 +131,7 @@ export class EventLoop implements BackendHost, TimerOwner {
   constructor(makeBackend: BackendFactory, options?: EventLoopOptions) {
     this.#debug = options?.debug ?? process.env['UVIO_DEBUG'] === '1';
     this.#atRoot = contextHooks.makeRoot();
-    this.#hopNow = (): void => this.#onHop();
+    this.#hopNow = (): void => this.#runOwnTurns();
     this.#hopLater = (): void => process.nextTick(this.#hopNow);
     this.#turnBody = (): void => this.#runTurn();
     this.#backendTurnBody = (): void => this.#runBackendTurn();
@@ -363,8 +342,8 @@ export class EventLoop implements BackendHost, TimerOwner {
   }
 
   /**
-   * Resolves in the next turn, in the order of the ready queue. All who ask with nothing put into it
-   * between them share one promise, which costs a fraction of one for each. @internal
+   * Resolves in the next turn, in the order of the ready queue. Who asks right behind one another
+   * shares one promise, which costs a fraction of one for each. @internal
    */
   nextTurn(): Promise<void> {
     const last = this.#ready.last;
@@ -447,8 +426,19 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.backendHandle.requestTurn();
   }
 
-  #onHop(): void {
-    if (!this.#closed) this.#atRoot(this.#turnBody);
+  /** From a tick. Between two turns everything runs that promises and ticks have ready. */
+  #runOwnTurns(): void {
+    let more = !this.#closed;
+    while (more) {
+      more = false;
+      try {
+        this.#atRoot(this.#turnBody);
+        more = drain() && this.#ready.length > 0 && this.#mayGoOn();
+      } finally {
+        if (more) this.#ownTurns++;
+        else this.#goOn();
+      }
+    }
   }
 
   #runBackendTurn(): void {
@@ -456,6 +446,7 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.#ownTurns = 0;
     this.#ownJobs = 0;
     this.#runTurn();
+    this.#goOn();
     this.timers.onTurn();
   }
 
@@ -469,6 +460,10 @@ export class EventLoop implements BackendHost, TimerOwner {
     if (this.#debug) runJobsTimed(this, this.#ready, count);
     else runJobs(this, this.#ready, count);
     this.leave(before);
+  }
+
+  /** Behind a turn: another one, or a rest. */
+  #goOn(): void {
     if (this.#ready.length > 0) {
       this.#wake();
     } else {

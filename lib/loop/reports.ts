@@ -5,7 +5,20 @@
  * an instrument that reaches the scheduler.
  */
 import { inspect } from 'node:util';
-import type { EventLoop, ExceptionContext, Instrument } from './event-loop.ts';
+import type { EventLoop, Instrument } from './event-loop.ts';
+
+/** What the loop's exception handler is told. The task layer adds `task` and `future`. */
+export interface ExceptionContext {
+  readonly message: string;
+  /** Of a report of debug mode, or of an error nobody took: stable, UVIO_… */
+  readonly code?: string;
+  readonly error?: unknown;
+  readonly transport?: unknown;
+  /** Of a slow callback. */
+  readonly durationMs?: number;
+  /** Name of the callback. */
+  readonly callback?: string;
+}
 
 /** Code of the report about a callback, a timer or a task's step that took long. */
 export const slowCode = 'UVIO_SLOW_CALLBACK';

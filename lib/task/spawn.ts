@@ -13,14 +13,7 @@ import { captureResource, currentFrame, currentLoop, type Frame } from './frame.
 import { noteSpawned } from './instruments.ts';
 import { loopState } from './loop-state.ts';
 import { childrenOf, type Region } from './scope-node.ts';
-import {
-  type AnyCoro,
-  type Coro,
-  Task,
-  type TaskOptions,
-  type TaskOwner,
-  type TaskStart,
-} from './task.ts';
+import { type AnyCoro, type Coro, noArgs, Task, type TaskOptions, type TaskOwner } from './task.ts';
 
 /** @internal Splits `(options, fn, ...args)` and `(fn, ...args)`. */
 export function readSpawnArgs(
@@ -76,9 +69,8 @@ export function makeTask<T>(
   if (context !== undefined) task.needExtra().box = context.box;
   task.vars = frame === undefined ? topVars() : frame.box.vars;
   if (options?.name !== undefined) task.needExtra().name = options.name;
-  const start = task.start as TaskStart;
-  if (context?.resource) start.resource = context.resource;
-  else if (options?.eagerStart !== true) start.resource = captureResource();
+  if (context?.resource) task.resource = context.resource;
+  else if (options?.eagerStart !== true) task.resource = captureResource();
   if (options?.daemon === true) task.needExtra().daemon = true;
   if (loop.watched) noteMade(loop, task as Task);
   if (taskSpawned.hasSubscribers) taskSpawned.publish({ task });
@@ -105,7 +97,10 @@ export function createTask(first: unknown, ...rest: unknown[]): Task {
   const frame = currentFrame();
   const loop = frame?.loop ?? currentLoop();
   if (typeof first === 'function') {
-    return spawnTask(frame, loop, null, null, null, first as AnyCoro, rest);
+    // Asked this way, no array is made where the rest is empty.
+    // biome-ignore lint/complexity/noArguments: the rest would be an array.
+    const args = arguments.length === 1 ? noArgs : rest;
+    return spawnTask(frame, loop, null, null, null, first as AnyCoro, args);
   }
   const { options, fn, args } = readSpawnArgs('createTask', first, rest);
   return spawnTask(frame, loop, null, null, options, fn, args);

@@ -64,14 +64,6 @@ export interface TaskOwner extends FutureObserver {
   readonly group?: TaskGroup;
 }
 
-/** @internal */
-export interface TaskStart {
-  readonly fn: AnyCoro;
-  readonly args: unknown[];
-  /** The creator's async context. */
-  resource: AsyncResource | null;
-}
-
 interface TaskExtra {
   name: string | null;
   /** Variables of a context that was given, instead of the task's own. */
@@ -92,6 +84,9 @@ interface TaskExtra {
   /** The latest cancellation that a wait was rejected with, in debug mode. */
   delivered: unknown;
 }
+
+/** @internal */
+export const noArgs: unknown[] = [];
 
 /** @internal */
 export type AnyCoro = (...args: unknown[]) => Awaitable<unknown>;
@@ -121,8 +116,13 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
   pendingCancel: CancelledError | null;
   /** @internal What most tasks do not need: memory. */
   extra: TaskExtra | null;
-  /** @internal What to run; null once started. */
-  start: TaskStart | null;
+  // What to run, in fields of its own: an object for it would be most of what starting costs.
+  /** @internal Null once started. */
+  fn: AnyCoro | null;
+  /** @internal */
+  args: unknown[];
+  /** @internal The creator's async context. */
+  resource: AsyncResource | null;
   /** @internal */
   vars: Vars | null;
 
@@ -139,7 +139,9 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     this.starter = null;
     this.pendingCancel = null;
     this.extra = null;
-    this.start = { fn, args, resource: null };
+    this.fn = fn;
+    this.args = args;
+    this.resource = null;
     this.vars = null;
     adopt(this.outer, this as Task);
     loop.liveTasks++;
@@ -165,7 +167,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
 
   get state(): 'pending' | 'running' | 'waiting' | 'done' {
     if (this.status !== PENDING) return 'done';
-    if (this.start !== null) return 'pending';
+    if (this.fn !== null) return 'pending';
     if (currentFrame()?.task === (this as Task)) return 'running';
     return waitersOf(taskNodes(this as Task, true).nodes).length > 0 ? 'waiting' : 'running';
   }
@@ -267,7 +269,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     extra.cancelCount++;
     extra.lastCancel = error;
     if (taskCancelled.hasSubscribers) taskCancelled.publish({ task: this, error });
-    if (this.start !== null) {
+    if (this.fn !== null) {
       this.pendingCancel ??= error;
       // A task that waits for its group's limit ends without its turn.
       this.loop.enqueue(this);
@@ -353,9 +355,8 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
 
   /** @internal From the ready queue. */
   runJob(): void {
-    if (this.start === null || this.status !== PENDING) return;
+    if (this.fn === null || this.status !== PENDING) return;
     if (this.pendingCancel !== null) {
-      this.start = null;
       this.end(CANCELLED, this.pendingCancel);
     } else {
       this.begin(false);
@@ -364,10 +365,8 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
 
   /** @internal @param timed false when the loop measures the step anyway */
   begin(timed: boolean = true): void {
-    const start = this.start as TaskStart;
-    this.start = null;
-    if (this.loop.followed) runStep(this as Task, timed, () => runTask(this as Task, start));
-    else runTask(this as Task, start);
+    if (this.loop.followed) runStep(this as Task, timed, () => runTask(this as Task));
+    else runTask(this as Task);
   }
 
   /** @internal */
@@ -385,7 +384,9 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     if (this.loop.watched) checkEnd(this as Task, status, outcome);
     leaveRegion(this as Task);
     this.pendingCancel = null;
-    this.start = null;
+    this.fn = null;
+    this.args = noArgs;
+    this.resource = null;
     // A chain of tasks that each start the next one must not keep all of them.
     this.starter = null;
     this.settle(status, outcome, owner !== null);
@@ -408,7 +409,12 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
 }
 
 // No private method: one of those adds a field to each object.
-function runTask(task: Task, { fn, args, resource }: TaskStart): void {
+function runTask(task: Task): void {
+  const { args, resource } = task;
+  const fn = task.fn as AnyCoro;
+  task.fn = null;
+  task.args = noArgs;
+  task.resource = null;
   try {
     if (resource === null) frameStorage.run(task, runFunction, fn, args);
     else resource.runInAsyncScope(runInFrame, null, task, fn, args);

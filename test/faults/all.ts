@@ -1,6 +1,7 @@
 /** Every fault, in the order of the table. */
 import { crowds } from './crowds.ts';
 import { endings } from './endings.ts';
+import { feeds } from './feeds.ts';
 import { closeLinks, links } from './links.ts';
 import type { Scenario } from './scenario.ts';
 import { sieges } from './sieges.ts';
@@ -14,6 +15,7 @@ export const scenarios: readonly Scenario[] = [
   ...links,
   ...crowds,
   ...sieges,
+  ...feeds,
   ...endings,
 ];
 

@@ -7,6 +7,7 @@ import { policyName } from '../support/policy.ts';
 import { closeAll } from './all.ts';
 import { crowds } from './crowds.ts';
 import { endings } from './endings.ts';
+import { feeds } from './feeds.ts';
 import { links, namespacesMissing } from './links.ts';
 import { expectedOf, fulfils, type Scenario } from './scenario.ts';
 import { sieges } from './sieges.ts';
@@ -56,5 +57,5 @@ describe.concurrent('networks that are slow, or cut', () => {
 });
 
 describe('crowds and signals', () => {
-  test.each(short([...crowds, ...sieges, ...endings]))('%s', check, limitMs);
+  test.each(short([...crowds, ...sieges, ...feeds, ...endings]))('%s', check, limitMs);
 });

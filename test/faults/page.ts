@@ -45,6 +45,7 @@ again.`,
 byte by byte, once a second, or ask for 2 MiB and do not read; p99 is that of 16 clients that think
 for 10 ms between two requests, with and without them in turns. At SIGTERM, clients send their next
 request when they have an answer, on a kept connection.`,
+  WebSocket: `Messages of 64 KiB. Those who read have theirs before the next ones are sent.`,
   TCP: `A server that answers lines: \`runServer\`, node:net (node:cluster for workers), asyncio's
 streams. At SIGTERM each of them closes connections once it has answered what it has read.`,
 };

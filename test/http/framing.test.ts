@@ -2,6 +2,7 @@
 import { describe, expect } from 'vitest';
 import { Response } from '../../lib/http/index.ts';
 import { moveOnAfter } from '../../lib/index.ts';
+import { policyName } from '../support/policy.ts';
 import { runTest } from '../task/support.ts';
 import { type Delivery, exchangeRaw, statusesOf, withHandler } from './support.ts';
 
@@ -11,6 +12,10 @@ const post = (lines: string, body: string): string =>
 const host = 'Host: a\r\nConnection: close\r\n';
 const hidden = 'GET /hidden HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
 const chunked = 'Transfer-Encoding: chunked\r\n';
+
+/** RFC 9110 5.5 allows it; llhttp did not before 9.4, nor does the wire of the addon. */
+const [major, minor] = (process.versions['llhttp'] as string).split('.').map(Number);
+const tabRefused = policyName === 'native' || Number(major) * 100 + Number(minor) < 904;
 
 /** Title, bytes, the statuses of all responses until the server closes. */
 type Vector = readonly [string, string, readonly number[] | ((statuses: number[]) => boolean)];
@@ -87,7 +92,11 @@ const bad: Vector[] = [
   ['a negative length', post('Content-Length: -1\r\n', ''), [400]],
   ['a length in hex', post('Content-Length: 0x5\r\n', 'hello'), [400]],
   ['a length with a blank inside', post('Content-Length: 1 1\r\n', 'hello world'), [400]],
-  ['a length with a tab behind it', post('Content-Length: 5\t\r\n', 'hello'), [400]],
+  [
+    'a length with a tab behind it',
+    post('Content-Length: 5\t\r\n', 'hello'),
+    [tabRefused ? 400 : 200],
+  ],
   ['an empty length', post('Content-Length: \r\n', ''), [400]],
   ['a length beyond 2^53', post('Content-Length: 99999999999999999999\r\n', ''), [400]],
   ['a blank before the colon', get('Host : a\r\n'), [400]],

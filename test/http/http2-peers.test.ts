@@ -1,7 +1,7 @@
 /** HTTP/2 with clients of others: curl, Go, undici. */
 import { Agent, request } from 'undici';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { Application, type HttpServer, Response } from '../../lib/http/index.ts';
+import { Application, type HttpServer, Response, type ServeOptions } from '../../lib/http/index.ts';
 import { ca, pemPath, serverTls } from '../io/tls-support.ts';
 import { goProgram, goVersion } from '../support/go.ts';
 import { inRun } from '../task/support.ts';
@@ -17,13 +17,16 @@ function makeApp(): Application {
     .post('/early', () => new Response('no', { status: 403 }));
 }
 
-function peerTest(title: string, there: boolean, main: (server: HttpServer) => unknown): void {
+function peerTest(
+  title: string,
+  there: boolean,
+  main: (server: HttpServer) => unknown,
+  options: ServeOptions = { tls: serverTls, http2: true },
+): void {
   test.skipIf(!there)(
     title,
     () =>
-      inRun(() =>
-        withServer(makeApp(), (_url, server) => main(server), { tls: serverTls, http2: true }),
-      ) as Promise<void>,
+      inRun(() => withServer(makeApp(), (_url, server) => main(server), options)) as Promise<void>,
   );
 }
 
@@ -51,6 +54,20 @@ describe('an HTTP/2 server is spoken to by', () => {
     expect(await ask('-d', 'x'.repeat(100_000), `${url}/early`)).toBe('no 2 403');
     expect(await ask(`${url}/parts`)).toBe('abc 2 200');
   });
+
+  peerTest(
+    'curl without TLS',
+    curl,
+    async ({ port }) => {
+      const flags = ['-s', '--http2-prior-knowledge', '-w', ' %{http_version} %{http_code}'];
+      const ask = (...args: string[]): Promise<string> => output('curl', [...flags, ...args]);
+      const url = `http://127.0.0.1:${port}`;
+      expect(await ask(`${url}/`)).toBe('version 2 2 200');
+      expect(await ask(`${url}/parts`)).toBe('abc 2 200');
+      expect(await ask('-d', 'hello', `${url}/echo`)).toBe('hello 2 200');
+    },
+    { http2: 'cleartext' },
+  );
 
   peerTest('undici', true, async ({ port }) => {
     const connect = { ca, servername: 'server.test' };

@@ -56,13 +56,11 @@ export class Client implements AsyncDisposable {
     this.duplex = duplex;
   }
 
-  static async open(port: number, options: object = {}): Promise<Client> {
-    const connection = await openH2(port);
+  static async open(port: number, scheme: 'http' | 'https' = 'https'): Promise<Client> {
+    const clear = { host: '127.0.0.1', port };
+    const connection = scheme === 'http' ? await openConnection(clear) : await openH2(port);
     const duplex = connection.toNode();
-    const session = connect('https://server.test', {
-      ...options,
-      createConnection: () => duplex as never,
-    });
+    const session = connect(`${scheme}://server.test`, { createConnection: () => duplex as never });
     session.on('error', () => {});
     return new Client(session, duplex);
   }

@@ -272,6 +272,46 @@ describe('pings', () => {
       { heartbeatMs: 200 },
     ),
   );
+
+  runTest('of a heartbeat let a connection live that nobody reads from for a while', () =>
+    withPair(
+      async (client, server) => {
+        for (let i = 0; i < 100; i++) await client.send(String(i));
+        await sleep(400);
+        expect(server.open).toBe(true);
+        for (let i = 0; i < 100; i++) expect(await server.receive()).toBe(String(i));
+        await server.send('alive');
+        expect(await client.receive()).toBe('alive');
+      },
+      { heartbeatMs: 100 },
+    ),
+  );
+
+  runTest(
+    'of a heartbeat end a connection that takes nothing, and so is not read from',
+    async () => {
+      let code: number | null = 0;
+      const app = new Application().ws(
+        '/',
+        {
+          messageReceived(socket) {
+            const send = (): unknown => socket.send(Buffer.alloc(65_536)).catch(() => {});
+            while (socket.bufferedBytes < 500_000) send();
+          },
+          connectionLost(socket) {
+            code = socket.closeCode;
+          },
+        },
+        { heartbeatMs: 50 },
+      );
+      await withServer(app, async (_url, { port }) => {
+        await using raw = await rawClient(port);
+        await raw.write(frame(FIN | 1, 'x'));
+        while (code === 0) await sleep(5);
+      });
+      expect(code).toBe(1006);
+    },
+  );
 });
 
 describe('the handshake', () => {

@@ -151,6 +151,28 @@ describe('close', () => {
     expect(error).toBeInstanceOf(CancelledError);
   });
 
+  runTest("aborts a request's signal with that, also one asked for at once", async () => {
+    const begun = new Event();
+    let reason: unknown;
+    await withHandler(
+      async ({ signal }) => {
+        begun.set();
+        // As code does that knows nothing of uvio.
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+        reason = signal.reason;
+        return new Response('left');
+      },
+      async (_url, server) => {
+        await using connection = await connect(server.port);
+        await connection.write(get('/'));
+        await begun.wait();
+        await server.close({ timeoutMs: 10 });
+        expect(statusesOf(await readToEnd(connection))).toEqual([200]);
+      },
+    );
+    expect(reason).toBeInstanceOf(CancelledError);
+  });
+
   runTest('calls the hooks in their order, cleans up last, and may be called again', async () => {
     const seen: string[] = [];
     const [begun, closing] = [new Event(), new Event()];

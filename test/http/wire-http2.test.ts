@@ -6,7 +6,7 @@ import { Event, openConnection, sleep } from '../../lib/index.ts';
 import { serverTls } from '../io/tls-support.ts';
 import { failure, runTest } from '../task/support.ts';
 import { tls } from './client-support.ts';
-import { answerOf, settled, withH2 } from './http2-support.ts';
+import { answerOf, Client, settled, withH2 } from './http2-support.ts';
 import { exchangeRaw, readToEnd, withHandler } from './support.ts';
 
 const hello = (): Response => new Response('hello');
@@ -216,6 +216,51 @@ describe('an HTTP/2 server', () => {
       ['GET', '/a', 200, 5],
       ['', '', 400, 0],
     ]);
+  });
+});
+
+describe('HTTP/2 without TLS', () => {
+  const cleartext = { http2: 'cleartext' } as const;
+
+  // covers: uvio/http2-server
+  runTest('is spoken with clients that know it before', () =>
+    withHandler(
+      async (request) => {
+        const { httpVersion, secure, url } = request;
+        return new Response(`${httpVersion} ${secure} ${url} ${(await request.text()).length}`);
+      },
+      async (_url, server) => {
+        await using client = await Client.open(server.port, 'http');
+        const bodies = [1, 100_000, 300_000].map((bytes) => 'x'.repeat(bytes));
+        const asked = bodies.map((body) => client.ask({ ':path': '/a', ':method': 'POST' }, body));
+        const answers = await Promise.all(asked);
+        expect(answers.map(({ body }) => body)).toEqual(
+          bodies.map(({ length }) => `2 false http://server.test/a ${length}`),
+        );
+        expect((await client.get('/b')).body).toBe('2 false http://server.test/b 0');
+      },
+      cleartext,
+    ),
+  );
+
+  runTest('is all that is spoken: HTTP/1 is no answer, and an end', () =>
+    withHandler(
+      hello,
+      async (_url, server) => {
+        const seen = await exchangeRaw(server.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+        expect(seen).not.toContain('hello');
+        await settled(() => server.connections === 0);
+      },
+      cleartext,
+    ),
+  );
+
+  runTest('beside TLS, or a word nobody knows, is refused', async () => {
+    for (const bad of [{ http2: 'cleartext', tls: serverTls }, { http2: 'h2c' }, { http2: true }]) {
+      expect(await failure(serve(new Application(), { port: 0, ...bad } as never))).toBeInstanceOf(
+        TypeError,
+      );
+    }
   });
 });
 

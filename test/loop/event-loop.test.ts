@@ -255,7 +255,7 @@ describe('fairness', () => {
   );
 
   test.each([
-    [1, 64],
+    [1, 128],
     [100, 3],
   ])('turns of %i jobs: at most %i of them within a turn of Node', async (jobs, most) => {
     let turns = 0;

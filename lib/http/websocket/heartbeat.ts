@@ -2,12 +2,15 @@
  * Notices that a peer has fallen silent.
  *
  * In: that something came. Out: a ping after the silence, the end of the connection after half as
- * much more. Never: a timer for each socket or message: one sweep looks after all of a route.
+ * much more. Never: the end of one that we do not read, unless it takes nothing either; a timer for
+ * each socket or message: one sweep looks after all of a route.
  */
 import type { EventLoop } from '../../io/handles.ts';
 import { Sweep, type Swept } from '../native-sweep.ts';
 
 export interface Beating {
+  /** Null: what it sends is read. Else how much waits to be written to it. */
+  readonly heldBytes: number | null;
   sendHeartbeat(): void;
   heartbeatLost(): void;
 }
@@ -29,6 +32,8 @@ export class Heartbeat implements Swept {
   readonly #target: Beating;
   #heardMs = 0;
   #asked = false;
+  /** At the latest look. */
+  #heldBytes: number | null = null;
 
   constructor(all: Heartbeats, target: Beating) {
     this.#all = all;
@@ -49,6 +54,11 @@ export class Heartbeat implements Swept {
 
   /** @internal Of the sweep: at the earliest when the peer can have been silent for too long. */
   onDue(nowMs: number): void {
+    const { heldBytes } = this.#target;
+    // It cannot be heard, but it may be seen to take what is sent.
+    const silent = heldBytes === null || (heldBytes > 0 && heldBytes === this.#heldBytes);
+    this.#heldBytes = heldBytes;
+    if (!silent) this.heard();
     const lateMs = nowMs - this.#silentMs();
     if (lateMs >= 0) {
       const { everyMs } = this.#all;
@@ -60,7 +70,7 @@ export class Heartbeat implements Swept {
         return;
       } else {
         this.#asked = true;
-        this.#target.sendHeartbeat();
+        if (heldBytes === null) this.#target.sendHeartbeat();
       }
     }
     this.#arm();

@@ -31,17 +31,6 @@ const readAheadMessages = 64;
 
 const over: Result = { value: undefined, done: true };
 
-/** Gives messages themselves, or one after the other to a loop over them. */
-class Receiver extends Waiter<Message | Result> {
-  /** Null: a loop, which takes any and whose end is no error. */
-  readonly wanted: Wanted | null;
-
-  constructor(wanted: Wanted | null) {
-    super('receive');
-    this.wanted = wanted;
-  }
-}
-
 function mismatch(message: Message, wanted: Wanted | null): TypeError | null {
   const text = typeof message === 'string';
   if (wanted === null || wanted === 'any' || text === (wanted === 'text')) return null;
@@ -52,13 +41,16 @@ function asWanted(message: Message, wanted: Wanted | null): Message | Result {
   return wanted === null ? { value: message, done: false } : message;
 }
 
-export class Inbox {
+/** Also the wait of whoever receives, and the loop over messages: one object for each socket. */
+export class Inbox extends Waiter<Message | Result> implements AsyncIterator<Message, undefined> {
   readonly #owner: InboxOwner;
   #queue: Deque<Message> | null = null;
   #bytes = 0;
-  #receiver: Receiver | null = null;
+  /** By whoever waits. Null: a loop, which takes any and whose end is no error. */
+  #wanted: Wanted | null = null;
 
   constructor(owner: InboxOwner) {
+    super('receive');
     this.#owner = owner;
   }
 
@@ -68,15 +60,13 @@ export class Inbox {
 
   /** @param closing nobody is held up any more: what does not fit is dropped */
   push(message: Message, closing: boolean): void {
-    const receiver = this.#receiver;
-    if (receiver?.active) {
-      this.#receiver = null;
-      const error = mismatch(message, receiver.wanted);
+    if (this.active) {
+      const error = mismatch(message, this.#wanted);
       if (error === null) {
-        receiver.wake(asWanted(message, receiver.wanted));
+        this.wake(asWanted(message, this.#wanted));
         return;
       }
-      receiver.fail(error);
+      this.fail(error);
     }
     this.#queue ??= new Deque();
     if (closing && this.#full) return;
@@ -98,12 +88,12 @@ export class Inbox {
   }
 
   /** For a loop: ends, and does not fail, when nothing will come. */
-  iterate(): Promise<Result> {
+  next(): Promise<Result> {
     return this.#next(null, undefined) as Promise<Result>;
   }
 
   #next(wanted: Wanted | null, options: WaitOptions | undefined): Promise<Message | Result> {
-    if (this.#receiver?.active) {
+    if (this.active) {
       return Promise.reject(new BusyResourceError('Another task receives from this WebSocket'));
     }
     const queue = this.#queue;
@@ -114,10 +104,8 @@ export class Inbox {
       if (wanted === null) return Promise.resolve(over);
       return Promise.reject(options?.signal?.aborted ? options.signal.reason : this.#refusal());
     }
-    const receiver = new Receiver(wanted);
-    const promise = receiver.start(options);
-    if (receiver.active) this.#receiver = receiver;
-    return promise;
+    this.#wanted = wanted;
+    return this.start(options);
   }
 
   #refusal(): Error {
@@ -146,23 +134,8 @@ export class Inbox {
 
   /** Nothing comes any more: who waits is told. */
   end(): void {
-    const receiver = this.#receiver;
-    this.#receiver = null;
-    if (!receiver?.active) return;
-    if (receiver.wanted === null) receiver.wake(over);
-    else receiver.fail(this.#refusal());
-  }
-}
-
-/** One loop over messages. */
-export class Messages implements AsyncIterator<Message, undefined> {
-  readonly #inbox: Inbox;
-
-  constructor(inbox: Inbox) {
-    this.#inbox = inbox;
-  }
-
-  next(): Promise<Result> {
-    return this.#inbox.iterate();
+    if (!this.active) return;
+    if (this.#wanted === null) this.wake(over);
+    else this.fail(this.#refusal());
   }
 }

@@ -11,7 +11,10 @@ import { type CompressOptions, type CompressPlan, checkCompress } from './extens
 export interface WebSocketOptions {
   /** In order of preference. */
   protocols?: readonly string[];
-  /** Ping after that much silence, break the connection when half of it more is silent. None. */
+  /**
+   * Ping after that much silence, break the connection when half of it more is silent. While this
+   * side does not read, only a peer that takes nothing of what waits for it is silent. None.
+   */
   heartbeatMs?: number;
   /** Close code 1009 above it, before more is stored. Default 4 MiB. */
   maxMessageBytes?: number;

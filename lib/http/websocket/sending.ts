@@ -37,6 +37,8 @@ export const flagFull = 8;
 export const flagFresh = 16;
 /** Nothing more is read of the peer. */
 export const flagStopped = 32;
+/** Nothing is read until what came is taken, or what is sent is. */
+export const flagHeld = 64;
 
 /** What only few sockets need. */
 export class Rare {

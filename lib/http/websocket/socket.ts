@@ -33,13 +33,14 @@ import {
   type Partial,
 } from './frames.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { Inbox, type InboxOwner, type Message, Messages, type ReceiveOptions } from './inbox.ts';
+import { Inbox, type InboxOwner, type Message, type ReceiveOptions } from './inbox.ts';
 import {
   flagCloseReceived,
   flagCloseSent,
   flagFresh,
   flagFull,
   flagGone,
+  flagHeld,
   flagStopped,
   SocketSender,
 } from './sending.ts';
@@ -120,11 +121,14 @@ export class WebSocketStream
 
   /** @internal */
   pauseInput(): void {
+    this.flags |= flagHeld;
     this.transport?.pauseReading();
   }
 
   /** @internal */
   resumeInput(): void {
+    if (this.has(flagHeld)) this.#heartbeat?.heard();
+    this.flags &= ~flagHeld;
     this.transport?.resumeReading();
   }
 
@@ -137,7 +141,7 @@ export class WebSocketStream
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
-    return new Messages(this.#inbox);
+    return this.#inbox;
   }
 
   // ---- frames that come ----
@@ -306,6 +310,11 @@ export class WebSocketStream
   /** @internal */
   sendHeartbeat(): void {
     this.sendControl(opPing, Buffer.from([0]));
+  }
+
+  /** @internal */
+  get heldBytes(): number | null {
+    return this.has(flagHeld) ? this.bufferedBytes : null;
   }
 
   /** @internal */

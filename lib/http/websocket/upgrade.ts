@@ -8,7 +8,7 @@ import { type Awaitable, BrokenResourceError, ClosedResourceError } from '../../
 import { currentLoop } from '../../task/frame.ts';
 import { CANCELLED, FAILED, type Future } from '../../task/future.ts';
 import { startHandlerTask } from '../../task/spawn.ts';
-import type { Task, TaskOwner } from '../../task/task.ts';
+import { Task, type TaskOwner } from '../../task/task.ts';
 import type { Application } from '../application.ts';
 import type { Call, CallSettings, UnderWay } from '../call.ts';
 import { HttpError } from '../http-error.ts';
@@ -17,6 +17,7 @@ import { Response, type ResponseLike } from '../response.ts';
 import { CalledSocket, farewellMs, type WebSocketCallbacks } from './callbacks.ts';
 import { type Agreed, readRequest } from './handshake.ts';
 import { checkWebSocket, type WebSocketOptions, type WebSocketPlan } from './options.ts';
+import { flagGone } from './sending.ts';
 import { type SocketOwner, WebSocketStream } from './socket.ts';
 import { Terms } from './terms.ts';
 import { Topics } from './topics.ts';
@@ -92,66 +93,67 @@ export class UpgradeResponse extends Response {
       call.settings.began(socket);
       return socket;
     }
-    const socket = new WebSocketStream(terms, this.#agreed);
-    const served = new ServedSocket(socket, call, service);
-    socket.owner = served;
-    call.settings.began(served);
+    const socket = new ServedSocket(terms, this.#agreed, call, service);
+    call.settings.began(socket);
     return socket;
   }
 }
 
 /** A socket on a server with a handler: its task, its end. */
-class ServedSocket implements TaskOwner, SocketOwner, UnderWay {
-  readonly #socket: WebSocketStream;
+class ServedSocket extends WebSocketStream implements TaskOwner, SocketOwner, UnderWay {
   readonly #settings: CallSettings;
   /** Who wants to know of its end gets it with its request. */
   readonly #call: Call | null;
-  #serve: Serve | null;
-  #task: Task | null = null;
   readonly #path: string;
-  #gone = false;
+  /** What to run, then what runs. */
+  #work: Serve | Task;
 
-  constructor(socket: WebSocketStream, call: Call, serve: Serve) {
-    this.#socket = socket;
+  constructor(terms: Terms, agreed: Agreed, call: Call, serve: Serve) {
+    super(terms, agreed);
+    this.owner = this;
     this.#settings = call.settings;
     this.#path = call.path;
     this.#call = call.settings.logged ? call : null;
-    this.#serve = serve;
+    this.#work = serve;
   }
 
+  /** @internal */
   socketMade(): void {
-    const serve = this.#serve as Serve;
-    this.#serve = null;
-    this.#task = startHandlerTask(currentLoop(), null, null, serve, this.#socket, this);
+    const serve = this.#work as Serve;
+    this.#work = startHandlerTask(currentLoop(), null, null, serve, this, this);
   }
 
+  /** @internal */
   socketGone(): void {
-    this.#gone = true;
-    if (this.#task?.done !== false) this.#settings.over(this, this.#call);
+    if (!this.#serving) this.#settings.over(this, this.#call);
   }
 
+  get #serving(): boolean {
+    return this.#work instanceof Task && !this.#work.done;
+  }
+
+  /** @internal */
   cancel(reason: string): void {
-    if (this.#task?.done === false) this.#task.cancel(reason);
-    else this.#socket.abort();
+    if (this.#serving) (this.#work as Task).cancel(reason);
+    else this.abort();
   }
 
-  /** The last step of the handler: what it left open is closed, as its end says. */
+  /** @internal The last step of the handler: what it left open is closed, as its end says. */
   onFutureDone(future: Future<unknown>): void {
-    const socket = this.#socket;
     if (future.status === FAILED) {
       const error = (future as Task).failure();
       const told = error instanceof ClosedResourceError || error instanceof BrokenResourceError;
-      if (socket.open || !told) {
-        socket.finish(1011, farewellMs);
+      if (this.open || !told) {
+        this.finish(1011, farewellMs);
         const message = `Exception in the handler of GET ${this.#path}`;
         future.loop.callExceptionHandler({ message, error, task: future as Task });
       }
     } else if (future.status === CANCELLED) {
-      socket.finish(1001, farewellMs);
+      this.finish(1001, farewellMs);
     } else {
-      socket.finish(1000, Infinity);
+      this.finish(1000, Infinity);
     }
-    if (this.#gone) this.#settings.over(this, this.#call);
+    if (this.has(flagGone)) this.#settings.over(this, this.#call);
   }
 }
 

@@ -46,9 +46,9 @@ export class SoleWorker implements MetricsSource {
 
 /**
  * Figures of each worker of `runServer` or `runApp`, in order, asked from the program's main thread
- * or from any of its workers, so that one of them tells about all. A program with
- * `workers: 1` has one; none when nothing is served. Takes `timeoutMs` at most: a worker that is too
- * busy has no load then.
+ * or from any of its workers, so that one of them tells about all. A program with `workers: 1` has
+ * one; none when nothing is served. Takes `timeoutMs` at most: a worker that is too busy has no
+ * load then.
  */
 export async function workerMetrics(
   options: WorkerMetricsOptions = {},

@@ -42,6 +42,21 @@ const app = new Application({
   })
   .get('/who', () => new Response(String(threadId)))
   .get('/exit', () => process.exit(5))
+  .get('/publish/:bytes', (request) => {
+    app.publish('feed', Buffer.alloc(Number(request.params.bytes)));
+    return new Response();
+  })
+  .ws('/ws', async (socket) => {
+    for await (const message of socket) await socket.send(message);
+  })
+  .ws(
+    '/feed',
+    async (socket) => {
+      socket.subscribe('feed');
+      for await (const _ of socket);
+    },
+    { whenSlow: 'drop' },
+  )
   .get('/stream/:parts', (request) => new Response(parts(Number(request.params.parts))))
   .post('/echo', async (request) => new Response(await request.bytes()));
 
