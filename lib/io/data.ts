@@ -54,8 +54,10 @@ export class Parts {
   }
 }
 
-/** Of so many bytes on average parts are not joined: a part costs as much as copying a few KiB. */
-const gatherBytes = 4 * 1024;
+/** Parts are worth a system call of their own from here on: less waits for the end of the turn. */
+const gatherWholeBytes = 16 * 1024;
+/** On average: shorter parts cost more than copying them (bench/micro/write-lines.mjs). */
+const gatherPartBytes = 1024;
 
 /**
  * One piece of data for all parts. A single part is not copied.
@@ -79,12 +81,10 @@ export function joinData(parts: Iterable<Data>, gathers: boolean = false): Data 
   if (list.length === 1) return list[0] as Data;
   if (text) return list.join('');
   const bytes = list.map(toBytes);
-  if (!gathers) return Buffer.concat(bytes);
   let length = 0;
   for (const one of bytes) length += one.length;
-  return length >= gatherBytes * bytes.length
-    ? new Parts(bytes, length)
-    : Buffer.concat(bytes, length);
+  const large = length > gatherWholeBytes && length >= gatherPartBytes * bytes.length;
+  return gathers && large ? new Parts(bytes, length) : Buffer.concat(bytes, length);
 }
 
 export function toBytes(data: Data): Uint8Array {
