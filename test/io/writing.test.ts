@@ -59,7 +59,7 @@ describe('below the high-water mark', () => {
     expect(stream.written.map(String)).toEqual(['ab', 'cde', '']);
   });
 
-  test('writeLines of large parts hands them on as they are, where the stream gathers', async () => {
+  test('writeLines of large parts hands them on, where the stream gathers', async () => {
     const { connection, stream } = fakeConnection();
     const handed: (readonly Uint8Array[])[] = [];
     Object.assign(stream, { writeMany: (parts: Uint8Array[]) => handed.push(parts) * 0 });
