@@ -23,7 +23,7 @@ import type { SocketAddress } from '../loop/backend.ts';
 import { currentFrame, currentLoop, type Frame } from '../task/frame.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
 import { cancellationPending } from './cancelled.ts';
-import { checkData, joinData } from './data.ts';
+import { checkData, joinData, type Parts } from './data.ts';
 import type { Connection, NodeStreamOptions, StartTlsOptions, WebStreamPair } from './net-types.ts';
 import { ConnectionSocket } from './node-socket.ts';
 import { ReadingStream } from './reading-stream.ts';
@@ -118,6 +118,10 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
     } catch (error) {
       return Promise.reject(error);
     }
+    return this.put(bytes, options);
+  }
+
+  private put(bytes: Data | Parts, options: WaitOptions | undefined): Promise<void> {
     if (this.state !== stateOpen || this.has(flagWriteEnded)) return this.refuseWrite();
     const cancelled = takeCancellation();
     if (this.has(flagOverHighWater) && this.isFull(bytes)) {
@@ -125,7 +129,7 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
       const { maxBufferedBytes } = this.limits;
       return quietReject(bufferFullError(this.writeBufferBytes, maxBufferedBytes));
     }
-    const bufferedBytes = this.handle.write(bytes);
+    const bufferedBytes = this.send(bytes);
     if (bufferedBytes > this.limits.highWaterBytes) this.askForDrain(this.limits.lowWaterBytes);
     if (cancelled !== null) return quieted(cancelledPromise(cancelled));
     if (options?.signal?.aborted) {
@@ -136,13 +140,13 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
   }
 
   writeLines(parts: Iterable<Data>, options?: WaitOptions): Promise<void> {
-    let data: Data;
+    let data: Data | Parts;
     try {
-      data = joinData(parts);
+      data = joinData(parts, this.gathers);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.write(data, options);
+    return this.put(data, options);
   }
 
   writeEof(options?: WaitOptions): Promise<void> {

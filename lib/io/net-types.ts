@@ -113,7 +113,7 @@ export interface ByteWriter {
    * taking nothing, with ERR_UVIO_BUFFER_FULL above `maxBufferedBytes`.
    */
   write(data: Data, options?: WaitOptions): Promise<void>;
-  /** One write for all parts. */
+  /** One write for all parts. Large ones are not joined first: the system gathers them. */
   writeLines(parts: Iterable<Data>, options?: WaitOptions): Promise<void>;
   /** Flushes and closes this half. Resolves when its FIN is in line behind the data. */
   writeEof(options?: WaitOptions): Promise<void>;

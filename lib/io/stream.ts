@@ -7,7 +7,7 @@
 import { ClosedResourceError, type Data, InvalidStateError } from '../base/errors.ts';
 import type { SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
 import { connectionClosed, connectionOpened } from '../loop/channels.ts';
-import { dataBytes } from './data.ts';
+import { dataBytes, Parts } from './data.ts';
 import type { StreamLimits } from './limits.ts';
 import type { TlsInfo } from './net-types.ts';
 import { TlsStream } from './tls/stream.ts';
@@ -145,11 +145,24 @@ export abstract class Stream {
   }
 
   /** @internal True when `data` must be refused: nobody waits for the buffer to drain. */
-  isFull(data: Data): boolean {
+  isFull(data: Data | Parts): boolean {
     const { maxBufferedBytes } = this.limits;
     // A string has at most three bytes for each of its code units.
     const room = maxBufferedBytes - this.handle.bufferedBytes;
     return data.length * 3 > room && dataBytes(data) > room;
+  }
+
+  /** Large parts need not be joined. */
+  protected get gathers(): boolean {
+    return this.handle.writeMany !== undefined;
+  }
+
+  /** As `StreamHandle.write`. Parts are for those that gather. */
+  protected send(data: Data | Parts): number {
+    if (data instanceof Parts) {
+      return (this.handle.writeMany as NonNullable<StreamHandle['writeMany']>)(data.list);
+    }
+    return this.handle.write(data);
   }
 
   /** @internal It is set up and the sink of its handle. */

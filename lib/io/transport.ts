@@ -8,7 +8,7 @@ import { Buffer } from 'node:buffer';
 import { argTypeError, BusyResourceError, ClosedResourceError, type Data } from '../base/errors.ts';
 import type { CallbackContext, SocketAddress, StreamHandle, StreamSink } from '../loop/backend.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
-import { checkData, joinData } from './data.ts';
+import { checkData, joinData, type Parts } from './data.ts';
 import { checkWaterMarks, type StreamLimits } from './limits.ts';
 import type { BufferedProtocol, Protocol, StreamProtocol, Transport } from './protocols.ts';
 import {
@@ -119,20 +119,23 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
   }
 
   write(data: Data): boolean {
-    const bytes = checkData(data);
+    return this.put(checkData(data));
+  }
+
+  private put(bytes: Data | Parts): boolean {
     if (this.has(flagWriteEnded | flagSending)) {
       if (this.has(flagSending)) throw new BusyResourceError('A file is being sent');
       throw new ClosedResourceError('write after writeEof()');
     }
     if (this.state !== stateOpen) return !this.has(flagOverHighWater);
-    const bufferedBytes = this.handle.write(bytes);
+    const bufferedBytes = this.send(bytes);
     if (bufferedBytes <= this.#highWaterBytes) return true;
     if (!this.has(flagOverHighWater)) this.goOverHighWater();
     return false;
   }
 
   writeLines(parts: Iterable<Data>): boolean {
-    return this.write(joinData(parts));
+    return this.put(joinData(parts, this.gathers));
   }
 
   writeEof(): void {

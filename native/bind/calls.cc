@@ -1,5 +1,6 @@
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "bind/addon.h"
 #include "bind/define.h"
@@ -168,6 +169,29 @@ napi_value Write(napi_env env, napi_callback_info info) {
   return args.Return(args.hub()->Write(args.Id(0), data, length));
 }
 
+// writeMany(id, parts): as write, of Uint8Arrays that follow one another.
+napi_value WriteMany(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  uint32_t length = 0;
+  if (napi_get_array_length(env, args.value[1], &length) != napi_ok) {
+    return args.ReturnInt(UV_EINVAL);
+  }
+  std::vector<iovec> parts;
+  parts.reserve(length);
+  for (uint32_t i = 0; i < length; i++) {
+    napi_value part = nullptr;
+    void* data = nullptr;
+    size_t bytes = 0;
+    napi_get_element(env, args.value[1], i, &part);
+    if (napi_get_typedarray_info(env, part, nullptr, &bytes, &data, nullptr, nullptr) != napi_ok) {
+      return args.ReturnInt(UV_EINVAL);
+    }
+    if (bytes > 0) parts.push_back({data, bytes});
+  }
+  return args.Return(
+      args.hub()->WriteMany(args.Id(0), parts.data(), static_cast<int>(parts.size())));
+}
+
 // receive(id, into): bytes, 0 at the end, negative errno.
 napi_value Receive(napi_env env, napi_callback_info info) {
   const Args args(env, info);
@@ -317,7 +341,8 @@ napi_value UvVersion(napi_env env, napi_callback_info) {
 constexpr Call kCalls[] = {
     {"setup", Setup},           {"setChunk", SetChunk},         {"listenTcp", ListenTcp},
     {"listenUnix", ListenUnix}, {"connectTcp", ConnectTcp},     {"connectUnix", ConnectUnix},
-    {"write", Write},           {"receive", Receive},           {"flush", Flush},
+    {"write", Write},           {"writeMany", WriteMany},       {"receive", Receive},
+    {"flush", Flush},
     {"shutdown", Shutdown},     {"close", Close},               {"abort", Abort},
     {"setReading", SetReading}, {"setInto", SetInto},           {"notifyDrain", NotifyDrain},
     {"replay", Replay},         {"setNoDelay", SetNoDelay},     {"setKeepAlive", SetKeepAlive},

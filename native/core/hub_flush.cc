@@ -1,5 +1,7 @@
 #include <errno.h>
 
+#include <algorithm>
+
 #include "core/hub.h"
 #include "core/socket.h"
 
@@ -137,15 +139,22 @@ void Hub::AfterDrain(Endpoint* endpoint) {
 }
 
 int64_t Hub::Write(uint32_t id, const uint8_t* data, size_t len) {
+  iovec part{const_cast<uint8_t*>(data), len};
+  return WriteMany(id, &part, len == 0 ? 0 : 1);
+}
+
+int64_t Hub::WriteMany(uint32_t id, iovec* parts, int count) {
   Flush();  // what was written before goes first
   Endpoint* endpoint = Stream(id);
   if (endpoint == nullptr || endpoint->state != State::kOpen ||
       endpoint->Has(kFlagShutdown)) {
     return -EBADF;
   }
-  if (len == 0) return queued_[endpoint->id & kSlotMask];
-  iovec part{const_cast<uint8_t*>(data), len};
-  return Send(endpoint, &part, 1);
+  int64_t queued = queued_[endpoint->id & kSlotMask];
+  for (int done = 0; done < count && queued >= 0; done += kMaxParts) {
+    queued = Send(endpoint, parts + done, std::min(count - done, kMaxParts));
+  }
+  return queued;
 }
 
 }  // namespace uvio

@@ -9,10 +9,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bare_host.h"
@@ -27,6 +29,7 @@ struct FaultEngine final : DefaultEngine {
   using DefaultEngine::DefaultEngine;
   int every = 0;          // each nth Send takes one byte or nothing
   int receive_fails_at = 0;
+  int64_t room = -1;      // bytes that the next Send takes, or a negative errno below -1
   int sends = 0;
   int receives = 0;
   int vectors = 0;
@@ -34,12 +37,23 @@ struct FaultEngine final : DefaultEngine {
   int64_t Send(Endpoint* endpoint, const iovec* parts, int count) override {
     sends++;
     vectors += count;
+    if (room != -1) return SendSome(endpoint, parts, count, std::exchange(room, -1));
     if (every > 0 && sends % every == 0) {
       if (sends % 2 == 0) return -EAGAIN;
       const iovec one{parts[0].iov_base, 1};
       return DefaultEngine::Send(endpoint, &one, 1);
     }
     return DefaultEngine::Send(endpoint, parts, count);
+  }
+  int64_t SendSome(Endpoint* endpoint, const iovec* parts, int count, int64_t bytes) {
+    if (bytes <= 0) return bytes == 0 ? -EAGAIN : bytes;
+    std::vector<iovec> some(parts, parts + count);
+    auto left = static_cast<size_t>(bytes);
+    for (iovec& part : some) {
+      part.iov_len = std::min(part.iov_len, left);
+      left -= part.iov_len;
+    }
+    return DefaultEngine::Send(endpoint, some.data(), count);
   }
   int64_t Receive(Endpoint* endpoint, void* into, size_t capacity) override {
     receives++;
@@ -171,6 +185,85 @@ TEST(records_of_one_stream_leave_in_one_vector_and_in_order) {
   CHECK(host.RunUntil([&] { return (got_a += Take(a)).size() + (got_b += Take(b)).size() >= 12; }));
   CHECK(got_a == "a0a1a2");
   CHECK(got_b == "b0b1b2");
+  close(a);
+  close(b);
+}
+
+std::vector<iovec> PartsOf(std::vector<std::string>& texts) {
+  std::vector<iovec> parts;
+  for (std::string& text : texts) parts.push_back({text.data(), text.size()});
+  return parts;
+}
+
+TEST(parts_arrive_in_order_wherever_the_kernel_stops) {
+  Host host;
+  host.echo = false;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+  const int fd = Client(host.Port(listener));
+  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
+  const auto id = static_cast<uint32_t>(host.events[0].a);
+  for (int64_t room = 0; room <= 15; room++) {
+    std::vector<std::string> texts = {"abc", "defgh", "ijklmno"};
+    std::vector<iovec> parts = PartsOf(texts);
+    host.engine.room = room;
+    CHECK_EQ(host.hub->WriteMany(id, parts.data(), 3), 15 - room);
+    // The caller's memory is its own again, and what is put after it comes after it.
+    for (std::string& text : texts) text.assign(text.size(), '#');
+    host.Put(id, "!");
+    host.hub->Flush();
+    std::string got;
+    CHECK(host.RunUntil([&] { return (got += Take(fd)).size() >= 16; }));
+    CHECK(got == "abcdefghijklmno!");
+    CHECK_EQ(host.ctl()[kCtlQueued], 0);
+  }
+  close(fd);
+}
+
+TEST(very_many_parts_take_few_calls_and_none_behind_a_full_socket) {
+  Host host;
+  host.echo = false;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+  const int fd = Client(host.Port(listener));
+  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
+  const auto id = static_cast<uint32_t>(host.events[0].a);
+  std::vector<std::string> texts;
+  std::string expected;
+  for (int i = 0; i < 150; i++) {
+    texts.push_back(std::to_string(i) + ";");
+    expected += texts.back();
+  }
+  for (const int64_t room : {int64_t{-1}, int64_t{100}}) {
+    std::vector<iovec> parts = PartsOf(texts);
+    host.engine.room = room;
+    const int before = host.engine.sends;
+    host.hub->WriteMany(id, parts.data(), 150);
+    CHECK_EQ(host.engine.sends - before, room < 0 ? 3 : 1);
+    std::string got;
+    CHECK(host.RunUntil([&] { return (got += Take(fd)).size() >= expected.size(); }));
+    CHECK(got == expected);
+  }
+  close(fd);
+}
+
+TEST(a_write_of_parts_may_fail_or_be_cut_short) {
+  Host host;
+  host.echo = false;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+  const int a = Client(host.Port(listener));
+  const int b = Client(host.Port(listener));
+  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 2; }));
+  const auto first = static_cast<uint32_t>(host.events[0].a);
+  const auto second = static_cast<uint32_t>(host.events[1].a);
+  std::vector<std::string> texts(150, "some text");
+  std::vector<iovec> parts = PartsOf(texts);
+  host.engine.room = -EPIPE;
+  CHECK_EQ(host.hub->WriteMany(first, parts.data(), 150), -EPIPE);
+  CHECK_EQ(host.hub->WriteMany(first, parts.data(), 150), -EBADF);
+  host.engine.room = 5;
+  CHECK_EQ(host.hub->WriteMany(second, parts.data(), 150), 150 * 9 - 5);
+  CHECK_EQ(host.hub->Abort(second), 0);
+  CHECK(host.RunUntil([&] { return host.Count(kRecClosed) == 2; }));
+  CHECK_EQ(host.ctl()[kCtlQueued], 0);
   close(a);
   close(b);
 }

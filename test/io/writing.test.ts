@@ -1,9 +1,21 @@
 import { Buffer } from 'node:buffer';
 import { describe, expect, test } from 'vitest';
 import { BrokenResourceError, CancelledError, ClosedResourceError } from '../../lib/base/errors.ts';
+import { openConnection } from '../../lib/io/connect.ts';
+import '../../lib/io/loop-methods.ts';
+import { currentLoop } from '../../lib/task/frame.ts';
 import { createTask } from '../../lib/task/task.ts';
 import { checkLeaks } from '../support/leaks.ts';
-import { errorOf, fakeConnection, turn } from './support.ts';
+import {
+  errorOf,
+  fakeConnection,
+  localhost,
+  pattern,
+  Recorder,
+  tcpPair,
+  turn,
+  until,
+} from './support.ts';
 
 checkLeaks();
 
@@ -45,6 +57,22 @@ describe('below the high-water mark', () => {
     await connection.writeLines(['c', Buffer.from('d'), new Uint8Array([101])]);
     await connection.writeLines([]);
     expect(stream.written.map(String)).toEqual(['ab', 'cde', '']);
+  });
+
+  test('writeLines of large parts hands them on, where the stream gathers', async () => {
+    const { connection, stream } = fakeConnection();
+    const handed: (readonly Uint8Array[])[] = [];
+    Object.assign(stream, { writeMany: (parts: Uint8Array[]) => handed.push(parts) * 0 });
+    const large = Buffer.alloc(20_000);
+    await connection.writeLines(['head', large, new Uint8Array()]);
+    expect(handed).toEqual([[Buffer.from('head'), large, new Uint8Array()]]);
+    expect(handed[0]?.[1]).toBe(large);
+    // Short ones, and those of text alone, are joined.
+    await connection.writeLines(Array.from({ length: 100 }, () => Buffer.alloc(200)));
+    await connection.writeLines(['x'.repeat(20_000), 'y']);
+    await connection.writeLines([Buffer.alloc(10_000), 'y']);
+    expect(handed.length).toBe(1);
+    expect(stream.written.map(({ length }) => length)).toEqual([20_000, 20_001, 10_001]);
   });
 });
 
@@ -217,6 +245,70 @@ describe('writeEof', () => {
     stream.drain();
     await turn();
     expect(seen.state).toBe('resolved');
+  });
+});
+
+describe('many large parts', () => {
+  const parts = (): Uint8Array[] => Array.from({ length: 70 }, (_, i) => pattern(16 * 1024, i));
+
+  test('arrive in order, between what is written before and after, of any size', async () => {
+    await using pair = await tcpPair();
+    const expected = Buffer.concat([Buffer.from('before'), ...parts(), Buffer.from('after')]);
+    const received = pair.client.readExactly(expected.length);
+    const list = parts();
+    const writes = [
+      pair.served.write('before'),
+      pair.served.writeLines(list),
+      pair.served.write('after'),
+    ];
+    // The memory is the caller's own again.
+    for (const part of list) part.fill(0);
+    await Promise.all(writes);
+    expect((await received).equals(expected)).toBe(true);
+  });
+
+  test('of memory that is gone, or shared, or shrinks later', async () => {
+    await using pair = await tcpPair();
+    const gone = new Uint8Array(20_000);
+    structuredClone(gone.buffer, { transfer: [gone.buffer] });
+    const kept = Buffer.alloc(20_000, 'a');
+    const error = await errorOf(pair.served.writeLines([kept, gone]));
+    expect(error.code).toBe('ERR_UVIO_BUFFER_DETACHED');
+    const shared = new Uint8Array(new SharedArrayBuffer(20_000)).fill(98);
+    const memory = Reflect.construct(ArrayBuffer, [20_000, { maxByteLength: 40_000 }]);
+    const shrinks = new Uint8Array(memory).fill(99);
+    const received = pair.client.readExactly(60_000);
+    const written = pair.served.writeLines([kept, shared, shrinks]);
+    memory.resize(0);
+    shared.fill(0);
+    await written;
+    const text = String(await received);
+    expect(text === 'a'.repeat(20_000) + 'b'.repeat(20_000) + 'c'.repeat(20_000)).toBe(true);
+  });
+
+  test('are refused above maxBufferedBytes, and lost with the connection', async () => {
+    await using pair = await tcpPair({ maxBufferedBytes: 1 << 20 });
+    const many = Array.from({ length: 16 }, () => Buffer.alloc(1 << 20));
+    const first = pair.served.writeLines(many);
+    expect((await errorOf(pair.served.writeLines(many))).code).toBe('ERR_UVIO_BUFFER_FULL');
+    pair.client.abort();
+    expect(await errorOf(first)).toBeInstanceOf(BrokenResourceError);
+    expect(await errorOf(pair.served.writeLines(many))).toBeInstanceOf(BrokenResourceError);
+  });
+
+  test('of a transport', async () => {
+    const recorder = new Recorder();
+    const server = await currentLoop().createServer(() => recorder, { host: localhost });
+    await using client = await openConnection({ host: localhost, port: server.port });
+    await until(() => recorder.transport !== undefined);
+    const received = client.readExactly(70 * 16 * 1024);
+    expect(recorder.transport?.writeLines(parts())).toBeTypeOf('boolean');
+    expect((await received).equals(Buffer.concat(parts()))).toBe(true);
+    recorder.transport?.writeEof();
+    expect(() => recorder.transport?.writeLines(parts())).toThrow(ClosedResourceError);
+    server.close();
+    await client.close();
+    await server.waitClosed();
   });
 });
 

@@ -81,6 +81,7 @@ export interface Binding {
   parseIp(text: string, head: Uint8Array): number;
   ipText(head: Uint8Array): string;
   write(id: number, data: Uint8Array): number;
+  writeMany(id: number, parts: readonly Uint8Array[]): number;
   receive(id: number, into: Uint8Array): number;
   flush(): void;
   shutdown(id: number): number;

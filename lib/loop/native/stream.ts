@@ -104,6 +104,13 @@ export class NativeStream implements StreamHandle {
     return hub.binding.write(this.id, data) < 0 ? BROKEN : -1;
   }
 
+  writeMany(parts: readonly Uint8Array[]): number {
+    if ((this.#state & (CLOSING | SHUTDOWN)) !== 0) return 0;
+    this.#pending = 0;
+    const hub = this.backend.hub;
+    return hub.binding.writeMany(this.id, parts) < 0 ? Infinity : this.queuedIn(hub);
+  }
+
   sendFile(fd: number, offsetBytes: number, maxBytes: number): number {
     return this.backend.hub.binding.sendFile(this.id, fd, offsetBytes, maxBytes);
   }

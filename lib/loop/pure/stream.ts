@@ -5,7 +5,7 @@
  * per connection or per chunk: the event functions below are shared, and find the stream on the
  * socket.
  */
-import { writeSync } from 'node:fs';
+import { writeSync, writevSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { systemError } from '../../base/errors.ts';
 import { callSink, type SocketAddress, type StreamHandle, type StreamSink } from '../backend.ts';
@@ -27,9 +27,9 @@ const notNowCodes: ReadonlySet<string | undefined> = new Set(['EAGAIN', 'ENOBUFS
  * How much the kernel took at once: nearly always all, so that nothing has to be copied for rule 4.
  * Copying instead costs 45 % more CPU at 64 KiB. Negative: the errno of a broken connection.
  */
-function writeDirectly(fd: number, data: Uint8Array): number {
+function writeDirectly(fd: number, data: Uint8Array | readonly Uint8Array[]): number {
   try {
-    return writeSync(fd, data);
+    return data instanceof Uint8Array ? writeSync(fd, data) : writevSync(fd, data);
   } catch (error) {
     const { code, errno } = error as NodeJS.ErrnoException;
     return notNowCodes.has(code) ? 0 : (errno ?? 0);
@@ -99,16 +99,36 @@ export class PureStream implements StreamHandle {
       socket.write(data, 'utf8');
       return socket.writableLength;
     }
-    // Node would keep a reference to what the kernel has not taken, so that part is copied.
     const fd = socket.writableLength > 0 ? -1 : this.#descriptor();
     const taken = fd < 0 ? 0 : writeDirectly(fd, data);
-    if (taken < 0) {
-      // The kernel tells a reset once: a second try would only find a broken pipe.
-      socket.destroy(systemError(taken, 'write'));
-      return Infinity;
-    }
-    if (taken < data.byteLength) socket.write(Buffer.from(data.subarray(taken)));
+    if (taken < 0) return this.#broke(taken);
+    this.#keep(data, taken);
     return socket.writableLength;
+  }
+
+  writeMany(parts: readonly Uint8Array[]): number {
+    if (this.#closing || this.#shutdown) return 0;
+    const socket = this.#socket;
+    if (socket.destroyed) return Infinity;
+    const fd = socket.writableLength > 0 ? -1 : this.#descriptor();
+    let taken = fd < 0 ? 0 : writeDirectly(fd, parts);
+    if (taken < 0) return this.#broke(taken);
+    for (const part of parts) {
+      this.#keep(part, taken);
+      taken = Math.max(taken - part.byteLength, 0);
+    }
+    return socket.writableLength;
+  }
+
+  /** Node would keep a reference to what the kernel has not taken, so that part is copied. */
+  #keep(data: Uint8Array, taken: number): void {
+    if (taken < data.byteLength) this.#socket.write(Buffer.from(data.subarray(taken)));
+  }
+
+  /** The kernel tells a reset once: a second try would only find a broken pipe. */
+  #broke(errno: number): number {
+    this.#socket.destroy(systemError(errno, 'write'));
+    return Infinity;
   }
 
   #descriptor(): number {
