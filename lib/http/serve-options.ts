@@ -86,7 +86,6 @@ export interface FetchServeOptions extends ServeOptions {
 
 export interface ServePlan {
   readonly listen: ListenPlan;
-  readonly path: string | undefined;
   /** HTTP/2 without TLS. */
   readonly cleartext: boolean;
   readonly limits: WireLimits;
@@ -116,8 +115,8 @@ export function checkServe(
     checkMs(name, (options[name] as number | undefined) ?? fallback);
   const writeTimeoutMs = ms('writeTimeoutMs', 60_000);
   return {
-    listen: checkListen(loop, listenOptions(options)),
-    path,
+    // A path is taken whatever stands beside it.
+    listen: { ...checkListen(loop, listenOptions(options)), path },
     cleartext: options.http2 === 'cleartext',
     limits: {
       maxHeaderBytes: checkInteger('maxHeaderBytes', options.maxHeaderBytes ?? 16_384, 64, 2 ** 24),

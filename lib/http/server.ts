@@ -10,7 +10,7 @@ import type { StreamHandle } from '../io/handles.ts';
 import { defaultLimits } from '../io/limits.ts';
 import type { SocketAddress } from '../io/net-types.ts';
 import { StreamServer } from '../io/server.ts';
-import { serveTcp, serveUnix } from '../io/start-server.ts';
+import { openServer } from '../io/start-server.ts';
 import type { Stream } from '../io/stream.ts';
 import { TlsStream } from '../io/tls/stream.ts';
 import { currentLoop } from '../task/frame.ts';
@@ -206,8 +206,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   async #open(plan: ServePlan): Promise<void> {
     const site = new Site(this, plan, nativeWire(this) ?? nodeWire(this), this.#watch);
-    if (plan.path === undefined) await serveTcp(site, plan.listen);
-    else await serveUnix(site, plan.listen, plan.path);
+    await openServer(site, plan.listen);
     if (this.closing) {
       site.close();
       throw new ClosedResourceError('The server was closed');

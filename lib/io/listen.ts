@@ -19,7 +19,7 @@ import {
 } from './addresses.ts';
 import { connectUnix } from './connect.ts';
 import { Listener, type ListenerOwner } from './listener.ts';
-import type { ListenOptions } from './net-types.ts';
+import type { ListenOptions, UnixListenOptions } from './net-types.ts';
 import { inertSink } from './stream.ts';
 import { planServer, type TlsPlan } from './tls/plan.ts';
 import { removeStale, UnixFile } from './unix-file.ts';
@@ -68,6 +68,15 @@ export function checkListen(loop: EventLoop, options: ListenOptions): ListenPlan
     tls: tls === undefined || tls === null ? null : planServer(loop, tls, options),
     signal: options.signal,
   };
+}
+
+/** The same for a UNIX socket. */
+export function checkListenUnix(
+  loop: EventLoop,
+  path: string,
+  options: UnixListenOptions,
+): ListenPlan {
+  return { ...checkListen(loop, options), path: checkPath(path, 'listen') };
 }
 
 function checkFd({ fd, host, port }: ListenOptions): number | undefined {
@@ -235,7 +244,7 @@ export async function listenUnix(
   plan: ListenPlan,
   owner: ListenerOwner,
   path: string,
-): Promise<Listener[]> {
+): Promise<Listener> {
   if (plan.fd !== undefined) throw argTypeError('path', 'given without fd', path);
   const wait: WaitOptions = { signal: plan.signal };
   const options = { path: checkPath(path, 'listen'), backlog: plan.backlog, paused: true };
@@ -249,7 +258,7 @@ export async function listenUnix(
     listener = await new Listener(owner).open(make, wait);
   }
   if (!isAbstract(path)) listener.file = new UnixFile(path);
-  return [listener];
+  return listener;
 }
 
 /** Whether a server is behind the path. In doubt there is. */

@@ -8,7 +8,7 @@ import { captureContext } from './callback-context.ts';
 import { connectTcp, connectUnix, type StreamMaker } from './connect.ts';
 import { openTransport as openDatagramTransport } from './datagram-transport.ts';
 import { defaultLimits, makeLimits } from './limits.ts';
-import { checkListen } from './listen.ts';
+import { checkListen, checkListenUnix } from './listen.ts';
 import type {
   ConnectOptions,
   ListenOptions,
@@ -30,7 +30,7 @@ import type {
   StreamProtocol,
   Transport,
 } from './protocols.ts';
-import { serveTcp, serveUnix } from './start-server.ts';
+import { openServer } from './start-server.ts';
 import { startTls } from './tls/start-tls.ts';
 
 declare module '../loop/event-loop.ts' {
@@ -116,7 +116,7 @@ EventLoop.prototype.createServer = async function (
 ): Promise<Server> {
   const plan = checkListen(this, options);
   const limits = makeLimits(options);
-  return serveTcp(new ProtocolServer(this, limits, plan.maxConnections, factory), plan);
+  return openServer(new ProtocolServer(this, limits, plan.maxConnections, factory), plan);
 };
 
 EventLoop.prototype.createUnixServer = async function (
@@ -125,9 +125,9 @@ EventLoop.prototype.createUnixServer = async function (
   path: string,
   options: UnixListenOptions = {},
 ): Promise<Server> {
-  const plan = checkListen(this, options);
+  const plan = checkListenUnix(this, path, options);
   const limits = makeLimits(options);
-  return serveUnix(new ProtocolServer(this, limits, plan.maxConnections, factory), plan, path);
+  return openServer(new ProtocolServer(this, limits, plan.maxConnections, factory), plan);
 };
 
 EventLoop.prototype.createDatagramEndpoint = async function <P extends DatagramProtocol>(

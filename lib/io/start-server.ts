@@ -9,29 +9,24 @@ import { currentLoop } from '../task/frame.ts';
 import { unixAddress } from './addresses.ts';
 import { HandlerServer } from './handler-server.ts';
 import { makeLimits } from './limits.ts';
-import { checkListen, type ListenPlan, listenTcp, listenUnix } from './listen.ts';
+import { checkListen, checkListenUnix, type ListenPlan, listenTcp, listenUnix } from './listen.ts';
 import type { ConnectionHandler, ListenOptions, Server, UnixListenOptions } from './net-types.ts';
 import type { StreamServer } from './server.ts';
 
-/** Binds all addresses before the first connection is accepted. */
-export async function serveTcp(server: StreamServer, plan: ListenPlan): Promise<Server> {
-  if (plan.path !== undefined) return serveUnix(server, plan, plan.path);
+/** Binds all addresses, or the path, before the first connection is accepted. */
+export async function openServer(server: StreamServer, plan: ListenPlan): Promise<Server> {
+  const { loop } = server;
+  const { path } = plan;
   server.tls = plan.tls;
-  const listeners = await listenTcp(server.loop, plan, server);
-  const addresses = listeners.map((listener) => listener.address);
-  server.attach(listeners, addresses);
-  if (plan.start) await server.start();
-  return server;
-}
-
-export async function serveUnix(
-  server: StreamServer,
-  plan: ListenPlan,
-  path: string,
-): Promise<Server> {
-  server.tls = plan.tls;
-  const listeners = await listenUnix(server.loop, plan, server, path);
-  server.attach(listeners, [unixAddress(path)]);
+  if (path === undefined) {
+    const listeners = await listenTcp(loop, plan, server);
+    server.attach(
+      listeners,
+      listeners.map((listener) => listener.address),
+    );
+  } else {
+    server.attach([await listenUnix(loop, plan, server, path)], [unixAddress(path)]);
+  }
   if (plan.start) await server.start();
   return server;
 }
@@ -50,7 +45,7 @@ export async function startServer(
   const loop = currentLoop();
   const plan = checkListen(loop, options);
   const server = new HandlerServer(loop, makeLimits(options), plan.maxConnections, handler);
-  return serveTcp(server, plan);
+  return openServer(server, plan);
 }
 
 /**
@@ -64,7 +59,7 @@ export async function startUnixServer(
   options: UnixListenOptions = {},
 ): Promise<Server> {
   const loop = currentLoop();
-  const plan = checkListen(loop, options);
+  const plan = checkListenUnix(loop, path, options);
   const server = new HandlerServer(loop, makeLimits(options), plan.maxConnections, handler);
-  return serveUnix(server, plan, path);
+  return openServer(server, plan);
 }
