@@ -357,6 +357,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
   runJob(): void {
     if (this.fn === null || this.status !== PENDING) return;
     if (this.pendingCancel !== null) {
+      forgetWork(this as Task);
       this.end(CANCELLED, this.pendingCancel);
     } else {
       this.begin(false);
@@ -384,9 +385,6 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     if (this.loop.watched) checkEnd(this as Task, status, outcome);
     leaveRegion(this as Task);
     this.pendingCancel = null;
-    this.fn = null;
-    this.args = noArgs;
-    this.resource = null;
     // A chain of tasks that each start the next one must not keep all of them.
     this.starter = null;
     this.settle(status, outcome, owner !== null);
@@ -408,13 +406,18 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
   }
 }
 
-// No private method: one of those adds a field to each object.
-function runTask(task: Task): void {
-  const { args, resource } = task;
-  const fn = task.fn as AnyCoro;
+// No private methods: one of those adds a field to each object.
+
+function forgetWork(task: Task): void {
   task.fn = null;
   task.args = noArgs;
   task.resource = null;
+}
+
+function runTask(task: Task): void {
+  const { args, resource } = task;
+  const fn = task.fn as AnyCoro;
+  forgetWork(task);
   try {
     if (resource === null) frameStorage.run(task, runFunction, fn, args);
     else resource.runInAsyncScope(runInFrame, null, task, fn, args);
