@@ -3,15 +3,10 @@
  *
  * In: its turn. Out: a resolved promise. Never: a rejection.
  */
+import { heldResolve, hold } from '../base/held-resolve.ts';
 import type { Job } from './event-loop.ts';
-
-// The executor runs inside `new Promise`: handing over through these saves a closure.
-let heldResolve: () => void;
-function hold(resolve: () => void): void {
-  heldResolve = resolve;
-}
 
 export class TurnWait implements Job {
   readonly promise: Promise<void> = new Promise(hold);
-  readonly runJob: () => void = heldResolve;
+  readonly runJob: () => void = heldResolve as () => void;
 }

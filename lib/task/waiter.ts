@@ -5,6 +5,7 @@
  * promise. Never: a Promise subclass, an async wrapper, a closure per wait.
  */
 import type { CancelledError, WaitOptions } from '../base/errors.ts';
+import { heldResolve, hold } from '../base/held-resolve.ts';
 import { offAbort, onAbort } from './abort.ts';
 import { cancelledPromise, openNode, refusal } from './cancellation.ts';
 import { noteRejected } from './debug.ts';
@@ -13,12 +14,6 @@ import { noteScheduled, noteWait } from './instruments.ts';
 import { addWaiter, type Region, removeWaiter } from './scope-node.ts';
 
 type Resolve = (value: unknown) => void;
-
-// The executor runs inside `new Promise`: handing over through these saves a closure per wait.
-let heldResolve: Resolve;
-function hold(resolve: Resolve): void {
-  heldResolve = resolve;
-}
 
 /**
  * Resolving a promise with this rejects it, a microtask later: so a wait keeps one function of its
@@ -105,7 +100,7 @@ export class Waiter<T = void> {
 
   /** @internal Waits in a region without asking whether it is cancelled. */
   begin(node: Region | null): Promise<T> {
-    const promise = new Promise<T>(hold as (resolve: (value: T) => void) => void);
+    const promise = new Promise<T>(hold);
     this.resolve = heldResolve;
     if (node !== null) {
       addWaiter(node, this as Waiter<unknown>);
