@@ -20,7 +20,7 @@ import {
   writeChunk,
   writeHead,
   writeWhole,
-} from './native-answer.ts';
+} from './answer.ts';
 import { NativeBody } from './native-body.ts';
 import { NativeHead } from './native-head.ts';
 import {

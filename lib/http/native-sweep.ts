@@ -5,7 +5,7 @@
  * timer for each request; a timer while there is no connection.
  */
 import type { EventLoop } from '../io/handles.ts';
-import { refreshDate } from './native-answer.ts';
+import { refreshDate } from './answer.ts';
 
 const minTickMs = 5;
 const maxTickMs = 250;

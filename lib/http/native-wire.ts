@@ -8,7 +8,7 @@ import { Buffer } from 'node:buffer';
 import type { ByteParsers, StreamHandle, StreamSink } from '../io/handles.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { flagEnded, flagGone } from '../io/stream.ts';
-import { headText, writeHead } from './native-answer.ts';
+import { headText, writeHead } from './answer.ts';
 import type { ExchangeHome, NativeExchange } from './native-exchange.ts';
 import { NativeIntake } from './native-intake.ts';
 import { Sweep, type Swept } from './native-sweep.ts';

@@ -11,9 +11,9 @@ import { ignore } from '../base/quiet.ts';
 import type { CallbackContext } from '../io/handles.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
+import { type Head, lengthUnsaid, refreshDate, wholeHead } from './answer.ts';
 import { ExchangeBase } from './exchange-base.ts';
 import { lineOf } from './headers.ts';
-import { type Head, lengthUnsaid, refreshDate, wholeHead } from './native-answer.ts';
 import { type Exchange, type HeaderList, maxDiscardBytes } from './wire.ts';
 
 /** Whose exchange it is: a connection of the wire, or a server of Node's own. */
