@@ -4,7 +4,9 @@
  * In: a program. Out: what it takes for them. Never: a bound on time.
  */
 import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { KeptClient } from './kept-client.ts';
 import { exchange, openClient, type Scenario, seenBy } from './scenario.ts';
 import { patienceMs, Subject, sharedSubjects } from './subject.ts';
 
@@ -12,7 +14,8 @@ const mebibyte = 2 ** 20;
 const gibibyte = 2 ** 30;
 const mebibytes = (bytes: number): string => (bytes / mebibyte).toFixed(1);
 
-export function growth(bytes: number, each: string, boundMebibytes: number = 4): string {
+export function growth(bytes: number, each: string): string {
+  const boundMebibytes = 4;
   const bound = `grows by at most ${boundMebibytes} MiB ${each}`;
   // AddressSanitizer keeps what was freed for a while.
   const boundBytes = (process.env['UVIO_SANITIZED'] ? 128 : boundMebibytes) * mebibyte;
@@ -30,6 +33,28 @@ export async function settled(read: () => Promise<number>): Promise<number> {
     last = now;
   }
   return last;
+}
+
+/** The same bytes without end from each, until nothing more is taken. */
+export async function pour(peers: readonly Socket[], bytes: Buffer): Promise<void> {
+  let sent = 0;
+  for (const peer of peers) {
+    const more = (): void => {
+      while (peer.writable && sent < gibibyte) {
+        sent += bytes.length;
+        if (!peer.write(bytes)) return;
+      }
+    };
+    peer.on('drain', more);
+    more();
+  }
+  await settled(async () => sent);
+}
+
+/** What a program that serves HTTP takes, when its garbage is gone. */
+export async function collected(subject: Subject, client: KeptClient): Promise<number> {
+  for (let i = 0; i < 3; i++) await client.ask('/collect');
+  return subject.privateBytes();
 }
 
 function shared(look: (subject: Subject) => Promise<string>): Scenario['run'] {

@@ -4,9 +4,10 @@
  * In: a program that serves. Out: who was answered. Never: a bound on time.
  */
 import { setTimeout as pause } from 'node:timers/promises';
+import { nodeHasReusePort } from '../support/reuse-port.ts';
 import { KeptClient } from './kept-client.ts';
-import { noHttp, type Scenario, seenBy } from './scenario.ts';
-import { patienceMs, type Speech, Subject, type SubjectName, within } from './subject.ts';
+import { noHttp, type Scenario, serving } from './scenario.ts';
+import { patienceMs, type Speech, type Subject, type SubjectName, within } from './subject.ts';
 
 /** Clients ask without a pause while a worker dies and comes back. */
 async function restart(subject: Subject, speech: Speech): Promise<string> {
@@ -102,18 +103,7 @@ async function loseNothing(subject: Subject, speech: Speech): Promise<string> {
   return end === 'ended with 0' ? `answers all that it began (${answered})` : end;
 }
 
-type Look = (subject: Subject, speech: Speech) => Promise<string>;
-
-function serving(speech: Speech, look: Look, ...options: string[]): Scenario['run'] {
-  return async (name) => {
-    await using subject = await Subject.serve(name, speech, ...options);
-    return await seenBy(subject, () => look(subject, speech));
-  };
-}
-
-/** `reusePort` of Node. */
-const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-const noReusePort: SubjectName[] = major > 22 || (major === 22 && minor >= 12) ? [] : ['pure'];
+const noReusePort: readonly SubjectName[] = nodeHasReusePort ? [] : ['pure'];
 
 const death = {
   title: 'one of two workers dies while 20 clients send requests',

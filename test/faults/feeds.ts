@@ -5,10 +5,9 @@
  * bound on time.
  */
 import type { Socket } from 'node:net';
-import { growth, settled } from './crowds.ts';
+import { collected, growth, pour } from './crowds.ts';
 import { KeptClient } from './kept-client.ts';
-import { noHttp, openSocket, type Scenario } from './scenario.ts';
-import { sieged } from './sieges.ts';
+import { noHttp, openSocket, type Scenario, serving } from './scenario.ts';
 import { patienceMs, type Subject, within } from './subject.ts';
 
 const group = 'WebSocket';
@@ -65,28 +64,6 @@ class Reader {
   }
 }
 
-/** Frames without end, until nothing more is taken. */
-async function flood(peers: readonly Socket[]): Promise<void> {
-  const one = frame();
-  let sent = 0;
-  for (const peer of peers) {
-    const more = (): void => {
-      while (peer.writable && sent < 2 ** 30) {
-        sent += one.length;
-        if (!peer.write(one)) return;
-      }
-    };
-    peer.on('drain', more);
-    more();
-  }
-  await settled(async () => sent);
-}
-
-async function collected(subject: Subject, other: KeptClient): Promise<number> {
-  for (let i = 0; i < 3; i++) await other.ask('/collect');
-  return subject.privateBytes();
-}
-
 /** What the first round makes the program keep is none of the second round's peers. */
 async function grows(
   subject: Subject,
@@ -102,13 +79,13 @@ async function grows(
   return growth((after - before) / count, 'a peer');
 }
 
-const deafEcho = sieged(async (subject) => {
+const deafEcho = serving('http', async (subject) => {
   const quick = await Reader.open(subject.servedPort, '/ws');
   let exchanged = 0;
   const seen = await grows(subject, 8, async (count) => {
     const deaf = Array.from({ length: count }, () => open(subject.servedPort, '/ws'));
     const peers = await Promise.all(deaf);
-    await flood(peers);
+    await pour(peers, frame());
     quick.socket.write(frame());
     await quick.messages(++exchanged);
     return peers;
@@ -117,7 +94,7 @@ const deafEcho = sieged(async (subject) => {
   return seen;
 });
 
-const deafSubscribers = sieged(async (subject) => {
+const deafSubscribers = serving('http', async (subject) => {
   const port = subject.servedPort;
   const others = await Promise.all(Array.from({ length: 40 }, () => Reader.open(port, '/feed')));
   const control = await KeptClient.open(port);

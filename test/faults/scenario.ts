@@ -6,7 +6,7 @@
  */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { patienceMs, type Subject, type SubjectName, within } from './subject.ts';
+import { patienceMs, type Speech, Subject, type SubjectName, within } from './subject.ts';
 
 export interface Scenario {
   readonly group: string;
@@ -99,4 +99,16 @@ export async function seenBy(subject: Subject, look: () => Promise<string>): Pro
     if (subject.end !== null) return subject.end;
     return (error as Error).message;
   }
+}
+
+/** Looks at a program of its own that serves. */
+export function serving(
+  speech: Speech,
+  look: (subject: Subject, speech: Speech) => Promise<string>,
+  ...options: string[]
+): Scenario['run'] {
+  return async (name) => {
+    await using subject = await Subject.serve(name, speech, ...options);
+    return await seenBy(subject, () => look(subject, speech));
+  };
 }

@@ -6,26 +6,16 @@
  */
 import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import { growth, settled } from './crowds.ts';
+import { collected, growth, pour } from './crowds.ts';
 import { KeptClient } from './kept-client.ts';
-import { noHttp, openSocket, type Scenario, seenBy } from './scenario.ts';
+import { noHttp, openSocket, type Scenario, serving } from './scenario.ts';
 import { patienceMs, Subject, within } from './subject.ts';
 
 const group = 'HTTP';
 
-export function sieged(
-  look: (subject: Subject) => Promise<string>,
-  ...options: string[]
-): Scenario['run'] {
-  return async (name) => {
-    await using subject = await Subject.serve(name, 'http', ...options);
-    return await seenBy(subject, () => look(subject));
-  };
-}
-
 /** Every connection has had its answer; half of them ask again when the signal comes. */
 function parting(count: number): Scenario['run'] {
-  return sieged(async (subject) => {
+  return serving('http', async (subject) => {
     const clients = await KeptClient.openMany(subject.servedPort, count);
     const ask = async (client: KeptClient, i: number): Promise<string | null> => {
       const body = await client.ask(`/id/${i}`);
@@ -52,37 +42,22 @@ function parting(count: number): Scenario['run'] {
 async function pipeline(port: number, count: number): Promise<Socket[]> {
   const peers = await Promise.all(Array.from({ length: count }, () => openSocket(port)));
   const requests = Buffer.from('GET /stream/1 HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2_000));
-  let sent = 0;
-  for (const peer of peers) {
-    const more = (): void => {
-      while (peer.writable && sent < 2 ** 30) {
-        sent += requests.length;
-        if (!peer.write(requests)) return;
-      }
-    };
-    peer.on('drain', more);
-    more();
-  }
-  await settled(async () => sent);
+  await pour(peers, requests);
   return peers;
 }
 
-const flood = sieged(async (subject) => {
+const flood = serving('http', async (subject) => {
   const port = subject.servedPort;
   const other = await KeptClient.open(port);
-  const collected = async (): Promise<number> => {
-    for (let i = 0; i < 3; i++) await other.ask('/collect');
-    return subject.privateBytes();
-  };
   // What the first flood makes the program compile and keep is none of the peers'.
   for (const peer of await pipeline(port, 4)) peer.destroy();
   for (let i = 0; i < 300; i++) await other.ask('/');
-  const before = await collected();
+  const before = await collected(subject, other);
   const peers = await pipeline(port, 16);
-  const after = await collected();
+  const after = await collected(subject, other);
   if ((await other.ask('/id/7')) !== '7') return 'another client is not served';
   for (const peer of peers) peer.destroy();
-  return growth((after - before) / peers.length, 'a peer', 4);
+  return growth((after - before) / peers.length, 'a peer');
 });
 
 /** Milliseconds of requests of clients that think between two of them. */
@@ -112,7 +87,7 @@ async function besiege(attackers: Subject, port: number, count: number): Promise
 
 /** With and without, in turns. */
 function besieged(count: number, { rounds, ms }: { rounds: number; ms: number }): Scenario['run'] {
-  return sieged(async (subject) => {
+  return serving('http', async (subject) => {
     await using attackers = await Subject.start('node');
     const clients = await KeptClient.openMany(subject.servedPort, 16);
     await latencies(clients, ms / 4);

@@ -7,6 +7,7 @@ import type { Connection, ListenOptions, Server } from '../../lib/io/net-types.t
 import { startServer, startUnixServer } from '../../lib/io/start-server.ts';
 import { checkLeaks } from '../support/leaks.ts';
 import { inMemory, policyName } from '../support/policy.ts';
+import { nodeHasReusePort } from '../support/reuse-port.ts';
 import { checkFds, freshPath } from './fds.ts';
 import { errorOf } from './support.ts';
 
@@ -89,11 +90,6 @@ function listen(options: ListenOptions): Promise<Server> {
   return startServer(hello, options);
 }
 
-const nodeKnowsReusePort = ((): boolean => {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
-})();
-
 // covers: asyncio/server-sockets
 describe('several addresses', () => {
   test('port 0 is the same port on all hosts', async () => {
@@ -116,7 +112,7 @@ describe('several addresses', () => {
 
   test('reusePort lets two listen; where it cannot, it is ENOTSUP and not silent', async () => {
     const options = { host: '127.0.0.1', reusePort: true };
-    if (policyName === 'pure' && !nodeKnowsReusePort) {
+    if (policyName === 'pure' && !nodeHasReusePort) {
       expect((await errorOf(listen(options))).code).toBe('ENOTSUP');
       return;
     }

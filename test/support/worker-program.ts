@@ -8,14 +8,12 @@ import { rolldown } from 'rolldown';
 import type { WorkerMetrics } from '../../lib/index.ts';
 import { sleep } from '../../lib/task/sleep.ts';
 import { policyName } from './policy.ts';
+import { nodeHasReusePort } from './reuse-port.ts';
 import { root } from './source-tree.ts';
 
 /** Null, or why this policy has none on this Node. */
-export const missingWorkers: string | null = ((): string | null => {
-  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-  const known = major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
-  return policyName === 'native' || known ? null : 'node:net has no reusePort here';
-})();
+export const missingWorkers: string | null =
+  policyName === 'native' || nodeHasReusePort ? null : 'node:net has no reusePort here';
 
 /**
  * One file, since each thread of each program loads it: that is most of the time of a start.

@@ -2,6 +2,12 @@
 
 export const say = (message) => console.log(JSON.stringify(message));
 
+/** For programs that take no commands: whoever started them may be gone. */
+export function endWithInput() {
+  process.stdin.resume().on('end', () => process.exit(1));
+  process.stdin.unref();
+}
+
 /** Does what a line of standard input says. @param described an error, in a few words */
 export async function answer(line, operations, described) {
   const { n, op, ...options } = JSON.parse(line);

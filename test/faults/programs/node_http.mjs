@@ -4,13 +4,11 @@ import { createServer } from 'node:http';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
-import { say } from './commands.mjs';
+import { endWithInput, say } from './commands.mjs';
 
 let started = 0;
 
-// Nothing is told here; but whoever started this may be gone.
-process.stdin.resume().on('end', () => process.exit(1));
-process.stdin.unref();
+endWithInput();
 
 async function* parts(count) {
   for (let i = 0; i < count; i++) yield Buffer.alloc(65_536, i);
@@ -19,10 +17,7 @@ async function* parts(count) {
 async function answer(request, response) {
   started += 1;
   const [, first, second] = request.url.split('/');
-  if (first === 'slow') {
-    await pause(20);
-    response.end('slow');
-  } else if (first === 'id') {
+  if (first === 'id') {
     await pause(20);
     response.end(second);
   } else if (first === 'collect') {

@@ -3,17 +3,13 @@ import cluster from 'node:cluster';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import { say } from './commands.mjs';
+import { endWithInput, say } from './commands.mjs';
 
 let started = 0;
 let stopping = false;
 const idle = new Set();
 
-// Nothing is told here; but whoever started this may be gone.
-if (cluster.isPrimary) {
-  process.stdin.resume().on('end', () => process.exit(1));
-  process.stdin.unref();
-}
+if (cluster.isPrimary) endWithInput();
 
 async function answer(line) {
   started += 1;

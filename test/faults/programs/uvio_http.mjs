@@ -4,15 +4,11 @@
 import { isMainThread, threadId } from 'node:worker_threads';
 import { Application, Response, runApp } from '../../../dist/http/index.js';
 import { native, pure, sleep } from '../../../dist/index.js';
-import { say } from './commands.mjs';
+import { endWithInput, say } from './commands.mjs';
 
 let started = 0;
 
-// Nothing is told here; but whoever started this may be gone.
-if (isMainThread) {
-  process.stdin.resume().on('end', () => process.exit(1));
-  process.stdin.unref();
-}
+if (isMainThread) endWithInput();
 
 async function* parts(count) {
   for (let i = 0; i < count; i++) yield Buffer.alloc(65_536, i);
@@ -27,10 +23,6 @@ const app = new Application({
   ],
 })
   .get('/', () => new Response('hello'))
-  .get('/slow', async () => {
-    await sleep(20);
-    return new Response('slow');
-  })
   .get('/id/:id', async (request) => {
     await sleep(20);
     return new Response(request.params.id);

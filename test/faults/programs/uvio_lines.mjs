@@ -2,15 +2,11 @@
 // `/id/N` (answered with N, after a while), `/who` or `/exit`. Others here do the same.
 import { isMainThread, threadId } from 'node:worker_threads';
 import { native, pure, runServer, sleep, startServer } from '../../../dist/index.js';
-import { say } from './commands.mjs';
+import { endWithInput, say } from './commands.mjs';
 
 let started = 0;
 
-// Nothing is told here; but whoever started this may be gone.
-if (isMainThread) {
-  process.stdin.resume().on('end', () => process.exit(1));
-  process.stdin.unref();
-}
+if (isMainThread) endWithInput();
 
 async function answer(line) {
   started += 1;
