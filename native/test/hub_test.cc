@@ -133,6 +133,14 @@ int Client(int port) {
   return fd;
 }
 
+// A client of a listener of its own; returns the stream on the other side of `fd`.
+uint32_t Connected(Host& host, int* fd) {
+  const int before = host.Count(kRecAccept);
+  *fd = Client(host.Port(host.hub->ListenTcp("127.0.0.1", 0, {})));
+  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == before + 1; }));
+  return static_cast<uint32_t>(host.events.back().a);
+}
+
 std::string Take(int fd) {
   char buffer[65536];
   const ssize_t got = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
@@ -165,12 +173,10 @@ TEST(echoes_with_a_fault_at_every_nth_send) {
 TEST(records_of_one_stream_leave_in_one_vector_and_in_order) {
   Host host;
   host.echo = false;
-  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
-  const int a = Client(host.Port(listener));
-  const int b = Client(host.Port(listener));
-  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 2; }));
-  const auto first = static_cast<uint32_t>(host.events[0].a);
-  const auto second = static_cast<uint32_t>(host.events[1].a);
+  int a = -1;
+  int b = -1;
+  const uint32_t first = Connected(host, &a);
+  const uint32_t second = Connected(host, &b);
   host.engine.sends = host.engine.vectors = 0;
   for (int i = 0; i < 3; i++) {
     host.Put(first, "a" + std::to_string(i));
@@ -198,10 +204,8 @@ std::vector<iovec> PartsOf(std::vector<std::string>& texts) {
 TEST(parts_arrive_in_order_wherever_the_kernel_stops) {
   Host host;
   host.echo = false;
-  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
-  const int fd = Client(host.Port(listener));
-  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
-  const auto id = static_cast<uint32_t>(host.events[0].a);
+  int fd = -1;
+  const uint32_t id = Connected(host, &fd);
   for (int64_t room = 0; room <= 15; room++) {
     std::vector<std::string> texts = {"abc", "defgh", "ijklmno"};
     std::vector<iovec> parts = PartsOf(texts);
@@ -222,10 +226,8 @@ TEST(parts_arrive_in_order_wherever_the_kernel_stops) {
 TEST(very_many_parts_take_few_calls_and_none_behind_a_full_socket) {
   Host host;
   host.echo = false;
-  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
-  const int fd = Client(host.Port(listener));
-  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
-  const auto id = static_cast<uint32_t>(host.events[0].a);
+  int fd = -1;
+  const uint32_t id = Connected(host, &fd);
   std::vector<std::string> texts;
   std::string expected;
   for (int i = 0; i < 150; i++) {
@@ -248,12 +250,10 @@ TEST(very_many_parts_take_few_calls_and_none_behind_a_full_socket) {
 TEST(a_write_of_parts_may_fail_or_be_cut_short) {
   Host host;
   host.echo = false;
-  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
-  const int a = Client(host.Port(listener));
-  const int b = Client(host.Port(listener));
-  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 2; }));
-  const auto first = static_cast<uint32_t>(host.events[0].a);
-  const auto second = static_cast<uint32_t>(host.events[1].a);
+  int a = -1;
+  int b = -1;
+  const uint32_t first = Connected(host, &a);
+  const uint32_t second = Connected(host, &b);
   std::vector<std::string> texts(150, "some text");
   std::vector<iovec> parts = PartsOf(texts);
   host.engine.room = -EPIPE;
@@ -341,10 +341,8 @@ TEST(closing_waits_for_the_queue_and_aborting_does_not) {
   for (const bool abort : {false, true}) {
     Host host;
     host.echo = false;
-    const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
-    const int fd = Client(host.Port(listener));
-    CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
-    const auto id = static_cast<uint32_t>(host.events[0].a);
+    int fd = -1;
+    const uint32_t id = Connected(host, &fd);
     std::string big(16 << 20, 'z');
     CHECK(host.hub->Write(id, reinterpret_cast<const uint8_t*>(big.data()), big.size()) > 0);
     CHECK_EQ(abort ? host.hub->Abort(id) : host.hub->Close(id), 0);
@@ -364,10 +362,8 @@ TEST(closing_waits_for_the_queue_and_aborting_does_not) {
 TEST(drain_is_told_once_at_the_low_water_mark) {
   Host host;
   host.echo = false;
-  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
-  const int fd = Client(host.Port(listener));
-  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
-  const auto id = static_cast<uint32_t>(host.events[0].a);
+  int fd = -1;
+  const uint32_t id = Connected(host, &fd);
   std::string big(8 << 20, 'z');
   host.hub->Write(id, reinterpret_cast<const uint8_t*>(big.data()), big.size());
   host.hub->NotifyDrain(id, 1000);
