@@ -69,3 +69,8 @@ export function save(name, result) {
   writeFileSync(path, toText(result));
   console.log(`\nwritten: ${relative(process.cwd(), path)}`);
 }
+
+/** Writes the file that --json names; nothing without one. */
+export function saveAs(path, result) {
+  if (path !== undefined) writeFileSync(path, toText(result));
+}

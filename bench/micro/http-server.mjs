@@ -12,6 +12,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
+import { saveAs } from '../lib/report.mjs';
 import { median } from '../lib/stats.mjs';
 
 const text = 'Hello, World!';
@@ -115,10 +116,9 @@ async function compare(options) {
       );
     }
   }
-  if (options.json === undefined) return;
   const machine = { node: process.version, cpu: cpus()[0].model, cpus: cpus().length };
   const report = { benchmark: 'http-server', connections, rounds, machine, results };
-  writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  saveAs(options.json, report);
 }
 
 const { values } = parseArgs({

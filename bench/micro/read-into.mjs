@@ -5,7 +5,6 @@
 // are read() and readInto() of uvio on native(). They take turns, each in a fresh process.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -20,6 +19,7 @@ const kinds = ['net', 'onread', 'read', 'into'];
 
 const sender = `
 import socket
+import { saveAs } from '../lib/report.mjs';
 server = socket.create_server(('127.0.0.1', 0))
 print(server.getsockname()[1], flush=True)
 data = bytes(1 << 20)
@@ -146,10 +146,9 @@ async function main() {
     summary.push(...rows);
   }
   child.kill();
-  if (flags.json === undefined) return;
   const { rounds } = flags;
   const result = { kind: 'read-into', ...about, rounds: Number(rounds), seconds, summary };
-  writeFileSync(flags.json, `${JSON.stringify(result, null, 1)}\n`);
+  saveAs(flags.json, result);
 }
 
 if (flags.receive === undefined) await main();

@@ -1,8 +1,8 @@
 // Runs pairs of rows, ours and Node's, by turns in fresh processes, and prints medians and ratios.
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
+import { saveAs } from '../lib/report.mjs';
 
 /** CPU nanoseconds of this process an operation, garbage collection included. */
 export async function cpuNs(operation, count, seconds = 0.5) {
@@ -76,17 +76,8 @@ export async function main(script, rows) {
         `${row.unit.padEnd(6)} ${ratio === null ? '' : `${ratio}x`}`,
     );
   }
-  if (values.json) {
-    const { version, arch, argv } = process;
-    const command = ['node', `bench/micro/${basename(argv[1])}`, ...argv.slice(2)].join(' ');
-    const report = {
-      command,
-      version,
-      arch,
-      policy: values.policy,
-      date: new Date().toISOString(),
-      results,
-    };
-    writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
-  }
+  const { version, arch, argv } = process;
+  const command = ['node', `bench/micro/${basename(argv[1])}`, ...argv.slice(2)].join(' ');
+  const date = new Date().toISOString();
+  saveAs(values.json, { command, version, arch, policy: values.policy, date, results });
 }

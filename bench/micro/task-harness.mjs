@@ -4,8 +4,8 @@
 // of CPU time (all threads, so that a busy machine disturbs little). A row marked `bytes` gives
 // bytes a piece instead.
 import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { saveAs } from '../lib/report.mjs';
 
 const seconds = 0.6;
 
@@ -75,13 +75,10 @@ export async function main(url, rows) {
     const spread = `${show(row, min)} – ${show(row, max)}`;
     process.stdout.write(`${name.padEnd(38)} ${show(row, middle).padStart(14)}   (${spread})\n`);
   }
-  if (values.json !== undefined) {
-    const text = {
-      node: process.version,
-      policy: values.policy,
-      unit: 'operations per CPU second, or bytes',
-      results,
-    };
-    writeFileSync(values.json, `${JSON.stringify(text, null, 2)}\n`);
-  }
+  saveAs(values.json, {
+    node: process.version,
+    policy: values.policy,
+    unit: 'operations per CPU second, or bytes',
+    results,
+  });
 }

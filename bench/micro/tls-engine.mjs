@@ -4,11 +4,12 @@
 //   npm run build && node bench/micro/tls-engine.mjs [--rounds 5] [--seconds 1] [--only 1024x10]
 //     --json FILE   writes what was measured
 import { fork } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { facts } from '../lib/machine.mjs';
+import { saveAs } from '../lib/report.mjs';
 
 const script = fileURLToPath(import.meta.url);
 const pem = (name) => readFileSync(new URL(`../../test/support/tls/${name}`, import.meta.url));
@@ -178,9 +179,8 @@ async function main(rounds, seconds, only, json) {
     console.log(`${name.padEnd(9)} ${texts.join('   ')}`);
   }
   for (const { server } of Object.values(servers)) server.kill();
-  if (json === undefined) return;
   const about = { kind: 'tls-echo', ...facts(), openssl: process.versions.openssl };
-  writeFileSync(json, `${JSON.stringify({ ...about, rounds, seconds, results }, null, 1)}\n`);
+  saveAs(json, { ...about, rounds, seconds, results });
 }
 
 const { values: flags } = parseArgs({

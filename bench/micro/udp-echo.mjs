@@ -5,12 +5,13 @@
 // node:dgram; `protocol` and `socket` are uvio on native(), `pure` is its protocol on pure().
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { buildFolder } from '../build.mjs';
 import { facts } from '../lib/machine.mjs';
+import { saveAs } from '../lib/report.mjs';
 import { pairedRatio, summarize } from '../lib/stats.mjs';
 
 const here = fileURLToPath(import.meta.url);
@@ -141,11 +142,10 @@ async function main() {
       console.log(`${bytes} B ${kind}: ${cost}, ${lost} lost, ${ratio}`);
     }
   }
-  if (values.json === undefined) return;
   const { rounds, seconds, sockets, window } = values;
   const settings = { rounds, seconds, sockets, window };
   const result = { kind: 'udp-echo', ...about, reference: kinds[0], settings, summary };
-  writeFileSync(values.json, `${JSON.stringify(result, null, 1)}\n`);
+  saveAs(values.json, result);
 }
 
 await (values.serve === undefined ? main() : serve(values.serve));

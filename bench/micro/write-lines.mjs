@@ -7,11 +7,11 @@
 // Needs the built package.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { parseArgs } from 'node:util';
 import { native, openConnection, pure, run } from '../../dist/index.js';
 import { facts, takeTurn, warnWhenBusy } from '../lib/machine.mjs';
+import { saveAs } from '../lib/report.mjs';
 import { pairedRatio, summarize } from '../lib/stats.mjs';
 
 const kibibyte = 1024;
@@ -131,8 +131,5 @@ for (const [shape, byKind] of Object.entries(found)) {
     console.log(`${shape.padEnd(12)} ${kind.padEnd(18)} ${median.toFixed(0)} us/MiB ${range}`);
   }
 }
-if (values.json !== undefined) {
-  const { rounds, mebibytes } = values;
-  const result = { kind: 'write-lines', ...about, rounds, mebibytes, summary };
-  writeFileSync(values.json, `${JSON.stringify(result, null, 1)}\n`);
-}
+const { rounds, mebibytes } = values;
+saveAs(values.json, { kind: 'write-lines', ...about, rounds, mebibytes, summary });
