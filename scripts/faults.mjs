@@ -66,9 +66,9 @@ await main(async () => {
   const words = await import('../test/faults/scenario.ts');
   const { missing } = await import('../test/faults/subject.ts');
   const { straceMissing } = await import('../test/faults/strace.ts');
-  const { namespacesMissing } = await import('../test/faults/links.ts');
+  const { namespacesMissing, tunMissing } = await import('../test/faults/namespaces.ts');
   const { faultsPage, subjectTitles } = await import('../test/faults/page.ts');
-  const absent = straceMissing() ?? namespacesMissing();
+  const absent = straceMissing() ?? namespacesMissing() ?? tunMissing();
   if (absent !== null) throw new StepError(absent);
 
   const wanted = values.program?.split(',') ?? Object.keys(subjectTitles);
