@@ -76,6 +76,7 @@ class Cable implements AsyncDisposable {
   }
 }
 
+const intact = 'all arrives, in order';
 const rough: Weather = { delayMs: 5, jitterMs: 4, lost: 0.03, twice: 0.02, broken: 0.01 };
 const calm: Weather = { delayMs: 0, jitterMs: 0, lost: 0, twice: 0, broken: 0 };
 
@@ -91,13 +92,12 @@ function through(look: (place: Place) => Promise<string>): Scenario['run'] {
     await using cable = await Cable.lay(rough);
     const seen = await seenBy(ends.subject, () => look({ ends, name, cable }));
     const { passed, lost, overtaken } = await cable.turn(calm);
-    if (/[(]/.test(seen)) return seen;
+    // With figures of its own, or wrong.
+    if (seen !== intact) return seen;
     if (lost === 0 || overtaken === 0) return `${seen}, but so does every packet`;
     return `${seen} (seed ${seed}: ${passed} packets, ${lost} lost, ${overtaken} overtaken)`;
   };
 }
-
-const intact = 'all arrives, in order';
 
 const visited = (options: { bytes: number; count?: number; secure?: boolean }): Scenario['run'] =>
   through(async ({ ends: { subject }, ends }) => {
@@ -128,7 +128,8 @@ const conversing = through(async ({ ends, name }) => {
 const datagrams = through(async ({ ends: { subject }, ends, cable }) => {
   const peer = await ends.peer();
   const port = await subject.ask('echoDatagrams', { host: nearHost });
-  const settings = { host: nearHost, port, count: 400, bytes: 500, quietMs: 100 };
+  // All fit into the buffer of a socket: one that is not read for a while drops nothing.
+  const settings = { host: nearHost, port, count: 120, bytes: 100, quietMs: 100 };
   const { answers, foreign } = await peer.ask<{ answers: number; foreign: number }>(
     'sendDatagrams',
     settings,
@@ -138,6 +139,7 @@ const datagrams = through(async ({ ends: { subject }, ends, cable }) => {
   if (foreign > 0) return `${foreign} datagrams are answered that nobody sent`;
   if (got !== datagramsToNear) return `gets ${got} of ${datagramsToNear} datagrams`;
   if (answers !== datagramsToFar) return `gets ${answers} of ${datagramsToFar} answers`;
+  if (lost === 0) return 'gets all, as nothing was lost';
   return `gets all but what was lost (seed ${seed}: ${got} and ${answers}; ${lost} lost)`;
 });
 
@@ -183,7 +185,7 @@ export const roughLinks: readonly Scenario[] = [
   },
   {
     group,
-    title: 'UDP: 400 datagrams and their answers',
+    title: 'UDP: 120 datagrams and their answers',
     expected: 'gets all but what was lost',
     run: datagrams,
   },
