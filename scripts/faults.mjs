@@ -1,8 +1,8 @@
 // All faults of test/faults, under uvio and its peers:
 //
-//   node scripts/faults.mjs                                  everything; writes the results
+//   node scripts/faults.mjs                         everything; writes the results
 //   node scripts/faults.mjs --only 'accept' --program native,pure
-//   node scripts/faults.mjs --only 'slowly' --update         writes these rows anew, for all programs
+//   node scripts/faults.mjs --only 'slowly' --update   writes these rows anew, of all programs
 //
 // Writes test/faults/results.json and docs/reference/faults.md, unless a part was chosen. Rows that
 // compare times want a machine that does nothing else: --update is for them. Needs the

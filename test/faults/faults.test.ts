@@ -63,6 +63,7 @@ describe.concurrent('networks that are slow, or cut', () => {
   test.each(short(weather))('%s', check, limitMs);
 });
 
+// covers: seeds/C10
 describe('crowds and signals', () => {
   test.each(short([...crowds, ...sieges, ...feeds, ...endings]))('%s', check, limitMs);
 });
