@@ -50,7 +50,7 @@ class Cable implements AsyncDisposable {
     const stdio = ['pipe', 'pipe', 'inherit'] as const;
     const args = [path('cable.py'), near, far];
     const cable = new Cable(spawn(python, args, { stdio: [...stdio], env: foreignEnv() }));
-    await within(once(cable.#lines, 'line'), patienceMs, 'the cable');
+    await cable.#line();
     for (const [name, host, peer] of [
       [near, nearHost, farHost],
       [far, farHost, nearHost],
@@ -65,11 +65,26 @@ class Cable implements AsyncDisposable {
   /** Sets the weather; what has passed since it was last set. */
   async turn(weather: Weather): Promise<Passed> {
     this.#child.stdin?.write(`${JSON.stringify({ ...weather, seed })}\n`);
-    const [line] = await within(once(this.#lines, 'line'), patienceMs, 'the cable');
-    return JSON.parse(line as string) as Passed;
+    return JSON.parse(await this.#line()) as Passed;
+  }
+
+  async #line(): Promise<string> {
+    const over = new AbortController();
+    const ended = once(this.#child, 'close', over).then(() => {
+      throw new Error('the cable has ended');
+    });
+    const line = once(this.#lines, 'line', over);
+    try {
+      return (await within(Promise.race([line, ended]), patienceMs, 'the cable'))[0] as string;
+    } finally {
+      over.abort();
+      ended.catch(() => {});
+      line.catch(() => {});
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode !== null) return;
     const closed = once(this.#child, 'close');
     this.#child.stdin?.end();
     await closed;

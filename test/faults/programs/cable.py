@@ -5,6 +5,7 @@ answered with what has passed since the last one. The kernel's netem does this w
 """
 
 import ctypes
+import errno
 import fcntl
 import heapq
 import json
@@ -104,7 +105,12 @@ class Cable:
             if number < way.newest:
                 self.counts["overtaken"] += 1
             way.newest = max(way.newest, number)
-            os.write(way.sink, packet)
+            try:
+                os.write(way.sink, packet)
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                continue  # The device is not up yet, or no longer.
             self.counts["passed"] += 1
             if packet[9] == UDP and not broken:
                 end = "Near" if way.sink == self.near else "Far"
