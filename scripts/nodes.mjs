@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { main, StepError, step } from './support/progress.mjs';
 import { root, run, runNpm } from './support/run.mjs';
-import { addCounts, closingLine, noCounts, runVitest } from './support/suite.mjs';
+import { addCounts, closingLine, noCounts, runSuite } from './support/suite.mjs';
 
 const VERSIONS = { 22: '22.23.3', 24: '24.21.0', 26: '26.10.0' };
 const PACKAGE = `node-${process.platform}-${process.arch}`;
@@ -40,12 +40,13 @@ async function suitesUnder(major, whole) {
   if (code !== 0) throw new StepError(`node ${major} does not run`, output);
   const env = { ...process.env, PATH: `${join(node, '..')}:${process.env.PATH}` };
   const counts = noCounts();
-  const suite = async (name, args) => {
+  const suite = async (name, words, policy) => {
     const title = `${name} under Node ${output.trim()}`;
-    addCounts(counts, await step(title, () => runVitest(args, { node, env, quiet: true })));
+    const options = { node, env, quiet: true };
+    addCounts(counts, await step(title, () => runSuite(words, [`--project=${policy}`], options)));
   };
-  await suite('the suite', ['--project=native', ...(whole ? [] : CLOSE_TESTS)]);
-  if (whole) await suite('pure()', ['--project=pure', ...CLOSE_TESTS]);
+  await suite('the suite', whole ? [] : CLOSE_TESTS, 'native');
+  if (whole) await suite('pure()', CLOSE_TESTS, 'pure');
   return counts;
 }
 

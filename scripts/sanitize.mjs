@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { main, StepError, step } from './support/progress.mjs';
 import { root, run } from './support/run.mjs';
-import { addCounts, closingLine, noCounts, runVitest } from './support/suite.mjs';
+import { addCounts, closingLine, noCounts, runSuite, runVitest } from './support/suite.mjs';
 
 const FOLDER = 'build-asan';
 const ADDON = 'uvio_native.node';
@@ -118,16 +118,18 @@ await main(async () => {
   const logs = mkdtempSync(join(tmpdir(), 'uvio-asan-'));
   const env = await sanitizedEnv(leaks, join(logs, 'log'));
   const counts = noCounts();
-  const suite = async (name, words) => {
-    const options = { env, quiet: true };
-    const part = await step(name, () => runVitest(['--project=native', ...words], options));
-    addCounts(counts, part);
+  const options = { env, quiet: true };
+  const suite = async (name, words, flags) => {
+    const all = ['--project=native', ...flags];
+    addCounts(counts, await step(name, () => runSuite(words, all, options)));
   };
   if (leaks && args.length === 0) {
-    await suite('the native suite, instrumented: leaks', ['--pool=threads', ...leakTests()]);
-    await suite('the rest of it', otherTests());
+    await suite('the native suite, instrumented: leaks', leakTests(), ['--pool=threads']);
+    await suite('the rest of it', otherTests(), []);
   } else {
-    await suite('the native suite, instrumented', leaks ? ['--pool=threads', ...args] : args);
+    const all = ['--project=native', ...(leaks ? ['--pool=threads'] : []), ...args];
+    const run = () => runVitest(all, options);
+    addCounts(counts, await step('the native suite, instrumented', run));
   }
   const found = complaints(logs);
   rmSync(logs, { recursive: true, force: true });

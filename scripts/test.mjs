@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { main, step } from './support/progress.mjs';
 import { root, run, which } from './support/run.mjs';
 import { setUp } from './support/setup.mjs';
-import { addCounts, closingLine, noCounts, runVitest } from './support/suite.mjs';
+import { addCounts, closingLine, noCounts, runSuite, runVitest } from './support/suite.mjs';
 
 const CC_FOLDER = 'build-cc';
 
@@ -45,8 +45,10 @@ await main(async () => {
   mkdirSync(join(root, 'build'), { recursive: true });
   const { native } = await setUp();
   const args = process.argv.slice(2);
-  const counts = await runVitest(args, { skipNative: !native });
-  if (args.length === 0) addCounts(counts, await runUnitTests());
+  const options = { skipNative: !native };
+  const whole = args.length === 0;
+  const counts = await (whole ? runSuite([], [], options) : runVitest(args, options));
+  if (whole) addCounts(counts, await runUnitTests());
   if (!native) console.log('the native policy was not tested: see above');
   console.log(closingLine(counts));
   return counts.failed === 0 && counts.passed > 0 ? 0 : 1;

@@ -1,5 +1,5 @@
 // Runs the vitest suite and counts what came of it.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { root, run } from './run.mjs';
@@ -65,5 +65,41 @@ export async function runVitest(args, options = {}) {
   if (options.quiet && result.code !== 0) console.log(result.output);
   const counts = readCounts(report, result.code);
   rmSync(folder, { recursive: true, force: true });
+  return counts;
+}
+
+/** Rooms whose test files follow one another in one process: starting it is half of their time. */
+const SHARING_ROOMS = ['base', 'http', 'io', 'postgres', 'sync', 'task', 'testing'];
+/** Files of theirs that leave something behind: a hook of promises cannot be taken back from V8. */
+const ALONE = ['test/task/hook-storage.test.ts'];
+
+function testFiles(words) {
+  const names = readdirSync(join(root, 'test'), { recursive: true });
+  const files = names.filter((name) => name.endsWith('.test.ts')).map((name) => `test/${name}`);
+  return files.filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
+}
+
+const shares = (file) =>
+  SHARING_ROOMS.some((room) => file.startsWith(`test/${room}/`)) && !ALONE.includes(file);
+
+/**
+ * The suite, or those of its files whose paths have one of the words: first what can share a
+ * process, then what needs one for each file.
+ *
+ * @param {string[]} words
+ * @param {string[]} flags for vitest
+ * @param {Parameters<typeof runVitest>[1]} [options]
+ */
+export async function runSuite(words, flags, options) {
+  const counts = noCounts();
+  const files = testFiles(words);
+  const parts = [
+    [files.filter(shares), ['--no-isolate']],
+    [files.filter((file) => !shares(file)), []],
+  ];
+  for (const [part, more] of parts) {
+    if (part.length === 0) continue;
+    addCounts(counts, await runVitest([...more, ...flags, '--passWithNoTests', ...part], options));
+  }
   return counts;
 }

@@ -22,6 +22,7 @@ describe('run', () => {
 
   test("rejects with main's error, which is not reported besides", async () => {
     const policy = testPolicy();
+    process.exitCode = undefined;
     const error = await failure(run(() => Promise.reject(new RangeError('main')), { policy }));
     expect(error.message).toBe('main');
     expect(process.exitCode).toBeUndefined();
