@@ -135,7 +135,7 @@ const visiting = (options: { bytes: number; count?: number; secure?: boolean }):
 const conversing = through(async ({ ends, name }) => {
   const peer = await ends.peer();
   await using server = await Subject.serveIn(inside(near), name, 'http', '1', nearHost);
-  await peer.ask('converse', { host: nearHost, port: server.servedPort, count: 3 });
+  await peer.ask('converse', { host: nearHost, port: server.servedPort, count: 2 });
   return intact;
 });
 
