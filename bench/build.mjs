@@ -13,6 +13,7 @@ export const loadAsanBinary = join(buildFolder, 'load-asan', 'load');
 export const libuvBinary = join(buildFolder, 'peers', 'libuv-echo');
 export const epollBinary = join(buildFolder, 'peers', 'epoll-echo');
 export const uringBinary = join(buildFolder, 'peers', 'io-uring-echo');
+export const floorBinary = join(buildFolder, 'peers', 'websocket-floor');
 export const goTasksBinary = join(buildFolder, 'peers', 'go-tasks');
 export const goBinary = join(buildFolder, 'peers', 'go-echo');
 
@@ -38,13 +39,23 @@ export function buildLoad({ asan = false } = {}) {
   return join(folder, 'load');
 }
 
+function compileC(binary, source, ...libraries) {
+  const flags = ['-O3', '-Wall', '-Wextra', '-o', binary, source];
+  return run(process.env.CC ?? 'cc', [...flags, ...libraries]);
+}
+
+/** Compiles the kernel's floor of bench/websocket.mjs; throws with the compiler's words. */
+export function buildFloor() {
+  mkdirSync(join(buildFolder, 'peers'), { recursive: true });
+  const result = compileC(floorBinary, join(bench, 'websocket', 'floor.c'));
+  if (!result.ok) throw new Error(`The floor did not build:\n${result.why}`);
+}
+
 /** Compiles the peers in C and Go; returns one line about each. */
 export function buildPeers() {
   mkdirSync(join(buildFolder, 'peers'), { recursive: true });
   const compile = (binary, folder, ...libraries) => {
-    const source = join(bench, 'peers', folder, 'echo.c');
-    const flags = ['-O3', '-Wall', '-Wextra', '-o', binary, source];
-    return run(process.env.CC ?? 'cc', [...flags, ...libraries]);
+    return compileC(binary, join(bench, 'peers', folder, 'echo.c'), ...libraries);
   };
   const epoll = compile(epollBinary, 'c-epoll');
   const libuv = compile(libuvBinary, 'c-libuv', '-luv');

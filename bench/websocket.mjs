@@ -2,12 +2,14 @@
 // node bench/websocket.mjs [--peers a,b] [--cases a,b] [--rounds 5] [--ms 1500] [--name websocket]
 //
 // Servers follow one another in fresh processes on core 0; the load, raw frames over uvio's native
-// sockets, runs on core 1. Bun is brought by bench/peers/install.mjs.
+// sockets, runs on core 1. Bun is brought by bench/peers/install.mjs. `--peers ws,uvio-native,floor`
+// adds what the kernel alone asks for, in C; it has no idle or slow peers.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { buildFloor, floorBinary } from './build.mjs';
 import { chooseCores, facts, takeTurn, warnWhenBusy } from './lib/machine.mjs';
 import { findPeer } from './lib/peers.mjs';
 import { makeProgress, printTable, ratioText, save, short } from './lib/report.mjs';
@@ -53,10 +55,14 @@ function start(core, command, args) {
   return child;
 }
 
+function commandOf(peer, plan) {
+  if (peer === 'floor') return [floorBinary, []];
+  if (peer === 'bun') return [findPeer('bun').command, [path('server'), peer]];
+  return [process.execPath, ['--expose-gc', ...(plan.flags ?? []), path('server'), peer]];
+}
+
 async function measure(peer, plan, cores, ms) {
-  const command = peer === 'bun' ? findPeer('bun').command : process.execPath;
-  const flags = peer === 'bun' ? [] : ['--expose-gc', ...(plan.flags ?? [])];
-  const server = start(cores.serverCore, command, [...flags, path('server'), peer]);
+  const server = start(cores.serverCore, ...commandOf(peer, plan));
   try {
     const { port } = await server.next();
     const options = { port, pid: server.pid, ms, ...plan.load };
@@ -96,6 +102,7 @@ async function main(options) {
     if (missing) console.log(`skipped: ${missing}`);
     return !missing;
   });
+  if (peers.includes('floor')) buildFloor();
   const names = options.cases.split(',');
   const rounds = Number(options.rounds);
   const progress = makeProgress(names.length * peers.length * rounds);

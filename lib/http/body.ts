@@ -8,6 +8,7 @@ import { ReadableStream } from 'node:stream/web';
 import { argTypeError, type Data, type WaitOptions } from '../base/errors.ts';
 import { checkData, joinData, toBytes } from '../io/data.ts';
 import type { ByteWriter } from '../io/net-types.ts';
+import { formBlob } from './form-body.ts';
 import type { Body } from './response.ts';
 
 export const textType = 'text/plain;charset=UTF-8';
@@ -22,9 +23,8 @@ export function bodyType(body: Body): { body: Body; type: string | null } {
   }
   if (body instanceof Blob) return { body, type: body.type === '' ? null : body.type };
   if (body instanceof FormData) {
-    // The Web's Response knows how a form is written.
-    const web = new globalThis.Response(body);
-    return { body: web.body as ReadableStream<Uint8Array>, type: web.headers.get('content-type') };
+    const blob = formBlob(body);
+    return { body: blob, type: blob.type };
   }
   if (isIterable(body)) return { body, type: null };
   throw argTypeError('body', 'a string, bytes, a form, an iterable, a stream or a function', body);

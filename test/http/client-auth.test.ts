@@ -176,6 +176,28 @@ describe('Digest', () => {
     ),
   );
 
+  runTest('learns from the refusal of a body that is used up', () =>
+    withRaw(
+      (request) => {
+        const said = answerOf(request);
+        const nonce = said.get('nonce');
+        // Each nonce is good for two requests.
+        if (nonce !== undefined && Number(said.get('nc')) <= 2) return ok;
+        return unauthorized(`Digest realm="r", nonce="${nonce ?? ''}n", stale=true, qop="auth"`);
+      },
+      (url) =>
+        withSession({ auth: digest }, async (session) => {
+          const seen: number[] = [];
+          for (let i = 0; i < 6; i++) {
+            const body = new Blob(['a']).stream();
+            const headers = { 'content-length': '1' };
+            seen.push((await session.post(url, { body, headers })).status);
+          }
+          expect(seen).toEqual([401, 200, 200, 401, 200, 200]);
+        }),
+    ),
+  );
+
   runTest('tells nothing to another origin that it was sent to', () =>
     withRaw(
       () => unauthorized('Digest realm="r", nonce="n", qop="auth"'),

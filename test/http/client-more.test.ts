@@ -12,7 +12,7 @@ import {
   Response,
   TooManyRedirectsError,
 } from '../../lib/http/index.ts';
-import { RateLimiter, sleep, TimeoutError, timeout } from '../../lib/index.ts';
+import { createTask, RateLimiter, sleep, TimeoutError, timeout } from '../../lib/index.ts';
 import { failure, runTest } from '../task/support.ts';
 import { echo, failsWith, ok, withRaw, withSession } from './client-support.ts';
 import { withHandler, withServer } from './support.ts';
@@ -284,6 +284,22 @@ describe('middlewares, retries and tracing', () => {
       }),
     );
   });
+
+  runTest('wait no longer than their signal', () =>
+    withHandler(
+      () => new Response('later', { status: 503, headers: { 'retry-after': '20' } }),
+      (url) =>
+        withSession({ retry: 3 }, async (session) => {
+          const controller = new AbortController();
+          const { signal } = controller;
+          const waiting = createTask(() => timeout(5_000, () => session.get(url, { signal })));
+          while (session.connector.stats().idle === 0) await sleep(1);
+          const reason = new Error('enough');
+          controller.abort(reason);
+          expect(await failure(waiting)).toBe(reason);
+        }),
+    ),
+  );
 
   runTest('tell what happens', () =>
     withServer(

@@ -201,6 +201,25 @@ describe('the reader', () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 20);
   });
 
+  test('gives messages that take no more memory than they have bytes', () => {
+    const rules = { masked: true, mask: maskInPlace, compressed: false, maxMessageBytes: 2 ** 21 };
+    const reader = new FrameReader(rules);
+    const sizes: number[][] = [];
+    const sink = sinkFor((payload) => sizes.push([payload.length, payload.buffer.byteLength]));
+    for (const lengths of [[2 ** 20], [300_000, 2 ** 20]]) {
+      const frames = lengths.map((length, i) => {
+        const last = i === lengths.length - 1 ? FIN : 0;
+        return frame(last | (i === 0 ? binary : 0), Buffer.alloc(length));
+      });
+      const stream = Buffer.concat(frames);
+      // Cut so that doubling what there is comes to lie just below the end.
+      for (let at = 0; at < stream.length; at += 65_531) {
+        reader.push(sink, Buffer.from(stream.subarray(at, at + 65_531)));
+      }
+    }
+    expect(sizes).toEqual([2 ** 20, 2 ** 20 + 300_000].map((length) => [length, length]));
+  });
+
   test('refuses a masked frame of a server', () => {
     const rules = { masked: false, mask: maskInPlace, compressed: false, maxMessageBytes: 100 };
     const reader = new FrameReader(rules);

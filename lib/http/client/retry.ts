@@ -68,10 +68,15 @@ export function retryAfterMs(header: string | null): number | null {
 
 export async function withRetries(
   plan: RetryPlan,
-  request: { readonly method: string; readonly body: Body | null },
+  request: {
+    readonly method: string;
+    readonly body: Body | null;
+    readonly signal: AbortSignal | undefined;
+  },
   attempt: () => Promise<ClientResponse>,
 ): Promise<ClientResponse> {
   const repeatable = plan.methods.includes(request.method) && replayable(request.body);
+  const { signal } = request;
   let { delayMs } = plan;
   for (let count = 1; ; count++) {
     const last = !repeatable || count >= plan.attempts;
@@ -90,7 +95,7 @@ export async function withRetries(
     } catch (error) {
       if (last || isCancelled(error) || !worthIt(plan, error, count)) throw error;
     }
-    await sleep(waitMs);
+    await sleep(waitMs, undefined, signal === undefined ? undefined : { signal });
     delayMs *= plan.factor;
   }
 }

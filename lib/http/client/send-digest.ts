@@ -22,7 +22,7 @@ function bytesOf(body: Body | null): Uint8Array | null {
     : null;
 }
 
-/** A copy, with its answer; null: the challenge cannot be answered for such a body. */
+/** A copy, with its answer; null: a challenge that asks for the hash of a body that has none. */
 function authorized(
   request: ClientRequest,
   state: DigestState,
@@ -54,14 +54,16 @@ export async function sendWithDigest(
   const known = digests.get(origin);
   const first = (known && authorized(request, known, user)) ?? request;
   const response = await sendRequest(sender, plan, first, secrets, history);
-  if (response.status !== 401 || !replayable(request.body)) {
+  if (response.status !== 401) {
     known?.note(response);
     return response;
   }
   const state = readChallenge(response.headers.get('www-authenticate'));
-  const second = state === null ? null : authorized(request, state, user);
-  if (state === null || second === null) return response;
+  if (state === null) return response;
+  // Also for a body that is used up: the next request has its answer with it.
   digests.set(origin, state);
+  const second = replayable(request.body) ? authorized(request, state, user) : null;
+  if (second === null) return response;
   await response.release();
   const answer = await sendRequest(sender, plan, second, secrets, history);
   state.note(answer);

@@ -89,15 +89,21 @@ export class Partial {
     }
     const bytes = this.partsBytes + piece.length;
     if (bytes > this.parts.length) {
-      // With room for what the frame announces, as far as a part of it has come.
-      const rest = Math.min(this.frameBytes - this.got, 3 * bytes);
-      const capacity = Math.max(bytes + rest, this.parts.length * 2, firstCapacity);
-      const grown = Buffer.allocUnsafe(capacity);
+      const grown = Buffer.allocUnsafe(this.#capacity(bytes));
       this.parts.copy(grown, 0, 0, this.partsBytes);
       this.parts = grown;
     }
     piece.copy(this.parts, this.partsBytes);
     this.partsBytes = bytes;
+  }
+
+  /** With room for what the frame announces, as far as a part of it has come, and for no more. */
+  #capacity(bytes: number): number {
+    const rest = this.frameBytes - this.got;
+    const wanted = bytes + Math.min(rest, 3 * bytes);
+    const capacity = Math.max(wanted, this.parts.length * 2, firstCapacity);
+    // Whoever keeps a message keeps all of its memory.
+    return (this.first & 0x80) === 0 ? capacity : Math.min(capacity, bytes + rest);
   }
 }
 
