@@ -2,8 +2,8 @@
 // node bench/websocket.mjs [--peers a,b] [--cases a,b] [--rounds 5] [--ms 1500] [--name websocket]
 //
 // Servers follow one another in fresh processes on core 0; the load, raw frames over uvio's native
-// sockets, runs on core 1. Bun is brought by bench/peers/install.mjs. The peer `floor`, in C, is what
-// the kernel alone asks for; it knows echo and broadcast.
+// sockets, runs on core 1. Bun is brought by bench/peers/install.mjs. The peer `floor`, in C, is
+// what the kernel alone asks for; it knows echo and broadcast.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
