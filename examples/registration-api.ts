@@ -14,6 +14,7 @@ const usersSql = `
     name TEXT NOT NULL UNIQUE
   )`;
 
+// covers: seeds/C13, seeds/C24
 export function makeApp(options: PoolOptions): Application {
   const app = new Application({ maxBodyBytes: 10_000 });
   app.cleanupContext(async function* (application) {

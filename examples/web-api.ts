@@ -24,6 +24,7 @@ const timed: Middleware = async (_request, next) => {
   return response;
 };
 
+// covers: seeds/C41
 export function makeApp(): Application {
   const app = new Application({ maxBodyBytes: 10_000 });
   app.use(timed);

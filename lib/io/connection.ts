@@ -288,13 +288,15 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
   protected override settle(loss: BrokenResourceError | null): void {
     const rare = this.#rare;
     if (rare === null) return;
+    // By `startTls`, before the stream had ended.
+    const known = this.lossTold;
     this.endDrains(this.drainError(loss));
     const closers = rare.closers;
     rare.closers = [];
     for (const closer of closers) {
       // Who aborts does not ask whether the bytes arrived.
-      const told = loss === null || this.state === stateAborted ? null : this.tellLoss(loss);
-      closer.finish(told);
+      const silent = loss === null || known || this.state === stateAborted;
+      closer.finish(silent ? null : this.tellLoss(loss));
     }
     rare.controller?.abort(this.goneReason());
   }

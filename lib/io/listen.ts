@@ -4,6 +4,7 @@
  * In: ListenOptions. Out: open listeners, which do not accept yet. Never: some listeners left open
  * when another failed.
  */
+import { resolve } from 'node:path';
 import { argTypeError, notSupportedError, type WaitOptions } from '../base/errors.ts';
 import { checkBytes, checkInteger } from '../base/units.ts';
 import type { ListenerHandle, ListenerSink } from '../loop/backend.ts';
@@ -249,15 +250,17 @@ export async function listenUnix(
   const wait: WaitOptions = { signal: plan.signal };
   const options = { path: checkPath(path, 'listen'), backlog: plan.backlog, paused: true };
   const make = loop.backendHandle.listenUnix.bind(loop.backendHandle, options);
+  // The process may be elsewhere when the file is to go.
+  const file = isAbstract(path) ? null : resolve(path);
   let listener: Listener;
   try {
     listener = await new Listener(owner).open(make, wait);
   } catch (error) {
-    if (codeOf(error) !== 'EADDRINUSE' || isAbstract(path)) throw error;
+    if (codeOf(error) !== 'EADDRINUSE' || file === null) throw error;
     if (!(await removeStale(path, () => answers(loop, path, wait)))) throw error;
     listener = await new Listener(owner).open(make, wait);
   }
-  if (!isAbstract(path)) listener.file = new UnixFile(path);
+  if (file !== null) listener.file = new UnixFile(file);
   return listener;
 }
 

@@ -129,7 +129,11 @@ export interface Connection extends ByteReader, ByteWriter, AsyncDisposable {
   readonly open: boolean;
   /** Aborts when the connection is gone. */
   readonly signal: AbortSignal;
-  /** Flushes and closes; aborts at once when the task is cancelled. May be called again. */
+  /**
+   * Flushes and closes; aborts at once when the task is cancelled. May be called again. While bytes
+   * of the peer are unread the system closes by a reset, which takes with it what the peer has not
+   * received yet (so do asyncio and uvloop): where that matters, read to the end first.
+   */
   close(): Promise<void>;
   /** Closes at once; buffered data is lost; waits throw BrokenResourceError. */
   abort(reason?: unknown): void;

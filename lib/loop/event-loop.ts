@@ -4,11 +4,9 @@
  * In: callbacks and deadlines; turns and timer events of the backend. Out: calls, in order; turns
  * and one armed timer asked of the backend. Never: a concrete backend, a task, a socket, blocking.
  *
- * A turn runs what was ready when it began. Up to `maxOwnTurns` turns, or fewer that run
- * `maxOwnJobs` jobs, follow each other within one turn of Node, with all microtasks between them;
- * then the backend is asked for a turn, which lets I/O, Node's timers and setImmediate run.
- * (Measured: more makes sockets wait, fewer makes chains of tasks pay for Node's turns, of 3 to 5
- * microseconds: bench/micro/fairness.mjs.)
+ * A turn runs what was ready when it began. As many as `TurnBudget` allows follow each other within
+ * one turn of Node, with all microtasks between them; then the backend is asked for a turn, which
+ * lets I/O, Node's timers and setImmediate run.
  */
 import { Deque } from '../base/deque.ts';
 import { argTypeError, InvalidStateError } from '../base/errors.ts';
@@ -30,6 +28,7 @@ import { type ExceptionContext, printException, tell } from './reports.ts';
 import { runJobs, runJobsTimed, runTimers, runTimersTimed } from './running.ts';
 import { type TimerOwner, TimerQueue } from './timer-queue.ts';
 import type { TimerTarget, TimerWheel } from './timer-wheel.ts';
+import { TurnBudget } from './turn-budget.ts';
 import { TurnWait } from './turn-wait.ts';
 
 export { type ContextHooks, contextHooks, type Handle, type TimerHandle } from './handles.ts';
@@ -37,9 +36,6 @@ export type { LoopMetrics } from './metrics.ts';
 export type { ExceptionContext } from './reports.ts';
 export type { TimerTarget } from './timer-wheel.ts';
 
-/** A turn of Node goes on to another turn of ours until one of these is reached. */
-const maxOwnTurns = 128;
-const maxOwnJobs = 256;
 const defaultSlowCallbackMs = 100;
 
 /** One entry of the ready queue. */
@@ -113,8 +109,7 @@ export class EventLoop implements BackendHost, TimerOwner {
 
   /** A turn is running or surely coming, so `enqueue` needs to do nothing. */
   #awake = false;
-  #ownTurns = 0;
-  #ownJobs = 0;
+  readonly #budget: TurnBudget = new TurnBudget();
   #backendTurnAsked = false;
 
   #ioWaitMs: number = -1;
@@ -332,9 +327,9 @@ export class EventLoop implements BackendHost, TimerOwner {
     if (this.#closed) return;
     this.#ready.push(job);
     if (this.#awake) return;
-    if (this.#mayGoOn()) {
+    if (this.#budget.left) {
       this.#awake = true;
-      this.#ownTurns++;
+      this.#budget.addTurn();
       process.nextTick(this.#hopNow);
     } else {
       this.#wake();
@@ -348,7 +343,7 @@ export class EventLoop implements BackendHost, TimerOwner {
   nextTurn(): Promise<void> {
     const last = this.#ready.last;
     if (last instanceof TurnWait) {
-      this.#ownJobs++;
+      this.#budget.addJobs(1);
       return last.promise;
     }
     const wait = new TurnWait();
@@ -372,11 +367,10 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.timers.setIdRef(id, ref);
   }
 
-  /** Makes this the running loop; give the result to `leave`. @internal */
+  /** An event of the network: makes this the running loop; `leave` gets the result. @internal */
   enter(): EventLoop | undefined {
-    const before = current;
-    current = this;
-    return before;
+    this.#budget.ioCame();
+    return this.#enter();
   }
 
   /** @internal */
@@ -399,20 +393,21 @@ export class EventLoop implements BackendHost, TimerOwner {
     this.callExceptionHandler({ message, error, transport: subject });
   }
 
+  #enter(): EventLoop | undefined {
+    const before = current;
+    current = this;
+    return before;
+  }
+
   #checkOpen(): void {
     if (this.#closed) throw new InvalidStateError('The loop is closed');
   }
 
-  /** Whether another turn may come before the backend's next one. */
-  #mayGoOn(): boolean {
-    return this.#ownTurns < maxOwnTurns && this.#ownJobs < maxOwnJobs;
-  }
-
   #wake(): void {
     this.#awake = true;
-    if (this.#mayGoOn()) {
+    if (this.#budget.left) {
       // A microtask, so that those before it have run; then a tick, so that those after it have.
-      this.#ownTurns++;
+      this.#budget.addTurn();
       settled.then(this.#hopLater);
     } else {
       this.askTurn();
@@ -433,9 +428,9 @@ export class EventLoop implements BackendHost, TimerOwner {
       more = false;
       try {
         this.#atRoot(this.#turnBody);
-        more = drain() && this.#ready.length > 0 && this.#mayGoOn();
+        more = drain() && this.#ready.length > 0 && this.#budget.left;
       } finally {
-        if (more) this.#ownTurns++;
+        if (more) this.#budget.addTurn();
         else this.#goOn();
       }
     }
@@ -443,8 +438,7 @@ export class EventLoop implements BackendHost, TimerOwner {
 
   #runBackendTurn(): void {
     this.#backendTurnAsked = false;
-    this.#ownTurns = 0;
-    this.#ownJobs = 0;
+    this.#budget.renew();
     this.#runTurn();
     this.#goOn();
     this.timers.onTurn();
@@ -452,11 +446,11 @@ export class EventLoop implements BackendHost, TimerOwner {
 
   #runTurn(): void {
     if (this.#ioWaitMs >= 0) this.#afterIoWait();
-    const before = this.enter();
+    const before = this.#enter();
     this.#awake = true;
     this.#iterations++;
     const count = this.#ready.length;
-    this.#ownJobs += count;
+    this.#budget.addJobs(count);
     if (this.#debug) runJobsTimed(this, this.#ready, count);
     else runJobs(this, this.#ready, count);
     this.leave(before);
@@ -475,7 +469,7 @@ export class EventLoop implements BackendHost, TimerOwner {
   /** @internal */
   runTimers(wheel: TimerWheel): void {
     if (this.#ioWaitMs >= 0) this.#afterIoWait();
-    const before = this.enter();
+    const before = this.#enter();
     if (this.#debug) runTimersTimed(this, wheel);
     else runTimers(this, wheel);
     this.leave(before);

@@ -2,7 +2,9 @@
 import { crowds } from './crowds.ts';
 import { endings } from './endings.ts';
 import { feeds } from './feeds.ts';
-import { closeLinks, links } from './links.ts';
+import { links } from './links.ts';
+import { closeLinks } from './namespaces.ts';
+import { roughLinks } from './rough-links.ts';
 import type { Scenario } from './scenario.ts';
 import { sieges } from './sieges.ts';
 import { sharedSubjects } from './subject.ts';
@@ -13,6 +15,7 @@ export const scenarios: readonly Scenario[] = [
   ...systemCalls,
   ...weather,
   ...links,
+  ...roughLinks,
   ...crowds,
   ...sieges,
   ...feeds,

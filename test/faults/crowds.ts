@@ -156,6 +156,37 @@ function crowd(count: number): Scenario['run'] {
   };
 }
 
+/** V8 grows its young generation with what passes through it, which looks like a leak. */
+const smallYouth = ['env', 'NODE_OPTIONS=--max-semi-space-size=1'];
+
+async function leastMemory(subject: Subject): Promise<number> {
+  const readings: number[] = [];
+  for (let i = 0; i < 3; i++) readings.push(await subject.memory());
+  return Math.min(...readings);
+}
+
+/** Connections that come and go leave neither a descriptor nor memory, whoever opens them. */
+function passing(count: number, role: 'server' | 'client'): Scenario['run'] {
+  return async (name) => {
+    await using subject = await Subject.start(name, smallYouth);
+    await using other = await Subject.start('node');
+    const [server, client] = role === 'server' ? [subject, other] : [other, subject];
+    return await seenBy(subject, async () => {
+      const port = await server.ask<number>('listen', { echoes: true });
+      const visit = (visits: number): Promise<void> =>
+        client.ask('visit', { port, count: visits, parallel: 50 }, 90_000);
+      // What the first ones make the program load and keep is no leak.
+      await visit(count / 5);
+      const files = await settled(async () => subject.openFiles());
+      const memory = await leastMemory(subject);
+      await visit(count);
+      const kept = (await settled(async () => subject.openFiles())) - files;
+      if (kept > 0) return `keeps ${kept} descriptors`;
+      return growth((await leastMemory(subject)) - memory, 'in all');
+    });
+  };
+}
+
 function openFileLimit(pid: number): number {
   const limits = readFileSync(`/proc/${pid}/limits`, 'utf8');
   return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);
@@ -195,4 +226,25 @@ export const crowds: readonly Scenario[] = [
     long: true,
     run: crowd(20_000),
   },
+  ...([5_000, 50_000] as const).flatMap((count) => {
+    const expected = 'grows by at most 4 MiB in all';
+    const long = count > 5_000;
+    const times = count.toLocaleString('en');
+    return [
+      {
+        group,
+        title: `${times} connections that come, echo and go`,
+        expected,
+        long,
+        run: passing(count, 'server'),
+      },
+      {
+        group,
+        title: `${times} connections that it makes, one echo on each`,
+        expected,
+        long,
+        run: passing(count, 'client'),
+      },
+    ];
+  }),
 ];

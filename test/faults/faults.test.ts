@@ -8,7 +8,9 @@ import { closeAll } from './all.ts';
 import { crowds } from './crowds.ts';
 import { endings } from './endings.ts';
 import { feeds } from './feeds.ts';
-import { links, namespacesMissing } from './links.ts';
+import { links } from './links.ts';
+import { namespacesMissing, tunMissing } from './namespaces.ts';
+import { roughLinks } from './rough-links.ts';
 import { expectedOf, fulfils, type Scenario } from './scenario.ts';
 import { sieges } from './sieges.ts';
 import { straceMissing } from './strace.ts';
@@ -21,6 +23,7 @@ const subject = policyName as SubjectName;
 const limitMs = 90_000;
 const noStrace = straceMissing();
 const noNamespaces = namespacesMissing();
+const noTun = noNamespaces ?? tunMissing();
 
 const because = (absent: string | null): string => (absent === null ? '' : ` (${absent})`);
 
@@ -52,10 +55,15 @@ describe.skipIf(noNamespaces)(`links that fail${because(noNamespaces)}`, () => {
   test.each(short(links))('%s', check, limitMs);
 });
 
+describe.skipIf(noTun)(`links that delay, lose and mix up${because(noTun)}`, () => {
+  test.each(short(roughLinks))('%s', check, limitMs);
+});
+
 describe.concurrent('networks that are slow, or cut', () => {
   test.each(short(weather))('%s', check, limitMs);
 });
 
+// covers: seeds/C10
 describe('crowds and signals', () => {
   test.each(short([...crowds, ...sieges, ...feeds, ...endings]))('%s', check, limitMs);
 });

@@ -40,7 +40,12 @@ connection worked before and after it. \`EINTR\` and \`EAGAIN\` are no errors: t
 again.`,
   networks: `A proxy stands between a client and the program.`,
   links: `The program runs in a network namespace, its peer in another, with a cable between them.`,
-  crowds: `Private memory of the program, in MiB a peer or KiB a connection; not a benchmark.`,
+  'rough links': `Between the two namespaces a program carries each packet, 5 ms to 9 ms late: so
+they overtake one another. Of a hundred, three are lost, two come twice and one comes with a wrong
+bit; in brackets: the seed, and what happened. A datagram that the cable has handed over must be
+received, and no other.`,
+  crowds: `Private memory of the program, in MiB a peer or in all, or in KiB a connection; not a
+benchmark.`,
   HTTP: `Each request has a number, which its answer must have. Slow clients send a head or a body
 byte by byte, once a second, or ask for 2 MiB and do not read; p99 is that of 16 clients that think
 for 10 ms between two requests, with and without them in turns. At SIGTERM, clients send their next

@@ -30,8 +30,9 @@ interface Event extends Partial<Failure> {
   readonly started?: number;
 }
 
-const path = (name: string): string => fileURLToPath(new URL(`programs/${name}`, import.meta.url));
-const python = '/usr/bin/python3';
+export const path = (name: string): string =>
+  fileURLToPath(new URL(`programs/${name}`, import.meta.url));
+export const python = '/usr/bin/python3';
 
 /** What a program serves, on a port that it chooses. */
 export type Speech = 'http' | 'lines';
@@ -112,7 +113,18 @@ export class Subject {
 
   /** One that serves on `servedPort`, and takes no commands. */
   static serve(name: SubjectName, speech: Speech, ...options: string[]): Promise<Subject> {
-    return Subject.#ready(new Subject(name, serverCommandOf(name, speech, options)));
+    return Subject.serveIn([], name, speech, ...options);
+  }
+
+  static serveIn(
+    prefix: readonly string[],
+    name: SubjectName,
+    speech: Speech,
+    ...options: string[]
+  ): Promise<Subject> {
+    return Subject.#ready(
+      new Subject(name, [...prefix, ...serverCommandOf(name, speech, options)]),
+    );
   }
 
   static async #ready(subject: Subject): Promise<Subject> {

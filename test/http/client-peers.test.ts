@@ -5,6 +5,7 @@ import { createGzip } from 'node:zlib';
 import { describe, expect, vi } from 'vitest';
 import * as e02 from '../../examples/seeds/e02-three-urls.ts';
 import * as e15 from '../../examples/seeds/e15-errors-of-a-request.ts';
+import * as e21 from '../../examples/seeds/e21-five-urls.ts';
 import * as e32 from '../../examples/seeds/e32-first-characters.ts';
 import * as x02 from '../../examples/seeds/x02-scrape.ts';
 import * as x04 from '../../examples/seeds/x04-many-apis.ts';
@@ -114,6 +115,9 @@ describe('examples', () => {
       await watch.cancelAndWait();
       expect(lines).toEqual(Array(3).fill('Fetched 150 characters'));
       expect(most).toBe(3);
+      const sizes = await printed(() => e21.main(urls));
+      expect(sizes.slice(0, -1)).toEqual(urls.map((each) => `${each}: 150 characters`));
+      expect(sizes.at(-1)).toMatch(/^Took \d+\.\d seconds$/);
       const firsts = await printed(() => e32.main(urls));
       expect(firsts).toEqual(['a', 'b', 'c'].map((letter) => letter.repeat(100)));
     }),

@@ -15,7 +15,7 @@ import { inRun, runTest, virtualTest } from '../task/support.ts';
 import { failsWith, makeApp, ok, withRaw, withSession } from './client-support.ts';
 import { withServer } from './support.ts';
 
-// covers: aiohttp/tcpconnector
+// covers: aiohttp/tcpconnector, seeds/C9, seeds/C35
 describe('the pool', () => {
   runTest('opens no more connections than its limits, and serves in order', () =>
     withServer(makeApp(), async (url, server) => {

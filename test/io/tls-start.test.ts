@@ -135,6 +135,15 @@ describe('Connection.startTls', () => {
     expect(await served.readLine()).toBe('EVIL');
   });
 
+  runTest('a failure that it has told is not told again by close', async () => {
+    await using pair = await tcpPair();
+    const { client, served } = pair;
+    await served.write('no TLS');
+    const error = await errorOf(client.startTls(clientTls));
+    expect(error.code).toMatch(/^ERR_SSL_/);
+    await client.close();
+  });
+
   runTest('bytes in the clear that come later are no TLS', async () => {
     await using pair = await tcpPair();
     const { client, served } = pair;

@@ -132,6 +132,20 @@ describe.skipIf(inMemory)('the file', () => {
     expect(server.listening).toBe(true);
   });
 
+  test('with a relative path goes also when the process is elsewhere by then', async () => {
+    const before = process.cwd();
+    process.chdir(folder);
+    try {
+      const server = await startUnixServer(echo, 'relative.sock');
+      await expectEcho(join(folder, 'relative.sock'));
+      process.chdir(before);
+      await server[Symbol.asyncDispose]();
+      expect(existsSync(join(folder, 'relative.sock'))).toBe(false);
+    } finally {
+      process.chdir(before);
+    }
+  });
+
   test('one that is no socket is left alone', async () => {
     const path = freshPath();
     writeFileSync(path, 'precious');

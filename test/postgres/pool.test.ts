@@ -8,7 +8,7 @@ import { PrivatePostgres } from '../support/postgres.ts';
 import { failure } from '../task/support.ts';
 import { openPool, poolTest, serverTest, where, withServer } from './support.ts';
 
-// covers: asyncpg/pool
+// covers: asyncpg/pool, seeds/C35
 withServer('a pool', () => {
   poolTest('runs queries on its connections', async (pool) => {
     expect(await pool.fetchVal('SELECT $1::int', 1)).toBe(1);

@@ -224,7 +224,7 @@ withServer('errors', () => {
   });
 });
 
-// covers: asyncpg/statement-cache
+// covers: asyncpg/statement-cache, seeds/C11
 withServer('the statement cache', () => {
   const names = 'SELECT count(*) FROM pg_prepared_statements';
 

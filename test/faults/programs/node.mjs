@@ -1,9 +1,19 @@
 // node:net under the same faults and commands as uvio.mjs.
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
+import * as tls from 'node:tls';
 import { answer, say } from './commands.mjs';
+import {
+  clientTls,
+  conversations,
+  pattern,
+  serverTls,
+  times,
+  wrongBytes,
+} from './conversations.mjs';
 
 const described = ({ name, code = name, syscall, address, port }) => ({
   code,
@@ -25,11 +35,11 @@ function keep(socket) {
   return lastId;
 }
 
-async function read(socket) {
+async function readData(socket) {
   for (;;) {
     if (socket.lastError) throw socket.lastError;
     const data = socket.read();
-    if (data !== null) return data.length;
+    if (data !== null) return data;
     if (socket.readableEnded || socket.destroyed) return null;
     await new Promise((resolve) => {
       const names = ['readable', 'end', 'error', 'close'];
@@ -40,6 +50,10 @@ async function read(socket) {
       for (const name of names) socket.on(name, over);
     });
   }
+}
+
+async function read(socket) {
+  return (await readData(socket))?.length ?? null;
 }
 
 function write(socket, data) {
@@ -55,6 +69,29 @@ async function echo(socket) {
   for await (const data of socket) await write(socket, data);
   socket.end();
 }
+
+async function visit({ host = '127.0.0.1', port, count = 1, bytes = 4, parallel = 1, secure }) {
+  const data = pattern(bytes);
+  const connectOne = secure ? tls.connect : connect;
+  const options = { host, port, noDelay: true, ...(secure && clientTls()) };
+  await times(count, parallel, async () => {
+    const socket = connectOne(options);
+    socket.on('error', (error) => (socket.lastError = error));
+    await once(socket, secure ? 'secureConnect' : 'connect');
+    socket.write(data);
+    const parts = [];
+    for (let left = bytes; left > 0; left -= parts.at(-1).length) {
+      const part = await readData(socket);
+      if (part === null) throw wrongBytes;
+      parts.push(part);
+    }
+    if (!Buffer.concat(parts).equals(data)) throw wrongBytes;
+    socket.resume().end();
+    if (!socket.destroyed) await once(socket, 'close');
+  });
+}
+
+let datagrams = 0;
 
 // Many connections from here to another program.
 let crowd = [];
@@ -137,8 +174,26 @@ const operations = {
     );
     crowd = [];
   },
-  async listen({ host = '127.0.0.1', echoes = false }) {
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  ...conversations,
+  visit,
+  async echoDatagrams({ host }) {
+    const socket = createSocket('udp4');
+    datagrams = 0;
+    socket.on('message', (data, { port, address }) => {
+      datagrams += 1;
+      socket.send(data, port, address);
+    });
+    socket.bind(0, host);
+    await once(socket, 'listening');
+    return socket.address().port;
+  },
+  async datagrams() {
+    return datagrams;
+  },
+  async listen({ host = '127.0.0.1', echoes = false, secure = false }) {
+    const create = secure ? tls.createServer : createServer;
+    const options = { allowHalfOpen: true, noDelay: true, ...(secure && serverTls()) };
+    const server = create(options, (socket) => {
       if (echoes) echo(socket).catch(() => {});
       else say({ event: 'accepted', id: keep(socket), port: socket.remotePort });
     });

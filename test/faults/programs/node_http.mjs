@@ -1,4 +1,4 @@
-// The application of uvio_http.mjs on node:http.
+// The application of uvio_http.mjs on node:http: `node node_http.mjs [1 [host]]`.
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { Readable } from 'node:stream';
@@ -35,7 +35,7 @@ async function answer(request, response) {
 
 const server = createServer((request, response) => {
   answer(request, response).catch(() => response.destroy());
-}).listen(0, '127.0.0.1');
+}).listen(0, process.argv[3] ?? '127.0.0.1');
 await once(server, 'listening');
 process.once('SIGTERM', () => server.close(() => say({ event: 'end', started })));
 say({ event: 'ready', port: server.address().port });

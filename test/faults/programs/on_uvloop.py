@@ -7,12 +7,17 @@ import json
 import os
 import resource
 import socket
+import ssl
 import sys
+from pathlib import Path
 
 import uvloop
 
 streams = {}
 taken = {}
+endpoints = []
+datagrams = 0
+pems = Path(__file__).parents[2] / "support" / "tls"
 
 
 def say(message):
@@ -42,19 +47,73 @@ async def echo(reader, writer):
     writer.close()
 
 
-async def listen(host="127.0.0.1", echoes=False):
+def server_tls():
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pems / "server.pem", pems / "server-key.pem")
+    return context
+
+
+def client_tls():
+    return ssl.create_default_context(cafile=pems / "ca.pem")
+
+
+async def listen(host="127.0.0.1", echoes=False, secure=False):
     async def accepted(reader, writer):
         if echoes:
             return await echo(reader, writer)
         number = keep(reader, writer)
         say({"event": "accepted", "id": number, "port": writer.get_extra_info("peername")[1]})
 
-    server = await asyncio.start_server(accepted, host, 0, backlog=4096)
+    context = server_tls() if secure else None
+    server = await asyncio.start_server(accepted, host, 0, backlog=4096, ssl=context)
     return server.sockets[0].getsockname()[1] if server.sockets else None
 
 
 async def connect(port, host="127.0.0.1", timeoutMs=60_000):
     return keep(*await asyncio.wait_for(asyncio.open_connection(host, port), timeoutMs / 1000))
+
+
+async def visit(port, host="127.0.0.1", count=1, bytes=4, parallel=1, secure=False):
+    data = pattern(bytes)
+    options = {"ssl": client_tls(), "server_hostname": "server.test"} if secure else {}
+
+    async def some(visits):
+        for _ in range(visits):
+            reader, writer = await asyncio.open_connection(host, port, **options)
+            writer.write(data)
+            if await reader.readexactly(bytes) != data:
+                raise ValueError("wrong bytes")
+            writer.close()
+            await writer.wait_closed()
+
+    await asyncio.gather(*(some(count // parallel) for _ in range(parallel)))
+
+
+def pattern(count):
+    return bytes((i * 31 + (i >> 8)) & 255 for i in range(count))
+
+
+class DatagramEcho(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, address):
+        global datagrams
+        datagrams += 1
+        self.transport.sendto(data, address)
+
+
+async def echo_datagrams(host):
+    global datagrams
+    datagrams = 0
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(DatagramEcho, (host, 0))
+    endpoints.append(transport)
+    return transport.get_extra_info("sockname")[1]
+
+
+async def datagram_count():
+    return datagrams
 
 
 async def read(id, timeoutMs=60_000):
@@ -101,6 +160,9 @@ async def collect():
 
 
 operations = {
+    "visit": visit,
+    "echoDatagrams": echo_datagrams,
+    "datagrams": datagram_count,
     "listen": listen,
     "connect": connect,
     "read": read,

@@ -2,9 +2,11 @@
 // for each command, and answers on standard output; the other programs here do the same.
 import { createInterface } from 'node:readline';
 import {
+  createTask,
   getRunningLoop,
   native,
   openConnection,
+  openUdpSocket,
   pure,
   run,
   startServer,
@@ -12,6 +14,7 @@ import {
   timeout,
 } from '../../../dist/index.js';
 import { answer, say } from './commands.mjs';
+import { clientTls, pattern, serverTls, times, wrongBytes } from './conversations.mjs';
 
 /** What the system said: a connection that broke has it as the cause of its error. */
 function described(error) {
@@ -37,8 +40,40 @@ async function echo(connection) {
   await connection.close();
 }
 
+async function visit({ host = '127.0.0.1', port, count = 1, bytes = 4, parallel = 1, secure }) {
+  const data = pattern(bytes);
+  const options = { host, port, ...(secure && { tls: clientTls() }) };
+  await times(count, parallel, async () => {
+    const connection = await openConnection(options);
+    const written = connection.write(data);
+    const answer = await connection.readExactly(bytes);
+    if (!answer.equals(data)) throw wrongBytes;
+    await written;
+    await connection.close();
+  });
+}
+
+let datagrams = 0;
+
+async function echoDatagrams(socket) {
+  for await (const { data, address } of socket) {
+    datagrams += 1;
+    await socket.send(data, { host: address.address, port: address.port });
+  }
+}
+
 const operations = {
-  async listen({ host = '127.0.0.1', echoes = false }) {
+  visit,
+  async echoDatagrams({ host }) {
+    const socket = await openUdpSocket({ localHost: host, maxQueued: 1_000 });
+    datagrams = 0;
+    createTask(() => echoDatagrams(socket));
+    return socket.localAddress.port;
+  },
+  async datagrams() {
+    return datagrams;
+  },
+  async listen({ host = '127.0.0.1', echoes = false, secure = false }) {
     const server = await startServer(
       async (connection) => {
         if (echoes) return echo(connection);
@@ -47,7 +82,7 @@ const operations = {
         // The handler's end closes the connection: it is held until then.
         await new Promise((resolve) => connection.signal.addEventListener('abort', resolve));
       },
-      { host, port: 0, backlog: 4096 },
+      { host, port: 0, backlog: 4096, ...(secure && { tls: serverTls() }) },
     );
     return server.port;
   },

@@ -1,5 +1,5 @@
 // An HTTP application of uvio that ends gracefully on SIGTERM:
-// `node --expose-gc uvio_http.mjs pure|native [workers]`.
+// `node --expose-gc uvio_http.mjs pure|native [workers [host]]`.
 
 import { isMainThread, threadId } from 'node:worker_threads';
 import { Application, Response, runApp } from '../../../dist/http/index.js';
@@ -53,7 +53,7 @@ const app = new Application({
   .post('/echo', async (request) => new Response(await request.bytes()));
 
 await runApp(app, {
-  host: '127.0.0.1',
+  host: process.argv[4] ?? '127.0.0.1',
   port: 0,
   workers: Number(process.argv[3] ?? 1),
   policy: process.argv[2] === 'native' ? native({ required: true }) : pure(),
