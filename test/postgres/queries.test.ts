@@ -54,7 +54,8 @@ withServer('queries', () => {
   );
 
   connectionTest('text of any length and alphabet, in few rows and in many', async (connection) => {
-    const sql = `SELECT n, repeat($2, n) AS a, NULL::text AS no, repeat('Żółć 𝄞 é ' || n, n % 9) AS b,
+    const sql = `SELECT n, repeat($2, n) AS a, NULL::text AS no,
+        repeat('Żółć 𝄞 é ' || n, n % 9) AS b,
         CASE WHEN n % 2 = 0 THEN repeat('é', n) END AS c FROM unnest($1::int[]) n`;
     const lengths = [0, 1, 7, 8, 9, 24, 25, 128, 129, 511, 512, 513, 1_023, 1_024, 1_025, 40_000];
     for (const times of [1, 8, 40]) {
