@@ -2,7 +2,7 @@
 // node bench/websocket.mjs [--peers a,b] [--cases a,b] [--rounds 5] [--ms 1500] [--name websocket]
 //
 // Servers follow one another in fresh processes on core 0; the load, raw frames over uvio's native
-// sockets, runs on core 1. Bun is brought by bench/peers/install.mjs. `--peers ws,uvio-native,floor`
+// sockets, runs on core 1. Bun comes by bench/peers/install.mjs. `--peers ws,uvio-native,floor`
 // adds what the kernel alone asks for, in C; it has no idle or slow peers.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -4,6 +4,7 @@
  * In: a response that wants it, a request. Out: the same response with an encoded body. Never: a
  * body that is small, encoded already, or of a type that gains nothing.
  */
+
 import { Buffer } from 'node:buffer';
 import {
   type BrotliCompress,
@@ -18,6 +19,7 @@ import type { Data } from '../base/errors.ts';
 import { joinData } from '../io/data.ts';
 import type { ByteWriter } from '../io/net-types.ts';
 import { chunksOf } from './body.ts';
+import { trimBlanks } from './headers.ts';
 import type { HttpRequest } from './request.ts';
 import type { Body, Response } from './response.ts';
 
@@ -37,7 +39,7 @@ export function chooseEncoding(
   if (header === null) return null;
   const weights = new Map<string, number>();
   for (const entry of header.toLowerCase().split(',').slice(0, 50)) {
-    const [name = '', ...parameters] = entry.split(';').map((part) => part.trim());
+    const [name = '', ...parameters] = entry.split(';').map((part) => trimBlanks(part));
     const q = parameters.find((part) => part.startsWith('q='))?.slice(2) ?? '1';
     const weight = /^(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)$/.test(q) ? Number(q) : 0;
     if (name !== '' && !weights.has(name)) weights.set(name, weight);

@@ -15,7 +15,8 @@ import { type Chain, type Route, Router } from './router.ts';
 
 type Answer = ResponseLike | PromiseLike<ResponseLike>;
 
-const defaultMaxBodyBytes = 1024 * 1024;
+/** Bytes; 413 above it. */
+export const defaultMaxBodyBytes: number = 1024 * 1024;
 
 /** One function of a handler and what is around it, outermost first. */
 function compose(middlewares: readonly Middleware[], last: Chain): Chain {
@@ -162,18 +163,26 @@ async function recoverIn(app: Application, call: Call, error: unknown): Promise<
   return new Response('Internal Server Error', { status: 500 });
 }
 
+interface FetchPlan {
+  readonly webRequest: boolean;
+  readonly maxBodyBytes: number;
+}
+
 class FetchDispatcher implements Dispatcher {
   readonly #fetch: FetchHandler;
   readonly #webRequest: boolean;
+  readonly #maxBodyBytes: number;
 
-  constructor(fetch: FetchHandler, webRequest: boolean) {
+  constructor(fetch: FetchHandler, { webRequest, maxBodyBytes }: FetchPlan) {
     if (typeof fetch !== 'function') throw argTypeError('fetch', 'a function', fetch);
     this.#fetch = fetch;
     this.#webRequest = webRequest;
+    this.#maxBodyBytes = maxBodyBytes;
   }
 
   dispatch(call: Call): Answer {
     const { request } = call;
+    call.maxBodyBytes = this.#maxBodyBytes;
     return this.#fetch(this.#webRequest ? request.toWeb() : request);
   }
 
@@ -197,8 +206,8 @@ export function dispatcherOf(app: Application): Dispatcher {
   return dispatcher;
 }
 
-export function fetchDispatcher(fetch: FetchHandler, webRequest: boolean): Dispatcher {
-  return new FetchDispatcher(fetch, webRequest);
+export function fetchDispatcher(fetch: FetchHandler, plan: FetchPlan): Dispatcher {
+  return new FetchDispatcher(fetch, plan);
 }
 
 export { Application, type Handler };

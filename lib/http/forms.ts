@@ -3,7 +3,7 @@
  *
  * In: a request. Out: the Web's FormData. Never: a file on disk.
  */
-import type { HttpHeaders } from './headers.ts';
+import { type HttpHeaders, trimBlanks } from './headers.ts';
 import { HttpError } from './http-error.ts';
 import type { BodyPart } from './multipart.ts';
 
@@ -19,7 +19,7 @@ export async function readForm(source: FormSource): Promise<FormData> {
   const type = source.headers.get('content-type') ?? '';
   const [essence = ''] = type.split(';');
   const form = new FormData();
-  switch (essence.trim().toLowerCase()) {
+  switch (trimBlanks(essence).toLowerCase()) {
     case 'application/x-www-form-urlencoded':
       for (const [name, value] of new URLSearchParams(await source.text())) {
         form.append(name, value);

@@ -25,7 +25,21 @@ export function isFieldText(text: string): boolean {
   return !badValue.test(text);
 }
 
-const outerBlanks = /^[\t\n\r ]+|[\t\n\r ]+$/g;
+/**
+ * Without blanks and line ends around; not `trim()`, which takes characters of Latin-1, too, and no
+ * expression, which would look at each run of blanks within a hostile value again and again.
+ */
+export function trimBlanks(text: string, from = 0, to: number = text.length): string {
+  let first = from;
+  let last = to;
+  while (first < last && isBlank(text.charCodeAt(first))) first++;
+  while (last > first && isBlank(text.charCodeAt(last - 1))) last--;
+  return text.slice(first, last);
+}
+
+function isBlank(code: number): boolean {
+  return code === 32 || code === 9 || code === 13 || code === 10;
+}
 
 /** Nearly all names that come are in lower case already, or among few. */
 const lowered: Map<string, string> = new Map();
@@ -53,13 +67,7 @@ export function checkHeaderName(name: unknown): string {
  * characters beyond Latin-1
  */
 export function checkHeaderValue(name: string, value: unknown): string {
-  let text = typeof value === 'string' ? value : String(value);
-  if (isFieldText(text)) {
-    const first = text.charCodeAt(0);
-    const last = text.charCodeAt(text.length - 1);
-    if (first !== 32 && first !== 9 && last !== 32 && last !== 9) return text;
-  }
-  text = text.replace(outerBlanks, '');
+  const text = trimBlanks(typeof value === 'string' ? value : String(value));
   if (!isFieldText(text)) {
     throw badHeader(`Value of header '${name}' holds a character that may not be in it`);
   }

@@ -5,20 +5,16 @@
  * in memory than one read brings; nested parsing.
  */
 import { Buffer } from 'node:buffer';
-import { Dicer } from '@fastify/busboy';
 import { type BrokenResourceError, isCancelled } from '../base/errors.ts';
 import { defaultLimits } from '../io/limits.ts';
 import type { ByteReader } from '../io/net-types.ts';
 import { ReadingStream } from '../io/reading-stream.ts';
 import { flagEnded, flagGone, flagReadingPaused } from '../io/stream.ts';
-import { HttpHeaders } from './headers.ts';
+import type { HttpHeaders } from './headers.ts';
 import { HttpError } from './http-error.ts';
+import { MultipartParser, malformed } from './multipart-parser.ts';
+import { parseParameters } from './parameters.ts';
 import { ReadingHandle } from './reading-handle.ts';
-
-/** More parts than that: 413. */
-const maxParts = 1_000;
-const maxPartHeaderBytes = 16_384;
-const maxPartHeaders = 32;
 
 /** One part of a multipart body; must be read before the next. */
 export interface BodyPart extends ByteReader {
@@ -31,18 +27,22 @@ export interface BodyPart extends ByteReader {
 }
 
 class Part extends ReadingStream implements BodyPart {
-  readonly headers: HttpHeaders = new HttpHeaders();
-  name: string | null = null;
-  filename: string | null = null;
+  readonly headers: HttpHeaders;
+  readonly name: string | null;
+  readonly filename: string | null;
   /** The next part was asked for: what comes is nobody's. */
   skipped = false;
   readonly #pump: () => void;
 
-  constructor(pump: () => void) {
+  constructor(headers: HttpHeaders, pump: (part: Part) => void) {
+    const { name, filename } = parseDisposition(headers.get('content-disposition'));
     const handle = new ReadingHandle();
     super(handle, defaultLimits);
     handle.target = this;
-    this.#pump = pump;
+    this.headers = headers;
+    this.name = name;
+    this.filename = filename;
+    this.#pump = () => pump(this);
     this.mark(flagReadingPaused);
   }
 
@@ -91,12 +91,11 @@ class Part extends ReadingStream implements BodyPart {
 /** What `for await` over `request.multipart()` goes through. */
 export class MultipartLoop implements AsyncIterable<BodyPart>, AsyncIterator<BodyPart, undefined> {
   readonly #reader: ByteReader;
-  readonly #dicer: Dicer;
+  readonly #parser: MultipartParser;
   #ready: Part[] = [];
   #current: Part | null = null;
   /** The part whose bytes come now. */
   #coming: Part | null = null;
-  #parts = 0;
   #done = false;
   #error: unknown = null;
   #stepping: Promise<void> | null = null;
@@ -104,17 +103,17 @@ export class MultipartLoop implements AsyncIterable<BodyPart>, AsyncIterator<Bod
   /** @throws HttpError 415 for another type, 400 without a boundary */
   constructor(reader: ByteReader, contentType: string | null) {
     this.#reader = reader;
-    const boundary = boundaryOf(contentType ?? '');
-    this.#dicer = new Dicer({
-      boundary,
-      maxHeaderPairs: maxPartHeaders,
-      maxHeaderSize: maxPartHeaderBytes,
-    } as never);
-    this.#dicer.on('part', (stream) => this.#begin(stream));
-    this.#dicer.on('finish', () => {
-      this.#done = true;
+    this.#parser = new MultipartParser(boundaryOf(contentType ?? ''), {
+      onPart: (headers) => this.#begin(headers),
+      onData: (chunk) => {
+        const part = this.#coming;
+        if (part !== null && !part.skipped && !part.complete) part.onData(chunk);
+      },
+      onPartEnd: () => {
+        if (this.#coming?.complete === false) this.#coming.onEof();
+        this.#coming = null;
+      },
     });
-    this.#dicer.on('error', (error: Error) => this.#fail(badForm(error)));
   }
 
   [Symbol.asyncIterator](): AsyncIterator<BodyPart, undefined> {
@@ -138,37 +137,9 @@ export class MultipartLoop implements AsyncIterable<BodyPart>, AsyncIterator<Bod
     return Promise.resolve({ value: undefined, done: true });
   }
 
-  #begin(stream: NodeJS.ReadableStream): void {
-    // What the same chunk brings behind a failure is nobody's; its reader would wait for ever.
-    if (this.#error !== null) {
-      stream.resume();
-      return;
-    }
-    const part = new Part(() => this.#pump(part));
+  #begin(headers: HttpHeaders): void {
+    const part = new Part(headers, (one) => this.#pump(one));
     this.#coming = part;
-    if (++this.#parts > maxParts) this.#fail(new HttpError(413, 'Too many parts'));
-    stream.on('header', (header: Record<string, string[]>) => this.#head(part, header));
-    stream.on('data', (chunk: Buffer) => {
-      if (!part.skipped && !part.complete) part.onData(chunk);
-    });
-    stream.on('end', () => {
-      if (!part.complete) part.onEof();
-    });
-    stream.on('error', () => {});
-  }
-
-  #head(part: Part, header: Record<string, string[]>): void {
-    try {
-      for (const name of Object.keys(header)) {
-        for (const value of header[name] as string[]) part.headers.append(name, value);
-      }
-    } catch (error) {
-      this.#fail(badForm(error));
-      return;
-    }
-    const disposition = parseDisposition(part.headers.get('content-disposition') ?? '');
-    part.name = disposition.name;
-    part.filename = disposition.filename;
     this.#ready.push(part);
   }
 
@@ -198,61 +169,49 @@ export class MultipartLoop implements AsyncIterable<BodyPart>, AsyncIterator<Bod
 
   async #read(): Promise<void> {
     const chunk = await this.#reader.read();
-    await new Promise<void>((resolve) => {
-      // Ends of parts come in the next tick.
-      const done = (): unknown => setImmediate(resolve);
-      if (chunk !== null) this.#dicer.write(chunk, done);
-      else this.#dicer.end(done);
-    });
-    if (chunk === null && !this.#done) this.#fail(badForm(undefined));
+    try {
+      if (chunk !== null) this.#parser.feed(chunk);
+      else this.#parser.end();
+      this.#done = this.#parser.closed;
+    } catch (error) {
+      this.#fail(error);
+    }
   }
-}
-
-function badForm(cause: unknown): HttpError {
-  return new HttpError(400, 'The multipart body is malformed', { cause });
 }
 
 function boundaryOf(contentType: string): string {
-  if (!/^multipart\/[\w.+-]+\s*(;|$)/i.test(contentType)) {
+  if (!/^multipart\/[\w.+-]+[\t ]*(;|$)/i.test(contentType)) {
     throw new HttpError(415, 'The body is not multipart');
   }
-  const boundary = parameter(contentType, 'boundary');
-  if (boundary === null || boundary === '' || boundary.length > 70) {
+  const boundary = parseParameters(contentType)?.get('boundary') ?? '';
+  if (!/^[ -~]{0,69}[!-~]$/.test(boundary)) {
     throw new HttpError(400, 'The multipart body has no boundary');
   }
   return boundary;
 }
 
-/** A parameter of a header's value: a token, or quoted. */
-function parameter(header: string, name: string): string | null {
-  for (const [, key = '', quoted, plain = ''] of header.matchAll(
-    /;\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))/g,
-  )) {
-    if (key.toLowerCase() !== name) continue;
-    // Browsers escape quotes only; a backslash may be the name's own.
-    return quoted === undefined ? plain : quoted.replaceAll('\\"', '"');
-  }
-  return null;
-}
-
-function parseDisposition(header: string): { name: string | null; filename: string | null } {
-  const name = utf8(parameter(header, 'name'));
-  const extended = parameter(header, 'filename*');
-  let filename = utf8(parameter(header, 'filename'));
-  const coded = /^UTF-8'[^']*'(.*)$/i.exec(extended ?? '');
-  if (coded !== null) {
-    try {
-      filename = decodeURIComponent(coded[1] as string);
-    } catch {
-      // The plain one counts.
-    }
-  }
+function parseDisposition(header: string | null): Pick<BodyPart, 'name' | 'filename'> {
+  const parameters = parseParameters(header ?? '');
+  if (parameters === null) throw malformed('has a malformed Content-Disposition');
+  const name = utf8(parameters.get('name'));
+  const filename = extended(parameters.get('filename*')) ?? utf8(parameters.get('filename'));
   // No folder of the client's.
   return { name, filename: filename === null ? null : (filename.split(/[/\\]/).pop() ?? '') };
 }
 
+/** RFC 8187; of one that cannot be read, the plain parameter counts. */
+function extended(value: string | undefined): string | null {
+  const [, coded] = /^UTF-8'[^']*'(.*)$/i.exec(value ?? '') ?? [];
+  if (coded === undefined || /%([01]|7f)/i.test(coded)) return null;
+  try {
+    return decodeURIComponent(coded);
+  } catch {
+    return null;
+  }
+}
+
 /** Header bytes came as Latin-1; forms are UTF-8. */
-function utf8(text: string | null): string | null {
-  if (text === null || !/[\x80-\xff]/.test(text)) return text;
+function utf8(text: string | undefined): string | null {
+  if (text === undefined || !/[\x80-\xff]/.test(text)) return text ?? null;
   return Buffer.from(text, 'latin1').toString('utf8');
 }

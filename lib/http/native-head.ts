@@ -5,6 +5,7 @@
  * the parser has checked.
  */
 import type { Buffer } from 'node:buffer';
+import { trimBlanks } from './headers.ts';
 import type { HeaderList, HeaderSource } from './wire.ts';
 
 /** Node's own slices: a quarter of the price of `toString`. */
@@ -14,19 +15,6 @@ interface Sliceable {
 
 export function latin1(bytes: Buffer, from: number, to: number): string {
   return (bytes as Buffer & Sliceable).latin1Slice(from, to);
-}
-
-function isBlank(code: number): boolean {
-  return code === 32 || code === 9;
-}
-
-/** Without the blanks around; not `trim()`, which takes characters of Latin-1, too. */
-function trimmed(text: string, from: number, to: number): string {
-  let first = from;
-  let last = to;
-  while (first < last && isBlank(text.charCodeAt(first))) first++;
-  while (last > first && isBlank(text.charCodeAt(last - 1))) last--;
-  return text.slice(first, last);
 }
 
 /** `name` is in lower case. */
@@ -63,7 +51,7 @@ export class NativeHead implements HeaderSource {
       const colon = text.indexOf(':', at);
       const end = text.indexOf('\r\n', colon);
       if (colon - at === name.length && sameName(text, at, name)) {
-        const value = trimmed(text, colon + 1, end);
+        const value = trimBlanks(text, colon + 1, end);
         found = found === null ? value : found + (name === 'cookie' ? '; ' : ', ') + value;
       }
       at = end + 2;
@@ -77,7 +65,7 @@ export class NativeHead implements HeaderSource {
     for (let at = 0; at < text.length; ) {
       const colon = text.indexOf(':', at);
       const end = text.indexOf('\r\n', colon);
-      list.push(text.slice(at, colon), trimmed(text, colon + 1, end));
+      list.push(text.slice(at, colon), trimBlanks(text, colon + 1, end));
       at = end + 2;
     }
     return list;

@@ -4,9 +4,11 @@
  * In: the peer's address, forwarding headers, whom to trust. Out: address, scheme and host of the
  * client. Never: a word of an address that is not trusted.
  */
+
 import { BlockList, isIP } from 'node:net';
 import { argTypeError } from '../base/errors.ts';
 import { validHost } from './framing.ts';
+import { trimBlanks } from './headers.ts';
 import type { HeaderSource } from './wire.ts';
 
 /** Whether what this peer forwards counts. */
@@ -77,7 +79,7 @@ interface Hop {
 function readLegacy(source: HeaderSource): Hop[] {
   const list = (name: string): string[] => {
     const value = source.header(name);
-    return value === null ? [] : value.split(',').map((one) => one.trim());
+    return value === null ? [] : value.split(',').map((one) => trimBlanks(one));
   };
   const addresses = list('x-forwarded-for');
   const schemes = list('x-forwarded-proto');
@@ -101,9 +103,9 @@ function readStandard(header: string): Hop[] {
     for (const pair of element.split(';')) {
       const at = pair.indexOf('=');
       if (at < 0) continue;
-      const value = pair.slice(at + 1).trim();
+      const value = trimBlanks(pair, at + 1);
       const text = value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
-      hop[pair.slice(0, at).trim().toLowerCase()] = text;
+      hop[trimBlanks(pair, 0, at).toLowerCase()] = text;
     }
     return {
       address: plainAddress(hop['for'] ?? ''),

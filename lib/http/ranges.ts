@@ -3,6 +3,7 @@
  *
  * In: header values and what is known of a file. Out: decisions. Never: reading.
  */
+import { trimBlanks } from './headers.ts';
 
 export interface ByteRange {
   readonly start: number;
@@ -50,9 +51,9 @@ export interface Validators {
 }
 
 function matches(header: string, etag: string, weak: boolean): boolean {
-  if (header.trim() === '*') return true;
+  if (trimBlanks(header) === '*') return true;
   const plain = (tag: string): string => (weak ? tag.replace(/^W\//, '') : tag);
-  return header.split(',').some((tag) => plain(tag.trim()) === plain(etag));
+  return header.split(',').some((tag) => plain(trimBlanks(tag)) === plain(etag));
 }
 
 /** HTTP dates have whole seconds. */

@@ -4,11 +4,12 @@
  * In: what users give. Out: a plan with all defaults. Never: a silent correction.
  */
 import { argTypeError, type WaitOptions } from '../base/errors.ts';
-import { checkInteger, checkMs } from '../base/units.ts';
+import { checkBytes, checkInteger, checkMs } from '../base/units.ts';
 import type { EventLoop } from '../io/handles.ts';
 import { checkListen, type ListenPlan } from '../io/listen.ts';
 import type { ListenOptions, TlsServerOptions } from '../io/net-types.ts';
 import type { FetchHandler } from './application.ts';
+import { defaultMaxBodyBytes } from './dispatch.ts';
 import { makeTrust, type TrustTest } from './proxy.ts';
 import type { WireLimits } from './wire.ts';
 
@@ -82,6 +83,8 @@ export interface FetchServeOptions extends ServeOptions {
   fetch: FetchHandler;
   /** Give `fetch` a real Web Request, for code that calls `new Request(request)`. Slower. */
   webRequest?: boolean;
+  /** 413 above it, however the body is read. Default 1 MiB; Infinity: no limit. */
+  maxBodyBytes?: number;
 }
 
 export interface ServePlan {
@@ -92,6 +95,7 @@ export interface ServePlan {
   readonly trust: TrustTest | null;
   readonly handlerCancellation: boolean;
   readonly webRequest: boolean;
+  readonly maxBodyBytes: number;
   readonly writeTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
   readonly accessLog: ((record: AccessRecord) => void) | null;
@@ -102,7 +106,7 @@ export const defaultPort = 8080;
 /** @throws TypeError, RangeError for bad options */
 export function checkServe(
   loop: EventLoop,
-  options: ServeOptions & { webRequest?: boolean },
+  options: ServeOptions & Pick<FetchServeOptions, 'webRequest' | 'maxBodyBytes'>,
 ): ServePlan {
   if (typeof options !== 'object' || options === null) {
     throw argTypeError('options', 'an object', options);
@@ -136,6 +140,7 @@ export function checkServe(
     trust: makeTrust(trustProxy),
     handlerCancellation: options.handlerCancellation ?? false,
     webRequest: options.webRequest ?? false,
+    maxBodyBytes: checkBytes('maxBodyBytes', options.maxBodyBytes ?? defaultMaxBodyBytes),
     writeTimeoutMs,
     shutdownTimeoutMs: ms('shutdownTimeoutMs', 60_000),
     accessLog: accessLog ?? null,

@@ -369,7 +369,7 @@ export async function serve(
   const plan = checkServe(loop, first ?? {});
   const { fetch } = first as { fetch: FetchHandler };
   const around = new Application();
-  const server = new RunningServer(around, fetchDispatcher(fetch, plan.webRequest), plan);
+  const server = new RunningServer(around, fetchDispatcher(fetch, plan), plan);
   await server.begin();
   return server;
 }

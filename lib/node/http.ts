@@ -91,7 +91,11 @@ function toDispatcher(app: { fetch: FetchHandler }): ReturnType<typeof fetchDisp
   if (typeof app?.fetch !== 'function') {
     throw argTypeError('app', 'an Application or an object with a function fetch', app);
   }
-  return fetchDispatcher((request) => app.fetch(request), false);
+  // What is around it bounds bodies, if anybody does.
+  return fetchDispatcher((request) => app.fetch(request), {
+    webRequest: false,
+    maxBodyBytes: Infinity,
+  });
 }
 
 /** Headers of one connection, not of the request. */

@@ -368,6 +368,23 @@ describe('frameworks', () => {
     }
   });
 
+  runTest('bodies of a fetch handler are bounded, by 1 MiB if nothing is said', async () => {
+    const read = async (request: Request): Promise<globalThis.Response> =>
+      new globalThis.Response(String((await request.text()).length));
+    const send = (url: string, bytes: number): Promise<globalThis.Response> =>
+      fetch(url, { method: 'POST', body: 'x'.repeat(bytes) });
+    await withServer({ fetch: read as never }, async (url) => {
+      expect(await (await send(url, 2 ** 20)).text()).toBe(String(2 ** 20));
+      expect((await send(url, 2 ** 20 + 1)).status).toBe(413);
+    });
+    await withServer({ fetch: read as never, maxBodyBytes: 10 }, async (url) => {
+      expect((await send(url, 10)).status).toBe(200);
+      expect((await send(url, 11)).status).toBe(413);
+    });
+    const bad = { fetch: read as never, maxBodyBytes: -1 };
+    expect(await failure(serve(bad))).toBeInstanceOf(RangeError);
+  });
+
   runTest('an Express app is a handler', async () => {
     const old = express();
     old.use(express.json());

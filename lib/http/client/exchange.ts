@@ -98,7 +98,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   #holding = false;
   #paused = false;
   #discarded = -1;
-  /** Of the whole request: most have this limit only, so the exchange is its own timer. -1: none. */
+  /** Of the whole request: most have only this limit, so the exchange is its timer. -1: none. */
   #total = -1;
   #read: Limit | null = null;
   #continue: Limit | null = null;

@@ -11,6 +11,7 @@ import { chooseEncoding, type Encoding } from '../../../lib/http/compress.ts';
 import { parseCookies, setCookie } from '../../../lib/http/cookies.ts';
 import type { ServerSentEvent } from '../../../lib/http/events.ts';
 import { checkHead } from '../../../lib/http/framing.ts';
+import { trimBlanks } from '../../../lib/http/headers.ts';
 import { parsePath } from '../../../lib/http/path-params.ts';
 import { readForwarded } from '../../../lib/http/proxy.ts';
 import {
@@ -91,7 +92,7 @@ const entryForm = /^[a-z*-]+(?:[\t ]*;[\t ]*q=(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)
 function runEncoding(text: string): Outcome {
   const header = asValue(text);
   const ours = chooseEncoding(header);
-  const entries = header.split(',').map((entry) => entry.trim());
+  const entries = header.split(',').map((entry) => trimBlanks(entry));
   const names = entries.map((entry) => (/^[a-z*-]+/i.exec(entry)?.[0] ?? '').toLowerCase());
   // Another weight, a name twice and an alias: each may do as it likes.
   const plain =
@@ -114,7 +115,7 @@ function runCookies(text: string): Outcome {
   const found = [...parseCookies(header)];
   const signature = `${Math.min(4, found.length)} ${header.includes('%')} ${header.includes('"')}`;
   for (const [name, value] of found) {
-    const raw = header.split(';').find((part) => part.split('=')[0]?.trim() === name);
+    const raw = header.split(';').find((part) => trimBlanks(part.split('=')[0] ?? '') === name);
     if (raw === undefined) return { signature, complaint: `no cookie of the name ${name}` };
     let line: string;
     try {
