@@ -8,6 +8,7 @@ import { Buffer } from 'node:buffer';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { Readable, Writable } from 'node:stream';
 import type { Awaitable, Data } from '../base/errors.ts';
+import type { ByteParsers } from '../io/handles.ts';
 import { type Codec, ValueError } from './codecs/codec.ts';
 import { InterfaceError, type PostgresError, ProtocolError } from './errors.ts';
 import { quit } from './many.ts';
@@ -70,6 +71,7 @@ class CopyOutRequest extends CopyRequest {
   #target: DataView | null = null;
   #filled = 0;
   #gatherTimer = -1;
+  readonly #parsers: ByteParsers | undefined = this.wire.loop.backendHandle.parsers;
 
   send(): Begun {
     writeQuery(this.wire, this.sql);
@@ -99,6 +101,12 @@ class CopyOutRequest extends CopyRequest {
     this.#open ??= this.#begin(end - at);
     const chunk = this.#open;
     const target = this.#target as DataView;
+    if (this.#parsers !== undefined) {
+      this.#parsers.postgresCopy(buffer, at, end, chunk, this.#filled);
+      const [stop = at, filled = 0] = this.#parsers.postgres;
+      this.#filled = filled;
+      return stop;
+    }
     let stop = at;
     let to = this.#filled;
     while (end - stop >= 5 && buffer[stop] === proto.COPY_DATA) {

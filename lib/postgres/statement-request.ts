@@ -162,7 +162,10 @@ export abstract class StatementRequest<T> extends Request<T> {
       return;
     }
     const statement = new Statement(this.sql, this.#name, this.#parameterOids, this.#columns);
-    if (missing.size === 0) statement.use(parameters as Codec[], columns as Codec[]);
+    if (missing.size === 0) {
+      const { parsers } = this.wire.loop.backendHandle;
+      statement.use(parameters as Codec[], columns as Codec[], parsers);
+    }
     this.statement = statement;
     if (this.#name !== '' && this.session.statements.keeps(this.sql)) {
       this.session.statements.add(statement);

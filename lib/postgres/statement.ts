@@ -5,6 +5,7 @@
  * statement that is used after its end.
  */
 import { Buffer } from 'node:buffer';
+import type { ByteParsers } from '../io/handles.ts';
 import { type Codec, ValueError } from './codecs/codec.ts';
 import { InterfaceError } from './errors.ts';
 import { BIND, CLOSE, DESCRIBE, EXECUTE, FLUSH, PARSE, SYNC } from './protocol.ts';
@@ -63,11 +64,16 @@ export class Statement {
     this.columns = columns;
   }
 
-  use(parameters: readonly Codec[], codecs: readonly Codec[]): void {
+  /** @param parsers the addon's, where there is one */
+  use(
+    parameters: readonly Codec[],
+    codecs: readonly Codec[],
+    parsers?: ByteParsers | undefined,
+  ): void {
     this.parameters = parameters;
     this.codecs = codecs;
     const names = this.columns?.map(({ name }) => name);
-    this.shape = names === undefined ? null : shapeOf(names, codecs);
+    this.shape = names === undefined ? null : shapeOf(names, codecs, parsers);
     const count = Buffer.alloc(2);
     count.writeUInt16BE(parameters.length);
     const portalAndName = Buffer.from(`\0${this.name}\0`);

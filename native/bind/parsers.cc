@@ -12,6 +12,41 @@ namespace {
 constexpr size_t kStateWords = sizeof(http1::State) / sizeof(int32_t);
 constexpr size_t kMinWords = kStateWords + 4 * http1::kHeadWords;
 
+// In front of the marks of PostgreSQL.
+constexpr size_t kAnswerWords = 2;
+
+struct Bytes {
+  uint8_t* data = nullptr;
+  size_t length = 0;
+};
+
+bool ReadBytes(napi_env env, napi_value value, Bytes* out) {
+  void* data = nullptr;
+  napi_typedarray_type type = napi_int8_array;
+  if (napi_get_typedarray_info(env, value, &type, &out->length, &data, nullptr, nullptr) !=
+          napi_ok ||
+      type != napi_uint8_array) {
+    return false;
+  }
+  out->data = static_cast<uint8_t*>(data);
+  return true;
+}
+
+// Three arguments: bytes, and from where to where in them.
+bool ReadRange(napi_env env, const napi_value* value, Bytes* bytes, size_t* from, size_t* to) {
+  int32_t first = 0;
+  int32_t last = 0;
+  if (!ReadBytes(env, value[0], bytes) ||
+      napi_get_value_int32(env, value[1], &first) != napi_ok ||
+      napi_get_value_int32(env, value[2], &last) != napi_ok || first < 0 || last < first ||
+      static_cast<size_t>(last) > bytes->length) {
+    return false;
+  }
+  *from = static_cast<size_t>(first);
+  *to = static_cast<size_t>(last);
+  return true;
+}
+
 napi_value ReturnInt(napi_env env, int32_t result) {
   napi_value out = nullptr;
   napi_create_int32(env, result, &out);
@@ -91,9 +126,103 @@ napi_value Parsers::MaskWebSocket(napi_env env, napi_callback_info info) {
   return ReturnInt(env, 0);
 }
 
+// postgresBind(marks: Int32Array): 0 or -EINVAL. The memory must never be detached.
+napi_value Parsers::BindPostgres(napi_env env, napi_callback_info info) {
+  size_t count = 1;
+  napi_value value;
+  void* self = nullptr;
+  napi_get_cb_info(env, info, &count, &value, nullptr, &self);
+  auto* parsers = static_cast<Parsers*>(self);
+  void* data = nullptr;
+  size_t words = 0;
+  napi_typedarray_type type = napi_int8_array;
+  if (count < 1 || parsers->marks_ref_ != nullptr ||
+      napi_get_typedarray_info(env, value, &type, &words, &data, nullptr, nullptr) != napi_ok ||
+      type != napi_int32_array || words < kAnswerWords || data == nullptr ||
+      napi_create_reference(env, value, 1, &parsers->marks_ref_) != napi_ok) {
+    return ReturnInt(env, -EINVAL);
+  }
+  parsers->marks_ = static_cast<int32_t*>(data);
+  parsers->marks_words_ = words;
+  parsers->window_ = std::make_unique_for_overwrite<postgres::Window>();
+  return ReturnInt(env, 0);
+}
+
+// postgresTexts(bytes, from, to, isText: Uint8Array): the string of all ASCII fields, or -EINVAL.
+// The first word: where it stopped; the second: code units of the other fields; then marks.
+napi_value Parsers::ReadPostgresTexts(napi_env env, napi_callback_info info) {
+  size_t count = 4;
+  napi_value value[4];
+  void* self = nullptr;
+  napi_get_cb_info(env, info, &count, value, nullptr, &self);
+  auto* parsers = static_cast<Parsers*>(self);
+  Bytes bytes;
+  Bytes is_text;
+  size_t from = 0;
+  size_t to = 0;
+  if (count < 4 || parsers->marks_ == nullptr || !ReadRange(env, value, &bytes, &from, &to) ||
+      !ReadBytes(env, value[3], &is_text)) {
+    return ReturnInt(env, -EINVAL);
+  }
+  int32_t* marks = parsers->marks_;
+  postgres::Window* window = parsers->window_.get();
+  const size_t stop =
+      postgres::ReadTexts(bytes.data, from, to, is_text.data, is_text.length, window,
+                          marks + kAnswerWords, parsers->marks_words_ - kAnswerWords);
+  marks[0] = static_cast<int32_t>(stop);
+  marks[1] = static_cast<int32_t>(window->wide_length);
+  napi_value text = nullptr;
+  napi_create_string_latin1(env, reinterpret_cast<const char*>(window->narrow),
+                            window->narrow_length, &text);
+  return text;
+}
+
+// postgresWide(): the string of all fields of the last call that are not ASCII.
+napi_value Parsers::TakePostgresWide(napi_env env, napi_callback_info info) {
+  void* self = nullptr;
+  napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &self);
+  auto* parsers = static_cast<Parsers*>(self);
+  if (parsers->window_ == nullptr) return ReturnInt(env, -EINVAL);
+  const postgres::Window& window = *parsers->window_;
+  napi_value text = nullptr;
+  napi_create_string_utf16(env, window.wide, window.wide_length, &text);
+  return text;
+}
+
+// postgresCopy(bytes, from, to, target: Uint8Array, at): 0 or -EINVAL. The first word: where it
+// stopped; the second: where it stopped in `target`.
+napi_value Parsers::CopyPostgres(napi_env env, napi_callback_info info) {
+  size_t count = 5;
+  napi_value value[5];
+  void* self = nullptr;
+  napi_get_cb_info(env, info, &count, value, nullptr, &self);
+  auto* parsers = static_cast<Parsers*>(self);
+  Bytes bytes;
+  Bytes target;
+  size_t from = 0;
+  size_t to = 0;
+  int32_t at = 0;
+  if (count < 5 || parsers->marks_ == nullptr || !ReadRange(env, value, &bytes, &from, &to) ||
+      !ReadBytes(env, value[3], &target) ||
+      napi_get_value_int32(env, value[4], &at) != napi_ok || at < 0 ||
+      static_cast<size_t>(at) > target.length) {
+    return ReturnInt(env, -EINVAL);
+  }
+  const size_t begin = static_cast<size_t>(at);
+  const postgres::Copied copied =
+      postgres::CopyPayloads(bytes.data, from, to, target.data + begin, target.length - begin);
+  parsers->marks_[0] = static_cast<int32_t>(copied.stop);
+  parsers->marks_[1] = static_cast<int32_t>(begin + copied.filled);
+  return ReturnInt(env, 0);
+}
+
 napi_status Parsers::Define(napi_env env, napi_value exports) {
   const Call calls[] = {{"http1Bind", BindHttp1}, {"http1Parse", ParseHttp1},
-                        {"websocketMask", MaskWebSocket}};
+                        {"websocketMask", MaskWebSocket},
+                        {"postgresBind", BindPostgres},
+                        {"postgresTexts", ReadPostgresTexts},
+                        {"postgresWide", TakePostgresWide},
+                        {"postgresCopy", CopyPostgres}};
   return DefineAll(env, exports, this, calls);
 }
 
@@ -101,6 +230,9 @@ void Parsers::Dispose(napi_env env) {
   if (words_ != nullptr) napi_delete_reference(env, words_);
   words_ = nullptr;
   http1_ = nullptr;
+  if (marks_ref_ != nullptr) napi_delete_reference(env, marks_ref_);
+  marks_ref_ = nullptr;
+  marks_ = nullptr;
 }
 
 }  // namespace uvio

@@ -53,6 +53,28 @@ withServer('queries', () => {
     },
   );
 
+  connectionTest('text of any length and alphabet, in few rows and in many', async (connection) => {
+    const sql = `SELECT n, repeat($2, n) AS a, NULL::text AS no,
+        repeat('Żółć 𝄞 é ' || n, n % 9) AS b,
+        CASE WHEN n % 2 = 0 THEN repeat('é', n) END AS c FROM unnest($1::int[]) n`;
+    const lengths = [0, 1, 7, 8, 9, 24, 25, 128, 129, 511, 512, 513, 1_023, 1_024, 1_025, 40_000];
+    for (const times of [1, 8, 40]) {
+      const many = Array.from({ length: times }, () =>
+        lengths.slice(0, times === 40 ? 9 : 16),
+      ).flat();
+      const expected = many.map((n) => ({
+        n,
+        a: 'x'.repeat(n),
+        no: null,
+        b: `Żółć 𝄞 é ${n}`.repeat(n % 9),
+        c: n % 2 === 0 ? 'é'.repeat(n) : null,
+      }));
+      const rows = await connection.fetch(sql, many, 'x');
+      expect(rows.length).toBe(expected.length);
+      expect(JSON.stringify(rows)).toBe(JSON.stringify(expected));
+    }
+  });
+
   connectionTest('memory for messages is only lent', async (connection) => {
     // biome-ignore lint/suspicious/noExplicitAny: looks behind the connection.
     const { wire } = sessionOf(connection) as any;

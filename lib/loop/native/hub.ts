@@ -419,8 +419,23 @@ function bindParsers(binding: Binding): ByteParsers {
   const http1 = new Int32Array(32 + 4096);
   const code = binding.http1Bind(http1);
   if (code !== 0) throw systemError(code, 'setup');
+  let postgres: Int32Array | null = null;
   return {
     http1,
+    // Few programs have a PostgreSQL: memory for its text only when it is asked for.
+    get postgres() {
+      if (postgres === null) {
+        postgres = new Int32Array(2 + 8192);
+        const code = binding.postgresBind(postgres);
+        if (code !== 0) throw systemError(code, 'setup');
+      }
+      return postgres;
+    },
+    postgresTexts: (bytes, from, to, isText) =>
+      binding.postgresTexts(bytes, from, to, isText) as string,
+    postgresWide: () => binding.postgresWide() as string,
+    postgresCopy: (bytes, from, to, target, at) =>
+      binding.postgresCopy(bytes, from, to, target, at),
     parseHttp1: (bytes, from, to) => binding.http1Parse(bytes, from, to),
     maskWebSocket: (bytes, key, phase) => binding.websocketMask(bytes, key, phase),
   };

@@ -102,6 +102,10 @@ export interface Binding {
   http1Bind(words: Int32Array): number;
   http1Parse(bytes: Uint8Array, from: number, to: number): number;
   websocketMask(bytes: Uint8Array, key: number, phase: number): number;
+  postgresBind(marks: Int32Array): number;
+  postgresTexts(bytes: Uint8Array, from: number, to: number, isText: Uint8Array): string | number;
+  postgresWide(): string | number;
+  postgresCopy(bytes: Uint8Array, from: number, to: number, target: Uint8Array, at: number): number;
   now(): number;
   uvVersion(): string;
   adoptSocket(fd: number, duplicate: number): number;
