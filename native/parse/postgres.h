@@ -30,9 +30,9 @@ struct Window {
   size_t json_count;
 };
 
-// Converts the text and JSON fields of the DataRow messages from `at` on, as far as rows are whole and well
-// formed and there is room in the window and in `marks`; returns where it stopped. `kinds` has one
-// for each of `columns`. For each text field of 1 to kLongText bytes, in the order of the
+// Converts the text and JSON fields of the DataRow messages from `at` on, as far as rows are whole
+// and well formed and there is room in the window and in `marks`; returns where it stopped. `kinds`
+// has one for each of `columns`. For each text field of 1 to kLongText bytes, in the order of the
 // message: where it begins in `narrow`; or the complement of where it begins in `wide`, and its
 // end; or kInvalid. For each JSON field: 1 if it is an item of `json`, else 0: only what is ASCII
 // and not long is.
