@@ -30,7 +30,7 @@ test('the figures of echo name their command, date, machine and Node', () => {
 
 const scenarios = ['64B-64', '1K-10', '1K-256', '64B-256-p16', '64K-8', '1M-4'];
 
-// covers: seeds/C22
+// covers: seeds/C22, seeds/C28
 test('every scenario costs less on native than on node:net', () => {
   const ratios = scenarios.map((name) => cpu(name, 'uvio-native') / cpu(name, 'node-net'));
   expect(ratios.filter((ratio) => !(ratio < 1))).toEqual([]);

@@ -19,6 +19,7 @@ runTest('E11 greets', () =>
   }),
 );
 
+// covers: seeds/C7
 runTest('the API makes users, finds them, and ticks', () =>
   withServer(api.makeApp(), async (url) => {
     const made = await fetch(`${url}/users`, { method: 'POST', body: '{"name":"ada"}' });

@@ -283,3 +283,25 @@ describe('what is published in one turn', () => {
     }),
   );
 });
+
+// covers: seeds/C23
+runTest('a feed reaches a thousand subscribers, and is left by all of them', () => {
+  const app = new Application().ws('/', {
+    connectionMade: (socket) => socket.subscribe('feed'),
+    messageReceived: () => {},
+  });
+  return withServer(app, async (url, server) => {
+    const clients: WebSocketConnection[] = [];
+    while (clients.length < 1_000) {
+      const some = Array.from({ length: 50 }, () => openWebSocket(url.replace('http', 'ws')));
+      clients.push(...(await Promise.all(some)));
+    }
+    expect(app.publish('feed', 'news')).toBe(1_000);
+    const got = await Promise.all(clients.map((client) => client.receive()));
+    expect(new Set(got)).toEqual(new Set(['news']));
+    await Promise.all(clients.map((client) => client.close()));
+    expect(app.publish('feed', 'nobody')).toBe(0);
+    for (let i = 0; i < 500 && server.connections > 0; i++) await sleep(2);
+    expect(server.connections).toBe(0);
+  });
+});

@@ -44,7 +44,7 @@ describe('a handshake that takes too long', () => {
         served.push(connection);
         await connection.write('hello');
       },
-      { host: localhost, tls: serverTls, tlsHandshakeTimeoutMs: 100 },
+      { host: localhost, tls: serverTls, tlsHandshakeTimeoutMs: 300 },
     );
     await using silent = await openConnection({ host: localhost, port: server.port });
     await until(() => server.connections === 1);
