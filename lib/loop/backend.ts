@@ -317,14 +317,16 @@ export interface ByteParsers {
   parseHttp1(bytes: Uint8Array, from: number, to: number): number;
   /** Bytes XOR the four of the key, the first one lowest; `phase` bytes came before. */
   maskWebSocket(bytes: Uint8Array, key: number, phase: number): void;
-  /** Where a call stopped, a second figure, then marks: `native/parse/postgres.h`. */
+  /** Where a call stopped, two more figures, then marks: `native/parse/postgres.h`. */
   readonly postgres: Int32Array;
   /**
-   * Converts text of the DataRow messages in [from, to), of columns whose byte in `isText` is not
-   * 0. Gives one string of what is ASCII; the second figure is the length of `postgresWide()`.
+   * Converts text of the DataRow messages in [from, to), of columns of these kinds: 1 text, 2 json,
+   * 3 jsonb. Gives one string of what is ASCII; the figures are the length of `postgresWide()`, and
+   * the items of `postgresJson()`, an array.
    */
-  postgresTexts(bytes: Uint8Array, from: number, to: number, isText: Uint8Array): string;
+  postgresTexts(bytes: Uint8Array, from: number, to: number, kinds: Uint8Array): string;
   postgresWide(): string;
+  postgresJson(): string;
   /** Payloads of CopyData messages in [from, to), to `target` from `at` on; figures: both ends. */
   postgresCopy(bytes: Uint8Array, from: number, to: number, target: Uint8Array, at: number): void;
 }

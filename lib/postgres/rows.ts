@@ -63,7 +63,7 @@ const nativeBytes = 1024;
 /** The same in native/parse/postgres.h: `kLongText`, `kInvalid`, and where its marks begin. */
 const nativeText = 1024;
 const invalidMark = -(2 ** 31);
-const firstMark = 2;
+const firstMark = 3;
 
 function bad(): never {
   throw new ProtocolError('a row whose fields do not fill its message');
@@ -156,6 +156,26 @@ const fixed: Partial<Record<NonNullable<Codec['inline']>, readonly [number, stri
 
 const chars: readonly string[] = Array.from({ length: 256 }, (_, i) => String.fromCharCode(i));
 
+/** The kinds of columns that the addon converts: `Kind` in native/parse/postgres.h. */
+const kindOf: Partial<Record<NonNullable<Codec['inline']>, number>> = {
+  text: 1,
+  json: 2,
+  jsonb: 3,
+};
+
+/**
+ * All documents by one call: it takes a third less time than a call for each, as V8 expects an item
+ * of an array to have the form of the one before. Null when one is malformed: then each for itself.
+ */
+function parseAll(text: string, count: number): unknown[] | null {
+  try {
+    const items = JSON.parse(text) as unknown[];
+    return items.length === count ? items : null;
+  } catch {
+    return null;
+  }
+}
+
 /**
  * The addon has text of this row: its marks say where. It has also seen that the row is well
  * formed.
@@ -215,6 +235,11 @@ if (l >= ${shortBytes} && l <= ${longBytes}) {
   p = e;
 } else ${decodeCode(i)}`;
   }
+  if (native && (codec.inline === 'json' || codec.inline === 'jsonb')) {
+    return `${length}
+if (at < stop && l >= 0 && marks[m++] === 1 && items !== null) { v${i} = items[j++]; p += l; }
+else ${decodeCode(i)}`;
+  }
   return `${length}
 ${decodeCode(i)}`;
 }
@@ -232,10 +257,12 @@ else if (l === -1) v${i} = null; else bad();`;
 /** Has the addon convert the text of as many rows as there are, and as it has room for. */
 const windowCode = `
     if (at >= stop && limit > 8 && end - at >= ${nativeBytes}) {
-      narrow = parsers.postgresTexts(buffer, at, end, isText);
+      narrow = parsers.postgresTexts(buffer, at, end, kinds);
       stop = marks[0];
       wide = marks[1] > 0 ? parsers.postgresWide() : '';
+      items = marks[2] > 0 ? parseAll(parsers.postgresJson(), marks[2]) : null;
       m = ${firstMark};
+      j = 0;
     }`;
 
 function generateRun(
@@ -243,8 +270,8 @@ function generateRun(
   row: GeneratedRow,
   parsers: ByteParsers | undefined,
 ): RowRun {
-  const isText = Uint8Array.from(codecs, ({ inline }) => (inline === 'text' ? 1 : 0));
-  const native = parsers !== undefined && isText.includes(1);
+  const kinds = Uint8Array.from(codecs, ({ inline }) => (inline && kindOf[inline]) ?? 0);
+  const native = parsers !== undefined && kinds.some((kind) => kind > 0);
   const variables = codecs.map((_, i) => `v${i}`);
   const called = codecs.map((codec, i) => ({ codec, i })).filter(({ codec }) => !inlined(codec));
   const wrong = (i: number, p: number, length: number, next: number): void => {
@@ -256,7 +283,7 @@ function generateRun(
 return function run(buffer, view, at, end, rows, limit) {
   let base = 0, edge = -1, s = '';
   let from = 0, copyEdge = -1, copy = buffer;
-  let stop = at, m = 0, k = 0, narrow = '', wide = '';
+  let items = null, j = 0, stop = at, m = 0, k = 0, narrow = '', wide = '';
   let p = at, l = 0, q = 0, e = 0${declared};
   while (limit-- > 0 && end - at >= 7 && buffer[at] === ${DATA_ROW}) {${native ? windowCode : ''}
     const next = at + 1 + view.getInt32(at + 1);
@@ -271,7 +298,7 @@ return function run(buffer, view, at, end, rows, limit) {
   return at;
 };`;
   const marks = native ? parsers.postgres : null;
-  const tools = { Row: row, bad, wrong, windowEnd, copyOf, chars, parsers, marks, isText };
+  const tools = { Row: row, bad, wrong, windowEnd, copyOf, chars, parsers, marks, kinds, parseAll };
   const names = [...Object.keys(tools), ...called.map(({ i }) => `c${i}`)];
   const given = [...Object.values(tools), ...called.map(({ codec }) => codec)];
   return new Function(...names, code)(...given) as RowRun;

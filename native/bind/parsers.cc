@@ -13,7 +13,7 @@ constexpr size_t kStateWords = sizeof(http1::State) / sizeof(int32_t);
 constexpr size_t kMinWords = kStateWords + 4 * http1::kHeadWords;
 
 // In front of the marks of PostgreSQL.
-constexpr size_t kAnswerWords = 2;
+constexpr size_t kAnswerWords = 3;
 
 struct Bytes {
   uint8_t* data = nullptr;
@@ -145,11 +145,14 @@ napi_value Parsers::BindPostgres(napi_env env, napi_callback_info info) {
   parsers->marks_ = static_cast<int32_t*>(data);
   parsers->marks_words_ = words;
   parsers->window_ = std::make_unique_for_overwrite<postgres::Window>();
+  parsers->window_->wide_length = 0;
+  parsers->window_->json_count = 0;
   return ReturnInt(env, 0);
 }
 
-// postgresTexts(bytes, from, to, isText: Uint8Array): the string of all ASCII fields, or -EINVAL.
-// The first word: where it stopped; the second: code units of the other fields; then marks.
+// postgresTexts(bytes, from, to, kinds: Uint8Array): the string of all ASCII fields, or -EINVAL.
+// The first word: where it stopped; the second: code units of the other fields; the
+// third: documents of JSON; then marks.
 napi_value Parsers::ReadPostgresTexts(napi_env env, napi_callback_info info) {
   size_t count = 4;
   napi_value value[4];
@@ -157,20 +160,21 @@ napi_value Parsers::ReadPostgresTexts(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, &count, value, nullptr, &self);
   auto* parsers = static_cast<Parsers*>(self);
   Bytes bytes;
-  Bytes is_text;
+  Bytes kinds;
   size_t from = 0;
   size_t to = 0;
   if (count < 4 || parsers->marks_ == nullptr || !ReadRange(env, value, &bytes, &from, &to) ||
-      !ReadBytes(env, value[3], &is_text)) {
+      !ReadBytes(env, value[3], &kinds)) {
     return ReturnInt(env, -EINVAL);
   }
   int32_t* marks = parsers->marks_;
   postgres::Window* window = parsers->window_.get();
   const size_t stop =
-      postgres::ReadTexts(bytes.data, from, to, is_text.data, is_text.length, window,
+      postgres::ReadTexts(bytes.data, from, to, kinds.data, kinds.length, window,
                           marks + kAnswerWords, parsers->marks_words_ - kAnswerWords);
   marks[0] = static_cast<int32_t>(stop);
   marks[1] = static_cast<int32_t>(window->wide_length);
+  marks[2] = static_cast<int32_t>(window->json_count);
   napi_value text = nullptr;
   napi_create_string_latin1(env, reinterpret_cast<const char*>(window->narrow),
                             window->narrow_length, &text);
@@ -186,6 +190,19 @@ napi_value Parsers::TakePostgresWide(napi_env env, napi_callback_info info) {
   const postgres::Window& window = *parsers->window_;
   napi_value text = nullptr;
   napi_create_string_utf16(env, window.wide, window.wide_length, &text);
+  return text;
+}
+
+// postgresJson(): the array of the last call's documents.
+napi_value Parsers::TakePostgresJson(napi_env env, napi_callback_info info) {
+  void* self = nullptr;
+  napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &self);
+  auto* parsers = static_cast<Parsers*>(self);
+  if (parsers->window_ == nullptr) return ReturnInt(env, -EINVAL);
+  const postgres::Window& window = *parsers->window_;
+  const size_t length = window.json_count > 0 ? window.json_length : 0;
+  napi_value text = nullptr;
+  napi_create_string_latin1(env, reinterpret_cast<const char*>(window.json), length, &text);
   return text;
 }
 
@@ -222,6 +239,7 @@ napi_status Parsers::Define(napi_env env, napi_value exports) {
                         {"postgresBind", BindPostgres},
                         {"postgresTexts", ReadPostgresTexts},
                         {"postgresWide", TakePostgresWide},
+                        {"postgresJson", TakePostgresJson},
                         {"postgresCopy", CopyPostgres}};
   return DefineAll(env, exports, this, calls);
 }

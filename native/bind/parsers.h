@@ -27,6 +27,7 @@ class Parsers {
   static napi_value BindPostgres(napi_env env, napi_callback_info info);
   static napi_value ReadPostgresTexts(napi_env env, napi_callback_info info);
   static napi_value TakePostgresWide(napi_env env, napi_callback_info info);
+  static napi_value TakePostgresJson(napi_env env, napi_callback_info info);
   static napi_value CopyPostgres(napi_env env, napi_callback_info info);
 
   // State and, behind it, records: see lib/http/native-records.ts.
@@ -34,7 +35,7 @@ class Parsers {
   int32_t* http1_ = nullptr;
   size_t http1_words_ = 0;
   http1::TargetTable targets_ = {};
-  // Where a call stopped and a second figure, then marks: see lib/postgres/rows.ts.
+  // Where a call stopped and two more figures, then marks: see lib/postgres/rows.ts.
   napi_ref marks_ref_ = nullptr;
   int32_t* marks_ = nullptr;
   size_t marks_words_ = 0;

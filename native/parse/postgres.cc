@@ -75,7 +75,7 @@ ptrdiff_t Widen(const uint8_t* from, size_t length, char16_t* to) {
 }
 
 // The bytes of the row's text that are to be converted, or SIZE_MAX when it is not well formed.
-size_t MeasureRow(const uint8_t* bytes, size_t at, size_t next, const uint8_t* is_text,
+size_t MeasureRow(const uint8_t* bytes, size_t at, size_t next, const uint8_t* kinds,
                   size_t columns) {
   size_t total = 0;
   for (size_t i = 0; i < columns; ++i) {
@@ -84,14 +84,32 @@ size_t MeasureRow(const uint8_t* bytes, size_t at, size_t next, const uint8_t* i
     at += 4;
     if (length == UINT32_MAX) continue;
     if (length > next - at) return SIZE_MAX;
-    if (is_text[i] != 0 && length <= kLongText) total += length;
+    if (kinds[i] != kOther && length <= kLongText) total += length;
     at += length;
   }
   return at == next ? total : SIZE_MAX;
 }
 
+// Whether it was added to the array.
+bool AddDocument(const uint8_t* field, size_t length, bool versioned, Window* window) {
+  if (length > kLongText) return false;
+  if (versioned) {
+    if (length == 0 || field[0] != 1) return false;
+    field += 1;
+    length -= 1;
+  }
+  if (length == 0) return false;
+  size_t at = window->json_length;
+  if (!CopyAscii(field, length, window->json + at)) return false;
+  at += length;
+  window->json[at] = ',';
+  window->json_length = at + 1;
+  window->json_count += 1;
+  return true;
+}
+
 // The marks of a row whose form and size were checked.
-int32_t* ReadRow(const uint8_t* bytes, size_t at, const uint8_t* is_text, size_t columns,
+int32_t* ReadRow(const uint8_t* bytes, size_t at, const uint8_t* kinds, size_t columns,
                  Window* window, int32_t* marks) {
   for (size_t i = 0; i < columns; ++i) {
     const uint32_t length = ReadUint32(bytes + at);
@@ -99,7 +117,11 @@ int32_t* ReadRow(const uint8_t* bytes, size_t at, const uint8_t* is_text, size_t
     if (length == UINT32_MAX) continue;
     const uint8_t* field = bytes + at;
     at += length;
-    if (is_text[i] == 0 || length == 0 || length > kLongText) continue;
+    if (kinds[i] == kJson || kinds[i] == kJsonb) {
+      *marks++ = AddDocument(field, length, kinds[i] == kJsonb, window) ? 1 : 0;
+      continue;
+    }
+    if (kinds[i] == kOther || length == 0 || length > kLongText) continue;
     const size_t narrow = window->narrow_length;
     if (CopyAscii(field, length, window->narrow + narrow)) {
       *marks++ = static_cast<int32_t>(narrow);
@@ -121,10 +143,13 @@ int32_t* ReadRow(const uint8_t* bytes, size_t at, const uint8_t* is_text, size_t
 
 }  // namespace
 
-size_t ReadTexts(const uint8_t* bytes, size_t at, size_t end, const uint8_t* is_text,
+size_t ReadTexts(const uint8_t* bytes, size_t at, size_t end, const uint8_t* kinds,
                  size_t columns, Window* window, int32_t* marks, size_t marks_length) {
   window->narrow_length = 0;
   window->wide_length = 0;
+  window->json[0] = '[';
+  window->json_length = 1;
+  window->json_count = 0;
   const int32_t* const marks_end = marks + marks_length;
   size_t used = 0;
   while (end - at >= kHeadBytes + 2 && bytes[at] == kDataRow) {
@@ -132,14 +157,16 @@ size_t ReadTexts(const uint8_t* bytes, size_t at, size_t end, const uint8_t* is_
     if (length < 6 || length > end - at - 1) break;
     if ((size_t{bytes[at + 5]} << 8 | bytes[at + 6]) != columns) break;
     const size_t next = at + 1 + length;
-    const size_t size = MeasureRow(bytes, at + 7, next, is_text, columns);
+    const size_t size = MeasureRow(bytes, at + 7, next, kinds, columns);
     // Each kind has room for all bytes, as a field has no more units than bytes.
     if (size == SIZE_MAX || size > kWindowBytes - used) break;
     if (static_cast<size_t>(marks_end - marks) < 2 * columns) break;
-    marks = ReadRow(bytes, at + 7, is_text, columns, window, marks);
+    marks = ReadRow(bytes, at + 7, kinds, columns, window, marks);
     used += size;
     at = next;
   }
+  // In place of the last comma.
+  if (window->json_count > 0) window->json[window->json_length - 1] = ']';
   return at;
 }
 

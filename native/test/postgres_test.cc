@@ -38,17 +38,21 @@ struct Result {
   std::string narrow;
   std::u16string wide;
   std::vector<int32_t> marks;
+  std::string json;
 };
 
 // The bytes have a block of their own, so that a look beyond their end is seen by ASan.
-Result Read(const std::vector<uint8_t>& bytes, const std::vector<uint8_t>& is_text) {
+Result Read(const std::vector<uint8_t>& bytes, const std::vector<uint8_t>& kinds) {
   const std::vector<uint8_t> block = bytes;
   auto window = std::make_unique<Window>();
-  Result result{0, "", u"", std::vector<int32_t>(4096, 77)};
-  result.stop = ReadTexts(block.data(), 0, block.size(), is_text.data(), is_text.size(),
+  Result result{0, "", u"", std::vector<int32_t>(4096, 77), ""};
+  result.stop = ReadTexts(block.data(), 0, block.size(), kinds.data(), kinds.size(),
                           window.get(), result.marks.data(), result.marks.size());
   result.narrow.assign(reinterpret_cast<const char*>(window->narrow), window->narrow_length);
   result.wide.assign(window->wide, window->wide_length);
+  if (window->json_count > 0) {
+    result.json.assign(reinterpret_cast<const char*>(window->json), window->json_length);
+  }
   return result;
 }
 
@@ -65,6 +69,24 @@ TEST(ascii_and_other_text_are_kept_apart) {
   CHECK_EQ(result.marks[2], 4);
   CHECK_EQ(result.marks[3], 2);
   CHECK_EQ(result.marks[4], 77);
+}
+
+TEST(documents_are_items_of_an_array) {
+  std::vector<uint8_t> bytes;
+  AddRow(&bytes, {"{}", "\x01[1]", "text"});
+  AddRow(&bytes, {"", "\x02[2]", ""});
+  AddRow(&bytes, {"\"\xc5\xbc\"", "\x01", "more"});
+  AddRow(&bytes, {"3", std::string(1, '\x01') + std::string(kLongText, '4'), "end"});
+  const Result result = Read(bytes, {2, 3, 1});
+  CHECK_EQ(result.stop, bytes.size());
+  CHECK(result.json == "[{},[1],3]");
+  CHECK(result.narrow == "textmoreend");
+  const std::vector<int32_t> wanted = {1, 1, 0, 0, 0, 0, 0, 4, 1, 0, 8, 77};
+  CHECK(std::equal(wanted.begin(), wanted.end(), result.marks.begin()));
+  bytes.clear();
+  for (int i = 0; i < 3000; ++i) AddRow(&bytes, {"1", "2"});
+  const Result small = Read(bytes, {2, 2});
+  CHECK(small.json.size() == 1 + 4 * small.stop / (bytes.size() / 3000));
 }
 
 TEST(what_is_no_utf8_is_marked) {

@@ -75,6 +75,24 @@ withServer('queries', () => {
     }
   });
 
+  connectionTest('JSON of any length and alphabet, in few rows and in many', async (connection) => {
+    const sql = `SELECT n, to_jsonb(s) AS a, CASE WHEN n > 0 THEN json_build_array(n, s) END AS b,
+        jsonb_build_object('__proto__', n, 'é', repeat('é', n % 3)) AS c
+      FROM (SELECT n, repeat('ab', n) AS s FROM unnest($1::int[]) n) t`;
+    for (const times of [1, 30]) {
+      const many = Array.from({ length: times }, () => [0, 1, 2, 3, 510, 511, 512, 5_000]).flat();
+      const expected = many.map((n) => {
+        const s = 'ab'.repeat(n);
+        const c = JSON.parse(`{"é": "${'é'.repeat(n % 3)}", "__proto__": ${n}}`);
+        return { n, a: s, b: n > 0 ? [n, s] : null, c };
+      });
+      const rows = await connection.fetch<{ c: object }>(sql, many);
+      expect(rows.length).toBe(expected.length);
+      expect(rows).toEqual(expected);
+      expect(rows.every(({ c }) => Object.hasOwn(c, '__proto__'))).toBe(true);
+    }
+  });
+
   connectionTest('memory for messages is only lent', async (connection) => {
     // biome-ignore lint/suspicious/noExplicitAny: looks behind the connection.
     const { wire } = sessionOf(connection) as any;

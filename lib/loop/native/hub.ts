@@ -425,15 +425,16 @@ function bindParsers(binding: Binding): ByteParsers {
     // Few programs have a PostgreSQL: memory for its text only when it is asked for.
     get postgres() {
       if (postgres === null) {
-        postgres = new Int32Array(2 + 8192);
+        postgres = new Int32Array(3 + 8192);
         const code = binding.postgresBind(postgres);
         if (code !== 0) throw systemError(code, 'setup');
       }
       return postgres;
     },
-    postgresTexts: (bytes, from, to, isText) =>
-      binding.postgresTexts(bytes, from, to, isText) as string,
+    postgresTexts: (bytes, from, to, kinds) =>
+      binding.postgresTexts(bytes, from, to, kinds) as string,
     postgresWide: () => binding.postgresWide() as string,
+    postgresJson: () => binding.postgresJson() as string,
     postgresCopy: (bytes, from, to, target, at) =>
       binding.postgresCopy(bytes, from, to, target, at),
     parseHttp1: (bytes, from, to) => binding.http1Parse(bytes, from, to),

@@ -103,8 +103,9 @@ export interface Binding {
   http1Parse(bytes: Uint8Array, from: number, to: number): number;
   websocketMask(bytes: Uint8Array, key: number, phase: number): number;
   postgresBind(marks: Int32Array): number;
-  postgresTexts(bytes: Uint8Array, from: number, to: number, isText: Uint8Array): string | number;
+  postgresTexts(bytes: Uint8Array, from: number, to: number, kinds: Uint8Array): string | number;
   postgresWide(): string | number;
+  postgresJson(): string | number;
   postgresCopy(bytes: Uint8Array, from: number, to: number, target: Uint8Array, at: number): number;
   now(): number;
   uvVersion(): string;

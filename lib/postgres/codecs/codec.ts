@@ -18,7 +18,9 @@ export type Inline =
   | 'char'
   | 'float8'
   | 'text'
-  | 'bytea';
+  | 'bytea'
+  | 'json'
+  | 'jsonb';
 
 export interface Codec {
   /** The name of the type, for errors. */

@@ -100,6 +100,7 @@ function toJson(value: unknown): string {
 export const jsonCodec: Codec = {
   name: 'json',
   binary: true,
+  inline: 'json',
   decode: (buffer, _view, at, end) => JSON.parse(readText(buffer, at, end)) as unknown,
   encode: (out, value) => out.text(toJson(value)),
 };
@@ -110,6 +111,7 @@ function versioned(name: string, write: (out: Writer, value: unknown) => void): 
   return {
     name,
     binary: true,
+    ...(parse ? { inline: 'jsonb' as const } : {}),
     decode(buffer, _view, at, end) {
       if (buffer[at] !== 1) throw new FieldError(name, `version ${buffer[at]}`);
       const text = readText(buffer, at + 1, end);
