@@ -28,9 +28,11 @@ export function checkData(data: Data): Data {
 
 /** @throws TypeError ERR_UVIO_BUFFER_DETACHED. Only a view of no bytes can be detached. */
 export function checkAttached(data: Uint8Array): void {
+  const { buffer } = data;
+  if (buffer.byteLength > 0 || buffer instanceof SharedArrayBuffer) return;
   try {
-    // A view cannot be made of a detached buffer. ArrayBuffer.detached is not on Node 20.
-    new Uint8Array(data.buffer);
+    // `ArrayBuffer.detached` is not on Node 20.
+    buffer.slice(0, 0);
   } catch {
     throw memoryError('transferred away (detached)');
   }

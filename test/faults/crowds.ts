@@ -18,7 +18,7 @@ export function growth(bytes: number, each: string): string {
   const boundMebibytes = 4;
   const bound = `grows by at most ${boundMebibytes} MiB ${each}`;
   // AddressSanitizer keeps what was freed for a while.
-  const boundBytes = (process.env['UVIO_SANITIZED'] ? 128 : boundMebibytes) * mebibyte;
+  const boundBytes = (process.env['UVIO_SANITIZED'] ? 320 : boundMebibytes) * mebibyte;
   if (bytes <= boundBytes) return `${bound} (${mebibytes(Math.max(bytes, 0))})`;
   return `grows by ${mebibytes(bytes)} MiB ${each}`;
 }

@@ -60,6 +60,7 @@ test('writing what is no data throws', () => {
   }
   const detached = new Uint8Array(4);
   structuredClone(detached.buffer, { transfer: [detached.buffer] });
+  expect(detached.length).toBe(0);
   expect(() => transport.write(detached)).toThrow(
     expect.objectContaining({ code: 'ERR_UVIO_BUFFER_DETACHED' }),
   );

@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isMainThread } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openUnixConnection } from '../../lib/io/connect.ts';
 import '../../lib/io/loop-methods.ts';
@@ -132,7 +133,8 @@ describe.skipIf(inMemory)('the file', () => {
     expect(server.listening).toBe(true);
   });
 
-  test('with a relative path goes also when the process is elsewhere by then', async () => {
+  // A worker cannot go elsewhere.
+  test.runIf(isMainThread)('with a relative path goes also when the process has gone', async () => {
     const before = process.cwd();
     process.chdir(folder);
     try {
