@@ -209,6 +209,7 @@ describe('headers', () => {
     expect(listed).toBe(1);
   });
 
+  // CVE-2026-21710
   test('never hold names of objects', () => {
     const headers = make([
       ['__proto__', 'x'],

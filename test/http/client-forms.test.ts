@@ -7,6 +7,7 @@ import { withSession } from './client-support.ts';
 import { withHandler, withServer } from './support.ts';
 
 describe('a form that is sent', () => {
+  // CVE-2026-34514, CVE-2026-50269: line ends in the headers of parts.
   test('is read by the Web as it was made', async () => {
     const form = new FormData();
     form.append('a "b"\r\nc', 'one\ntwo\rthree\r\n');

@@ -77,6 +77,7 @@ describe('a redirect', () => {
     ),
   );
 
+  // CVE-2023-45143, CVE-2024-24758, CVE-2024-30260
   runTest('to another origin takes no credentials along', () =>
     withServer(app(), (url) =>
       withHandler(echo, (other) =>

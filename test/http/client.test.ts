@@ -172,6 +172,7 @@ describe('credentials', () => {
     }),
   );
 
+  // CVE-2023-23936, CVE-2023-49081, CVE-2023-49082, CVE-2026-1525, CVE-2026-1527
   runTest('and arguments that are wrong are refused before anything is sent', () =>
     withEcho(async (session, url) => {
       const bad: [object, RegExp][] = [

@@ -384,6 +384,7 @@ describe('a response', () => {
     expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
   });
 
+  // CVE-2018-12116, CVE-2016-2216, CVE-2026-34519: line ends in what is sent.
   test('redirects to what cannot leave its header', () => {
     const location = (url: string): string | null => Response.redirect(url).headers.get('location');
     expect(location('/ä b?x=%20')).toBe('/%C3%A4%20b?x=%20');

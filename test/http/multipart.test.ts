@@ -41,6 +41,7 @@ async function verdicts(text: string, contentType = type): Promise<string[]> {
 }
 
 // covers: aiohttp/formdata
+// CVE-2024-30251, CVE-2025-69227, CVE-2025-69228, CVE-2026-34516, CVE-2026-34517
 describe('a multipart body', () => {
   const read: [string, string, unknown][] = [
     ['has a preamble and an epilogue', `one\r\n${good}--xx--\r\ntwo --xx`, [['a', 'v']]],

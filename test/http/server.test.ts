@@ -156,6 +156,7 @@ describe('a file', () => {
 });
 
 // covers: aiohttp/application
+// CVE-2024-23334, CVE-2024-42367, CVE-2025-69226: paths and links that lead out of it.
 describe('a directory', () => {
   const cases: [string, number, string][] = [
     ['/s/a.txt', 200, '0123456789'],

@@ -126,6 +126,7 @@ const vectors: readonly [string, Buffer[], string[], number][] = [
   ['nothing after a close', [bye, frame(FIN | text, 'late')], [], 1000],
 ];
 
+// CVE-2026-1528: lengths of 64 bits.
 describe.each(['whole', 'bytes', 'random'] as const)('delivered %s', (how) => {
   // One server for all of them: a test each would be slower than the vectors.
   test('every vector has its verdict', async () => {

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import WebSocketOfWs, { WebSocketServer } from 'ws';
 import { openWebSocket } from '../../lib/http/client/open-socket.ts';
 import { Application } from '../../lib/http/index.ts';
+import { parseExtensions } from '../../lib/http/websocket/extensions.ts';
 import { createTask } from '../../lib/index.ts';
 import { failure, inRun, runTest } from '../task/support.ts';
 import { exchangeRaw, realNetwork, withServer } from './support.ts';
@@ -69,6 +70,7 @@ describe('compression', () => {
     ['permessage-deflate; nonsense, permessage-deflate', 'permessage-deflate; client_no'],
     ['x-webkit-deflate-frame', null],
   ];
+  // CVE-2026-2229: bits of a window that are none.
   test('answers each offer', () =>
     inRun(() =>
       withSockets(
@@ -88,6 +90,32 @@ describe('compression', () => {
       ),
     ));
 
+  // CVE-2021-32640
+  test('is offered in long headers at no more cost than their bytes', () => {
+    const size = 500_000;
+    const before = process.cpuUsage().user;
+    expect(parseExtensions('a,'.repeat(size / 2) + 'a')).toHaveLength(size / 2 + 1);
+    const parameters = Array.from({ length: size / 10 }, (_, i) => `; p${i}`).join('');
+    expect(parseExtensions(`a${parameters}`)?.[0]?.parameters.size).toBe(size / 10);
+    const blanks = ' '.repeat(size);
+    for (const bad of [
+      `a${blanks}b`,
+      `a;${blanks}"`,
+      `${blanks}"`,
+      `a${parameters}"`,
+      `${'a'.repeat(size)}"`,
+      `a;${'b='.repeat(size / 2)}`,
+      `a${'; b'.repeat(size / 3)}`,
+      'a\xa0',
+      '\x0ba',
+    ]) {
+      expect(parseExtensions(bad)).toBe(null);
+    }
+    // About 0.3 s; with backtracking: minutes.
+    expect(process.cpuUsage().user - before).toBeLessThan(4_000_000);
+  });
+
+  // CVE-2026-1526, CVE-2026-54274, CVE-2026-13350
   test('refuses bombs, broken data and bad text', () =>
     inRun(() =>
       withSockets(

@@ -315,6 +315,7 @@ describe('pings', () => {
 });
 
 describe('the handshake', () => {
+  const manyHeaders = Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`x-${i}`, 'y']));
   const cases: [string, Record<string, string | null>, number][] = [
     ['as in the RFC', {}, 101],
     ['with any case', { upgrade: 'WebSocket', connection: 'keep-alive, upgrade' }, 101],
@@ -330,6 +331,8 @@ describe('the handshake', () => {
     ['with a bad subprotocol', { 'sec-websocket-protocol': 'a b' }, 400],
     ['with a subprotocol twice', { 'sec-websocket-protocol': 'a, a' }, 400],
     ['with a bad extension', { 'sec-websocket-extensions': 'a;;b' }, 400],
+    // CVE-2024-37890
+    ['with more headers than are taken', manyHeaders, 431],
     ['with an extension nobody knows', { 'sec-websocket-extensions': 'x-a; b=1' }, 101],
   ];
   test('is strict', () =>

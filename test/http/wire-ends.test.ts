@@ -13,6 +13,7 @@ const connect = (port: number): ReturnType<typeof openConnection> =>
   openConnection({ host: '127.0.0.1', port });
 
 // covers: aiohttp/limits
+// CVE-2018-12122, CVE-2019-5737, CVE-2020-8251: slow clients.
 describe('time', () => {
   const limits = { headersTimeoutMs: 1_000, keepAliveMs: 5_000, requestTimeoutMs: 3_000 };
   const text = async (request: Request): Promise<Response> => new Response(await request.text());

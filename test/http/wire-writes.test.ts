@@ -99,6 +99,7 @@ describe('a client that does not read', () => {
     );
   });
 
+  // CVE-2026-54273
   runTest('and pipelines costs few MiB, and nobody else', async () => {
     const some = Buffer.from(get.repeat(2_000));
     let handled = 0;

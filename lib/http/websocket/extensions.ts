@@ -74,14 +74,17 @@ interface Offer {
 }
 
 const token = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
-const offerForm = new RegExp(`^(${token})((?:\\s*;\\s*${token}(?:=(?:${token}|"${token}"))?)*)$`);
-const parameterForm = new RegExp(`;\\s*(${token})(?:=(?:(${token})|"(${token})"))?`, 'g');
+// Each part begins with what the one before cannot hold: no header makes them go back far.
+const offerForm = new RegExp(
+  `^[ \\t]*(${token})((?:[ \\t]*;[ \\t]*${token}(?:=(?:${token}|"${token}"))?)*)[ \\t]*$`,
+);
+const parameterForm = new RegExp(`;[ \\t]*(${token})(?:=(?:(${token})|"(${token})"))?`, 'g');
 
 /** Null when the header is not of the form of RFC 6455 §9.1, or names a parameter twice. */
 export function parseExtensions(header: string): readonly Offer[] | null {
   const offers: Offer[] = [];
   for (const part of header.split(',')) {
-    const found = offerForm.exec(part.trim());
+    const found = offerForm.exec(part);
     if (found === null) return null;
     const parameters = new Map<string, string | null>();
     for (const [, key, value, quoted] of (found[2] as string).matchAll(parameterForm)) {
