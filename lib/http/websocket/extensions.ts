@@ -80,12 +80,19 @@ const offerForm = new RegExp(
 );
 const parameterForm = new RegExp(`;[ \\t]*(${token})(?:=(?:(${token})|"(${token})"))?`, 'g');
 
+const none: Parameters = new Map();
+
 /** Null when the header is not of the form of RFC 6455 §9.1, or names a parameter twice. */
 export function parseExtensions(header: string): readonly Offer[] | null {
   const offers: Offer[] = [];
   for (const part of header.split(',')) {
     const found = offerForm.exec(part);
     if (found === null) return null;
+    // Thousands of these fit into a header.
+    if (found[2] === '') {
+      offers.push({ name: found[1] as string, parameters: none });
+      continue;
+    }
     const parameters = new Map<string, string | null>();
     for (const [, key, value, quoted] of (found[2] as string).matchAll(parameterForm)) {
       if (parameters.has(key as string)) return null;
