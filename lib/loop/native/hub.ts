@@ -420,23 +420,27 @@ function bindParsers(binding: Binding): ByteParsers {
   const code = binding.http1Bind(http1);
   if (code !== 0) throw systemError(code, 'setup');
   let postgres: Int32Array | null = null;
+  // Few programs have a PostgreSQL: memory for its text only when it is asked for.
+  const bound = (): Int32Array => {
+    if (postgres !== null) return postgres;
+    postgres = new Int32Array(3 + 8192);
+    const code = binding.postgresBind(postgres);
+    if (code !== 0) throw systemError(code, 'setup');
+    return postgres;
+  };
   return {
     http1,
-    // Few programs have a PostgreSQL: memory for its text only when it is asked for.
     get postgres() {
-      if (postgres === null) {
-        postgres = new Int32Array(3 + 8192);
-        const code = binding.postgresBind(postgres);
-        if (code !== 0) throw systemError(code, 'setup');
-      }
-      return postgres;
+      return bound();
     },
     postgresTexts: (bytes, from, to, kinds) =>
       binding.postgresTexts(bytes, from, to, kinds) as string,
     postgresWide: () => binding.postgresWide() as string,
     postgresJson: () => binding.postgresJson() as string,
-    postgresCopy: (bytes, from, to, target, at) =>
-      binding.postgresCopy(bytes, from, to, target, at),
+    postgresCopy: (bytes, from, to, target, at) => {
+      bound();
+      binding.postgresCopy(bytes, from, to, target, at);
+    },
     parseHttp1: (bytes, from, to) => binding.http1Parse(bytes, from, to),
     maskWebSocket: (bytes, key, phase) => binding.websocketMask(bytes, key, phase),
   };
