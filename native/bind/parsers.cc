@@ -47,6 +47,26 @@ bool ReadRange(napi_env env, const napi_value* value, Bytes* bytes, size_t* from
   return true;
 }
 
+struct Words {
+  int32_t* data = nullptr;
+  size_t length = 0;
+};
+
+// Keeps an Int32Array of at least `least` words alive, once.
+bool KeepWords(napi_env env, napi_value value, size_t least, napi_ref* ref, Words* out) {
+  void* data = nullptr;
+  napi_typedarray_type type = napi_int8_array;
+  if (*ref != nullptr ||
+      napi_get_typedarray_info(env, value, &type, &out->length, &data, nullptr, nullptr) !=
+          napi_ok ||
+      type != napi_int32_array || out->length < least || data == nullptr ||
+      napi_create_reference(env, value, 1, ref) != napi_ok) {
+    return false;
+  }
+  out->data = static_cast<int32_t*>(data);
+  return true;
+}
+
 napi_value ReturnInt(napi_env env, int32_t result) {
   napi_value out = nullptr;
   napi_create_int32(env, result, &out);
@@ -63,17 +83,12 @@ napi_value Parsers::BindHttp1(napi_env env, napi_callback_info info) {
   void* self = nullptr;
   napi_get_cb_info(env, info, &count, &value, nullptr, &self);
   auto* parsers = static_cast<Parsers*>(self);
-  void* data = nullptr;
-  size_t words = 0;
-  napi_typedarray_type type = napi_int8_array;
-  if (count < 1 || parsers->words_ != nullptr ||
-      napi_get_typedarray_info(env, value, &type, &words, &data, nullptr, nullptr) != napi_ok ||
-      type != napi_int32_array || words < kMinWords || data == nullptr ||
-      napi_create_reference(env, value, 1, &parsers->words_) != napi_ok) {
+  Words words;
+  if (count < 1 || !KeepWords(env, value, kMinWords, &parsers->words_, &words)) {
     return ReturnInt(env, -EINVAL);
   }
-  parsers->http1_ = static_cast<int32_t*>(data);
-  parsers->http1_words_ = words;
+  parsers->http1_ = words.data;
+  parsers->http1_words_ = words.length;
   return ReturnInt(env, 0);
 }
 
@@ -133,17 +148,12 @@ napi_value Parsers::BindPostgres(napi_env env, napi_callback_info info) {
   void* self = nullptr;
   napi_get_cb_info(env, info, &count, &value, nullptr, &self);
   auto* parsers = static_cast<Parsers*>(self);
-  void* data = nullptr;
-  size_t words = 0;
-  napi_typedarray_type type = napi_int8_array;
-  if (count < 1 || parsers->marks_ref_ != nullptr ||
-      napi_get_typedarray_info(env, value, &type, &words, &data, nullptr, nullptr) != napi_ok ||
-      type != napi_int32_array || words < kAnswerWords || data == nullptr ||
-      napi_create_reference(env, value, 1, &parsers->marks_ref_) != napi_ok) {
+  Words words;
+  if (count < 1 || !KeepWords(env, value, kAnswerWords, &parsers->marks_ref_, &words)) {
     return ReturnInt(env, -EINVAL);
   }
-  parsers->marks_ = static_cast<int32_t*>(data);
-  parsers->marks_words_ = words;
+  parsers->marks_ = words.data;
+  parsers->marks_words_ = words.length;
   parsers->window_ = std::make_unique_for_overwrite<postgres::Window>();
   parsers->window_->wide_length = 0;
   parsers->window_->json_count = 0;
