@@ -54,6 +54,16 @@ const turns = async (count = 20): Promise<void> => {
   for (let i = 0; i < count; i++) await turn();
 };
 
+/** The same, once the server's side has begun. */
+async function met(
+  reader: Reader,
+  secure: boolean,
+): Promise<Awaited<ReturnType<typeof meet>> & { transport: Transport }> {
+  const pair = await meet(reader, secure);
+  await until(() => reader.transport !== undefined);
+  return { ...pair, transport: reader.transport as Transport };
+}
+
 describe.each([
   ['plain', false],
   ['TLS', true],
@@ -62,9 +72,7 @@ describe.each([
   test('reading paused with data pending, then close: no more data, one end', () =>
     inRun(async () => {
       const reader = new Reader();
-      const { server, client } = await meet(reader, secure);
-      await until(() => reader.transport !== undefined);
-      const transport = reader.transport as Transport;
+      const { server, client, transport } = await met(reader, secure);
       transport.pauseReading();
       void client.write(pattern(mebibyte));
       await turns();
@@ -83,9 +91,7 @@ describe.each([
   test('reading paused with data pending, then abort: the end comes at once', () =>
     inRun(async () => {
       const reader = new Reader();
-      const { server, client } = await meet(reader, secure);
-      await until(() => reader.transport !== undefined);
-      const transport = reader.transport as Transport;
+      const { server, client, transport } = await met(reader, secure);
       transport.pauseReading();
       void client.write(pattern(mebibyte));
       await turns();
@@ -102,9 +108,7 @@ describe.each([
   test('writing paused with data pending, then close: all of it arrives before the end', () =>
     inRun(async () => {
       const reader = new Reader();
-      const { server, client } = await meet(reader, secure);
-      await until(() => reader.transport !== undefined);
-      const transport = reader.transport as Transport;
+      const { server, client, transport } = await met(reader, secure);
       const data = pattern(4 * mebibyte);
       transport.write(data);
       expect(transport.writeBufferBytes).toBeGreaterThan(0);
