@@ -233,6 +233,8 @@ export interface Exchange extends HeaderSource {
   readBody(sink: ExchangeSink): void;
   pauseBody(): void;
   resumeBody(): void;
+  /** In place of `readBody`: all of the body, where it has come. Null: not so, too long, asked for. */
+  takeBody?(maxBytes: number): Buffer | null;
   /**
    * Sets the sink without asking for the body: for `onAborted` and `onDrain`. May be called before
    * `readBody`, which then must give the same one.
