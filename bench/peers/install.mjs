@@ -1,7 +1,8 @@
 // Brings the peers of the benchmarks: `node bench/peers/install.mjs [--nodes] [--apt]`
 //
 // Bun and packages of Node come from npm into .peers/ (which git ignores); --nodes adds Node 24 and
-// 26 (500 MB). Go, uvloop and libuv come from Debian: what is missing is said, and installed with --apt (as root).
+// 26 (500 MB). Go, uvloop and libuv come from Debian: what is missing is said, and installed with
+// --apt (as root).
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -10,7 +10,7 @@ import { type Codec, ValueError } from './codecs/codec.ts';
 import { InterfaceError } from './errors.ts';
 import { BIND, CLOSE, DESCRIBE, EXECUTE, FLUSH, PARSE, SYNC } from './protocol.ts';
 import { type RowShape, shapeOf } from './rows.ts';
-import type { Writer } from './writer.ts';
+import { maxMessageBytes, type Writer } from './writer.ts';
 
 export interface Column {
   readonly name: string;
@@ -109,6 +109,10 @@ export class Statement {
         throw parameterError(error, i, parameters[i] as Codec);
       }
       out.patchLength(field);
+      if (out.mark() - start > maxMessageBytes) {
+        out.rewind(start);
+        throw new InterfaceError(`The parameters up to $${i + 1} have more than 1 GiB`);
+      }
     }
     const tail = this.#tail;
     out.ensure(tail.length);

@@ -6,6 +6,10 @@
  * its own between a `take` and the next write, so that an idle connection has none.
  */
 import { Buffer } from 'node:buffer';
+import { ValueError } from './codecs/codec.ts';
+
+/** PostgreSQL takes no message above it; lengths have 31 bits, and longer ones would wrap. */
+export const maxMessageBytes: number = 2 ** 30 - 1;
 
 const chunkBytes = 64 * 1024;
 /** Less room than this is not worth keeping. */
@@ -41,12 +45,15 @@ export class Writer {
   view: DataView;
   at: number;
   #start: number;
+  /** The mark of the message at work. */
+  #message: number;
 
   constructor() {
     this.buffer = nothing.buffer;
     this.view = nothing.view;
     this.at = 0;
     this.#start = 0;
+    this.#message = 0;
   }
 
   /** Bytes that wait to be taken. */
@@ -144,7 +151,12 @@ export class Writer {
     this.at += 8;
   }
 
+  /** @throws ValueError before memory is asked for, if the message is above 1 GiB then */
   bytes(data: Uint8Array): void {
+    const { length } = data;
+    if (length + this.mark() - this.#message > maxMessageBytes) {
+      throw new ValueError(`${length} bytes, more than 1 GiB in all`);
+    }
     this.ensure(data.length);
     this.buffer.set(data, this.at);
     this.at += data.length;
@@ -181,6 +193,7 @@ export class Writer {
   message(type: number): number {
     this.byte(type);
     const mark = this.mark();
+    this.#message = mark;
     this.int32(0);
     return mark;
   }

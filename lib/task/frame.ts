@@ -9,6 +9,7 @@ import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { runningLoop } from '../loop/event-loop.ts';
 import { defaultLoop } from '../loop/policy.ts';
+import { carriedStorage } from './carried-storage.ts';
 import { type ContextStorage, HookStorage, hooksNeeded } from './hook-storage.ts';
 import type { Region } from './scope-node.ts';
 import type { Task } from './task.ts';
@@ -51,7 +52,7 @@ const hookStorage: HookStorage<Frame> | null = hooksNeeded(AsyncLocalStorage)
 
 /** @internal Makes a frame current while `fn` runs, and in all async code that starts in it. */
 export const frameStorage: ContextStorage<Frame | undefined> =
-  hookStorage ?? new AsyncLocalStorage<Frame | undefined>();
+  hookStorage ?? carriedStorage<Frame>() ?? new AsyncLocalStorage<Frame | undefined>();
 
 /** @internal Nobody but uvio keeps anything for async code. */
 export function nobodyFollows(): boolean {

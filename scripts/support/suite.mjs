@@ -69,7 +69,7 @@ export async function runVitest(args, options = {}) {
 }
 
 /** Rooms whose test files follow one another in one process: starting it is half of their time. */
-const SHARING_ROOMS = ['base', 'http', 'postgres', 'sync', 'task', 'testing'];
+const SHARING_ROOMS = 'base fs http inspect io loop node postgres sync task testing'.split(' ');
 /** Files of theirs that leave something behind: a hook of promises cannot be taken back from V8. */
 const ALONE = ['test/task/hook-storage.test.ts'];
 

@@ -402,6 +402,7 @@ describe('happy eyeballs on virtual time', () => {
     });
   });
 
+  // CVE-2021-22931: what a resolver answers is taken for an address only if it is one.
   test('a lookup that throws, and one that gives no addresses', async () => {
     await world([], {}, async ({ connect }) => {
       const thrown = connect({

@@ -25,6 +25,7 @@ const memoryBytes = 64 * 1024;
 const mark = 0xee;
 
 const fresh = (bytes: number = memoryBytes): Buffer => Buffer.alloc(bytes, mark);
+// CVE-2025-55131, CVE-2022-21824: memory beyond what has come must be nobody's to see.
 const untouched = (target: Uint8Array): boolean => target.every((byte) => byte === mark);
 
 /** A change of memory that a wait has; `view` is what it waits with. */

@@ -400,6 +400,7 @@ describe('ALPN and SNI', () => {
       { maxVersion: 'TLSv1.2', ciphers: 'PSK', pskCallback: () => 'no bytes' as never },
     ],
   ];
+  // CVE-2026-21637, CVE-2021-22940: it ended the process, or left a freed socket in use.
   for (const [name, server] of throwing) {
     runTest(`a mistake in the ${name} fails that handshake and is told to the loop`, async () => {
       const seen = catchExceptions();

@@ -25,6 +25,7 @@ test('write tells whether the buffer is at or below the high-water mark', () => 
   expect(transport.writeBufferBytes).toBe(7);
 });
 
+// CVE-2020-8265: a write behind a close used freed memory.
 test('writing after close is dropped, and all may be called again', () => {
   const { transport, stream } = fakeTransport(new Recorder());
   transport.close();

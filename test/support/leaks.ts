@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect } from 'vitest';
 import type { EventLoop } from '../../lib/loop/event-loop.ts';
 import { setLoopPolicy } from '../../lib/loop/policy.ts';
 import { currentLoop } from '../../lib/task/frame.ts';
-import { testPolicy } from './policy.ts';
+import { policyName, testPolicy } from './policy.ts';
 
 const patienceMs = 3_000;
 
@@ -42,12 +42,20 @@ export async function settled(loop: EventLoop): Promise<Leftovers> {
   }
 }
 
+function ofTestPolicy({ backend }: EventLoop): boolean {
+  return policyName === 'native' ? backend !== 'pure' : backend === policyName;
+}
+
 /** Gives each test of the file a default loop of the tested policy, and checks it afterwards. */
 export function checkLeaks(): void {
   let loop: EventLoop;
-  beforeEach(() => {
+  beforeEach(async () => {
     setLoopPolicy(testPolicy());
     loop = currentLoop();
+    // A file before this one, in the same process, may have left its loop open, on another policy.
+    if (!ofTestPolicy(loop)) await loop.close();
+    loop = currentLoop();
+    expect(ofTestPolicy(loop)).toBe(true);
   });
   afterEach(async () => {
     const left = await settled(loop);

@@ -14,12 +14,13 @@ import { expect } from 'vitest';
 import { CancelledError, type WaitOptions } from '../../lib/base/errors.ts';
 import { CancelScope } from '../../lib/task/scope.ts';
 import { createTask, type Task } from '../../lib/task/task.ts';
+import { runsHere } from '../support/seeds.ts';
 import { inRun } from '../task/support.ts';
 import { idle } from './lock-support.ts';
 
 /** `UVIO_SEED=5 UVIO_RUNS=20000 npx vitest --project pure test/sync/models.test.ts` */
 const seed = Number(process.env['UVIO_SEED'] ?? 1);
-const numRuns = Number(process.env['UVIO_RUNS'] ?? 1000);
+const numRuns = Number(process.env['UVIO_RUNS'] ?? runsHere(1000));
 const path = process.env['UVIO_PATH'];
 
 const actorCount = 4;

@@ -4,12 +4,13 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { runsHere } from '../support/seeds.ts';
 import { Ambiguous, type Events, Model, type Program } from './cancel-model.ts';
 import { type Plan, plans, programOf, Real } from './cancel-programs.ts';
 import { inRun, virtualPolicy } from './support.ts';
 
 const seed = Number(process.env['UVIO_SEED'] ?? Date.now() % 2 ** 31);
-const numRuns = Number(process.env['UVIO_RUNS'] ?? 1500);
+const numRuns = Number(process.env['UVIO_RUNS'] ?? runsHere(1500));
 
 async function check(plan: Plan): Promise<void> {
   const made = programOf(plan);

@@ -25,7 +25,7 @@ import type { ReadingTarget } from '../reading-handle.ts';
 import type { ResponseBody } from './response-body.ts';
 
 /** More encodings on top of each other than that are an attack. */
-const maxEncodings = 5;
+const maxEncodings = 3;
 
 const known = new Set(['gzip', 'x-gzip', 'deflate', 'br']);
 

@@ -48,12 +48,22 @@ function unavailable(reason: string): Loaded {
   return { binding: null, info: { available: false, reason, engines: [] } };
 }
 
+/**
+ * An instance of the addon of our own. `require` would give each copy of uvio in a thread the same
+ * one, which serves only the first: test runners load a package once for each file.
+ */
+export function openAddon(path: string): unknown {
+  const module = { exports: {} };
+  process.dlopen(module, path);
+  return module.exports;
+}
+
 function load(): Loaded {
   if (process.platform === 'win32') return unavailable('Windows is served by pure()');
   const require = createRequire(import.meta.url);
   try {
     const path = process.env['UVIO_NATIVE_PATH'] ?? resolve(require);
-    const binding = require(path) as Binding;
+    const binding = openAddon(path) as Binding;
     const info: NativeInfo = { available: true, uv: binding.uvVersion(), engines: ['uv'], path };
     return { binding, info };
   } catch (error) {

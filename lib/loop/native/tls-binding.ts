@@ -5,9 +5,8 @@
  * binding, or why there is none. Never: loading at import, throwing; what one session knows.
  */
 import { Buffer } from 'node:buffer';
-import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
-import { loadBinding } from './binding.ts';
+import { loadBinding, openAddon } from './binding.ts';
 
 /** Events of an operation; `native/tls/session.h` names the same bits. */
 export const TLS_SECURE = 1;
@@ -121,7 +120,7 @@ function load(): TlsLoaded {
   if (info.path === undefined) return { binding: null, reason: info.reason ?? 'no addon' };
   const path = process.env['UVIO_TLS_PATH'] ?? tlsAddonPath(info.path);
   try {
-    const calls = createRequire(import.meta.url)(path) as TlsCalls;
+    const calls = openAddon(path) as TlsCalls;
     const words = new Int32Array(WORDS);
     if (calls.setup(words) !== 1) return { binding: null, reason: 'no shared memory' };
     const binding = { calls, words, outputs: [], depth: 0, current: -1 };
