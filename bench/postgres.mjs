@@ -108,7 +108,7 @@ function readOptions() {
   });
   if (values.help) {
     console.log('--rounds 5 --seconds 0.5 --name postgres');
-    console.log('--merge keeps what an earlier run has of other cases');
+    console.log('--merge keeps what an earlier run has of other cases, and when and where it was');
     console.log(`--cases ${caseNames.join(',')}\n--peers ${Object.keys(finders).join(',')}`);
     process.exit(0);
   }
@@ -159,6 +159,19 @@ async function measureAll({ cases, peers, rounds, seconds }) {
   return runs;
 }
 
+/**
+ * When, where and with which code the cases of an earlier file were measured; those without any
+ * are dropped. A file of before has one head, which says so of its last run only.
+ */
+function sessionsWithout(earlier, cases) {
+  if (earlier === null) return [];
+  const { kind: _kind, unit: _unit, summary, runs: _runs, sessions, ...head } = earlier;
+  const list = sessions ?? [{ cases: [...new Set(summary.map((row) => row.case))], ...head }];
+  return list
+    .map((one) => ({ ...one, cases: one.cases.filter((name) => !cases.includes(name)) }))
+    .filter((one) => one.cases.length > 0);
+}
+
 const options = readOptions();
 takeTurn();
 warnWhenBusy();
@@ -182,12 +195,16 @@ printTable('client CPU, µs per query', ['case', ...names], table);
 const path = join(here, 'results', `${options.name}.json`);
 const earlier = options.merge && existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : null;
 const other = (list = []) => list.filter((row) => !options.cases.includes(row.case));
+const session = {
+  cases: options.cases,
+  ...about,
+  seconds: options.seconds,
+  peers: options.peers.map(({ name, version }) => ({ name, version })),
+};
 save(options.name, {
   kind: 'postgres',
   unit: 'client CPU, µs per query (of `pipelined`: per 100)',
-  ...about,
-  earlierCommands: earlier ? [...earlier.earlierCommands, earlier.command] : [],
-  peers: options.peers.map(({ name, version }) => ({ name, version })),
+  sessions: [...sessionsWithout(earlier, options.cases), session],
   summary: [...other(earlier?.summary), ...summary],
-  runs: [...other(earlier?.runs), ...runs.map((run) => ({ ...run, seconds: options.seconds }))],
+  runs: [...other(earlier?.runs), ...runs],
 });

@@ -1,6 +1,7 @@
 /** A server that says what a script tells it to, right or wrong. */
 import { Buffer } from 'node:buffer';
-import { createHmac, pbkdf2Sync } from 'node:crypto';
+import { createHmac, pbkdf2 } from 'node:crypto';
+import { promisify } from 'node:util';
 import type { Connection } from '../../lib/io/net-types.ts';
 import { startServer } from '../../lib/io/start-server.ts';
 
@@ -150,7 +151,8 @@ export async function scramServer(
   const first = wrong.first?.(plain) ?? plain;
   await client.send(message('R', int32(11), first));
   const final = (await client.until('p')).toString('latin1');
-  const salted = pbkdf2Sync('secret', salt, Number(iterations), 32, 'sha256');
+  // On another thread: what the client blocks is measured on this one.
+  const salted = await promisify(pbkdf2)('secret', salt, Number(iterations), 32, 'sha256');
   const key = createHmac('sha256', salted).update('Server Key').digest();
   const all = `${bare},${first},${final.slice(0, final.indexOf(',p='))}`;
   const signature = createHmac('sha256', key).update(all).digest('base64');
