@@ -233,7 +233,7 @@ export interface Exchange extends HeaderSource {
   readBody(sink: ExchangeSink): void;
   pauseBody(): void;
   resumeBody(): void;
-  /** In place of `readBody`: all of the body, where it has come. Null: not so, too long, asked for. */
+  /** Instead of `readBody`: the whole body, if it has come. Null: no, too long, or asked for. */
   takeBody?(maxBytes: number): Buffer | null;
   /**
    * Sets the sink without asking for the body: for `onAborted` and `onDrain`. May be called before
