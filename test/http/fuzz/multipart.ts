@@ -99,11 +99,14 @@ function dispositions(text: string): number {
   return text.match(/content-disposition/gi)?.length ?? 0;
 }
 
-/** Browsers write line ends and quotes of names so; undici takes that back, which we do not. */
+/**
+ * Browsers write line ends and quotes of names so; undici takes that back, which we do not. A
+ * filename is without its path for us.
+ */
 function unescaped([name, value, filename]: Entry): unknown[] {
   const plain = (text = ''): string =>
     text.replace(/%(0a|0d|22)/gi, (code) => decodeURIComponent(code));
-  return [plain(name), value, plain(filename)];
+  return [plain(name), value, plain(filename).split(/[/\\]/).pop()];
 }
 
 async function run(text: string, random: Random): Promise<Outcome> {
