@@ -180,8 +180,20 @@ export function writeWhole(
     return ascii ? target.writeLatin1(body) : target.write(body);
   }
   if (ascii) return writeHead(target, head.text + body);
+  if (bytes < joinedLength && target.writeLatin1 === undefined) {
+    // It writes at once: two pieces would be two system calls.
+    return target.write(joined(head.text, body, bytes));
+  }
   writeHead(target, head.text);
   return target.write(body);
+}
+
+function joined(head: string, body: string | Uint8Array, bytes: number): Buffer {
+  const whole = Buffer.allocUnsafe(head.length + bytes);
+  whole.write(head, 'latin1');
+  if (typeof body === 'string') whole.write(body, head.length);
+  else whole.set(body, head.length);
+  return whole;
 }
 
 /** One chunk of the chunked coding. */

@@ -25,6 +25,8 @@ type Done = (error?: Error | null) => void;
 export interface DuplexOwner {
   /** The peer sent FIN. */
   duplexEnded(): void;
+  /** A piece was given to Node, with all that it makes of it at once. */
+  duplexFed?(): void;
   /** Last call. */
   duplexClosed(error: Error | undefined): void;
 }
@@ -131,6 +133,11 @@ export class HandleDuplex extends Duplex implements StreamSink {
   onProgress(call: () => void): void {
     this.#progress.push(call);
     if (this.#drainDone === null && !this.#gone) this.#handle.notifyDrain(lowWaterBytes);
+  }
+
+  /** `duplexFed` will be called. */
+  get feeding(): boolean {
+    return this.#feeding;
   }
 
   /** Stops reading (true), or lets Node read on. */
@@ -291,6 +298,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
       if (!this.push(piece)) this.#paused = true;
     }
     this.#feeding = false;
+    this.#owner.duplexFed?.();
     this.#apply();
   }
 

@@ -42,6 +42,17 @@ export class NativeBody {
     this.waitingBytes += chunk.length;
   }
 
+  /** All of it, when it came as one piece and nobody has asked for it. */
+  takeAll(maxBytes: number): Buffer | null {
+    if (this.wanted || !this.complete || this.waitingBytes > maxBytes) return null;
+    // A full one holds the connection back until it is delivered.
+    if (this.chunks.length !== 1 || this.full) return null;
+    this.wanted = true;
+    this.told = true;
+    this.waitingBytes = 0;
+    return this.chunks.pop() as Buffer;
+  }
+
   drop(): void {
     this.dropped = true;
     this.chunks = [];

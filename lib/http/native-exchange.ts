@@ -173,6 +173,12 @@ export class NativeExchange extends NativeHead implements Exchange {
     this.#later();
   }
 
+  takeBody(maxBytes: number): Buffer | null {
+    const { body } = this;
+    if (body === null || this.over || this.expectsContinue) return null;
+    return body.takeAll(maxBytes);
+  }
+
   pauseBody(): void {
     if (this.body !== null) this.body.paused = true;
   }

@@ -84,14 +84,20 @@ export class NativeIntake {
   }
 
   /** At most `budget` new exchanges are pushed to `queue`. */
-  feed(chunk: Buffer, budget: number, queue: NativeExchange[]): void {
-    let bytes = chunk;
-    let from = 0;
-    let to = chunk.length;
+  feed(
+    given: Buffer,
+    givenFrom: number,
+    givenTo: number,
+    budget: number,
+    queue: NativeExchange[],
+  ): void {
+    let bytes = given;
+    let from = givenFrom;
+    let to = givenTo;
     if (this.#head !== null) {
       from = this.#headBytes;
-      to += from;
-      bytes = this.#append(chunk);
+      bytes = this.#append(given, givenFrom, givenTo);
+      to = this.#headBytes;
     }
     const words = this.#begin(budget);
     do {
@@ -104,15 +110,15 @@ export class NativeIntake {
   }
 
   /** The cut head with what came after it, in one buffer that grows by doubling. */
-  #append(chunk: Buffer): Buffer {
+  #append(bytes: Buffer, from: number, to: number): Buffer {
     let head = this.#head as Buffer;
-    const total = this.#headBytes + chunk.length;
+    const total = this.#headBytes + to - from;
     if (total > head.length) {
       const larger = Buffer.allocUnsafeSlow(Math.max(total, head.length * 2));
       head.copy(larger, 0, 0, this.#headBytes);
       head = larger;
     }
-    chunk.copy(head, this.#headBytes);
+    bytes.copy(head, this.#headBytes, from, to);
     this.#head = head;
     this.#headBytes = total;
     return head;

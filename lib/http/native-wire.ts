@@ -96,9 +96,13 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   // ---- StreamSink, inside the server's context ----
 
   onData(chunk: Buffer): void {
+    this.onSlice(chunk, 0, chunk.length);
+  }
+
+  onSlice(bytes: Buffer, from: number, to: number): void {
     // After the last response: dropped, so that no reset overtakes it.
     if (this.#last || this.#intake.refusal !== null) return;
-    this.#receive(chunk);
+    this.#receive(bytes, from, to);
     this.#advance(true);
   }
 
@@ -162,7 +166,8 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
       return;
     }
     this.#current = null;
-    this.#advance(false);
+    // With nothing to handle no code of the user's will run.
+    this.#advance(!this.#waits);
   }
 
   upgrade(exchange: NativeExchange, headers: HeaderList, protocol: StreamProtocol): void {
@@ -180,16 +185,17 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
 
   // ---- reading ----
 
-  #receive(chunk: Buffer): void {
+  #receive(bytes: Buffer, from: number, to: number): void {
     const intake = this.#intake;
     if (intake.rest !== null) {
       // Held back: the stream is paused, but what it had read already may still come.
-      intake.rest = Buffer.concat([intake.rest, chunk]);
+      intake.rest = Buffer.concat([intake.rest, bytes.subarray(from, to)]);
       return;
     }
     if (!intake.inMessage) this.#requestMs = this.#sweep.nowMs;
     const busy = this.#queue.length + (this.#current === null ? 0 : 1);
-    intake.feed(chunk, Math.max(this.host.limits.maxPipelined + 1 - busy, 0), this.#queue);
+    const budget = Math.max(this.host.limits.maxPipelined + 1 - busy, 0);
+    intake.feed(bytes, from, to, budget, this.#queue);
     const { refusal, latest } = intake;
     if (refusal !== null && latest !== null && !latest.complete) {
       // It is about the body of a request that was delivered: its handler is told.
@@ -257,7 +263,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     if (intake.rest !== null) {
       const { rest } = intake;
       intake.rest = null;
-      this.#receive(rest);
+      this.#receive(rest, 0, rest.length);
       if (this.#queue.length > 0) return true;
     }
     if (intake.refusal !== null) {

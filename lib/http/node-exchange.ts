@@ -139,6 +139,19 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     this.request.resume();
   }
 
+  takeBody(maxBytes: number): Buffer | null {
+    const { request } = this;
+    const asked = this.over || this.bodyComplete || this.reading || this.failure !== null;
+    if (asked || !request.complete || request.readableLength > maxBytes) return null;
+    if (request.rawTrailers.length > 0) return null;
+    const whole = request.read() as Buffer | null;
+    if (whole === null) return null;
+    this.reading = true;
+    this.bodyComplete = true;
+    this.receivedBytes = whole.length;
+    return whole;
+  }
+
   pauseBody(): void {
     if (!this.over) this.request.pause();
   }

@@ -90,6 +90,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.#limit = new Limit(host.loop, () => this.#due());
     this.duplex = new HandleDuplex(handle, host.loop, host.context, {
       duplexEnded: () => this.#peerEnded(),
+      duplexFed: () => this.#next(),
       duplexClosed: (error) => this.#closed(error),
     });
     (this.duplex as ServedSocket)[connectionKey] = this;
@@ -153,7 +154,8 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.#latest = exchange;
     this.#queue.push(exchange);
     if (this.#queue.length >= this.host.limits.maxPipelined) this.duplex.hold(true);
-    this.#next();
+    // A short body comes with its head: handled then, it needs no reader.
+    if (exchange.bodyComplete || expects || !this.duplex.feeding) this.#next();
   }
 
   /** A handshake: node:http has let go of the socket. */

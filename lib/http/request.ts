@@ -8,6 +8,7 @@ import { Buffer } from 'node:buffer';
 import { ReadableStream } from 'node:stream/web';
 import { notSupportedError } from '../base/errors.ts';
 import type { ByteReader, TlsInfo } from '../io/net-types.ts';
+import { cancelledPromise, takeCancellation } from '../task/waiter.ts';
 import type { Application } from './application.ts';
 import { toArrayBuffer } from './body.ts';
 import type { Call } from './call.ts';
@@ -190,7 +191,10 @@ export class ServerRequest implements HttpRequest {
       return Promise.reject(new TypeError('The body of this request was used already'));
     }
     this.#bodyUsed = true;
-    return this.reader.readAll();
+    const cancelled = takeCancellation();
+    if (cancelled !== null) return cancelledPromise(cancelled);
+    const whole = this.call.takeBody();
+    return whole === null ? this.reader.readAll() : Promise.resolve(whole);
   }
 
   async text(): Promise<string> {

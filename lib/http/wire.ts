@@ -233,6 +233,8 @@ export interface Exchange extends HeaderSource {
   readBody(sink: ExchangeSink): void;
   pauseBody(): void;
   resumeBody(): void;
+  /** Instead of `readBody`: the whole body, if it has come. Null: no, too long, or asked for. */
+  takeBody?(maxBytes: number): Buffer | null;
   /**
    * Sets the sink without asking for the body: for `onAborted` and `onDrain`. May be called before
    * `readBody`, which then must give the same one.

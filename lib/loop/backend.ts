@@ -76,6 +76,8 @@ export interface StreamSink {
   /** Null: callbacks run in whatever context the backend has. */
   readonly context: CallbackContext | null;
   onData(chunk: Buffer): void;
+  /** Instead of `onData`, for a part of memory that others share: no view of it has to be made. */
+  onSlice?(bytes: Buffer, from: number, to: number): void;
   /** Asked before each read while `handle.setReadInto(true)`: at least one byte long. */
   onAlloc(hintBytes: number): Uint8Array;
   /** `bytes` were read into what `onAlloc` gave. */

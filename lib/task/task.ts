@@ -437,10 +437,25 @@ function runInFrame(task: Task, fn: AnyCoro, args: unknown[]): void {
  * `then` carries along: two closures less per task.
  */
 function runFunction(fn: AnyCoro, args: unknown[]): void {
-  const result = fn(...args);
+  endTask(fn(...args));
+}
+
+/** @internal The end of the current task, now or when a promise settles. */
+export function endTask(result: unknown): void {
   if (result instanceof Promise) result.then(onReturn, onThrow);
   else if (isThenable(result)) awaitThenable(result).then(onReturn, onThrow);
-  else onReturn(result);
+  else if (result !== endsItself) onReturn(result);
+}
+
+/**
+ * @internal What a handler's function returns that will call `endTask` from a later step of its
+ * own: a promise for that would be made for nothing.
+ */
+export const endsItself: unique symbol = Symbol('uvio.endsItself');
+
+/** @internal Who was given to `startHandlerTask` for the current task. */
+export function ownerOfTask(): TaskOwner {
+  return frameTask().starter as TaskOwner;
 }
 
 function onReturn(value: unknown): void {

@@ -246,7 +246,10 @@ describe('in real time', () => {
 
   for (const example of examples) {
     test(`${example.title} prints the same lines`, async () => {
-      const found = (await outcomes.get(example)) as Outcome;
+      const together = outcomes.get(example);
+      outcomes.delete(example);
+      // A second attempt, on a machine that is busy, is alone.
+      const found = await (together ?? runExample(example, second, { policy: testPolicy() }));
       expectLines(found.lines, example.lines);
       expect(found.result).toEqual(example.result);
       const leastMs = (example.seconds ?? 0) * second - 1;

@@ -3,6 +3,7 @@ import { describe, expect } from 'vitest';
 import { Application, HttpError, Response, serve } from '../../lib/http/index.ts';
 import {
   CancelledError,
+  CancelScope,
   Event,
   getRunningLoop,
   moveOnAfter,
@@ -192,6 +193,41 @@ describe('a body', () => {
     const head = 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n';
     const chunked = `${head}${'4\r\nabcd\r\n'.repeat(5)}0\r\n\r\n`;
     expect(statusesOf(await exchangeRaw(server.port, chunked))).toEqual([413]);
+  });
+
+  runTest('that came with its head is read once, and its reader is at its end then', async () => {
+    const seen: unknown[] = [];
+    await withHandler(
+      async (request) => {
+        const text = await request.text();
+        seen.push(request.bodyUsed, (await failure(request.bytes())).name);
+        seen.push(await request.reader.read(), await request.reader.readAll());
+        return new Response(text);
+      },
+      async (_url, server) => {
+        const answer = await exchangeRaw(server.port, post('hello', 'Connection: close\r\n'));
+        expect(answer).toMatch(/hello$/);
+      },
+    );
+    expect(seen).toEqual([true, 'TypeError', null, Buffer.alloc(0)]);
+  });
+
+  runTest('that came with its head is not given to a task that was cancelled', async () => {
+    let left = '';
+    await withHandler(
+      async (request) => {
+        const scope = new CancelScope();
+        scope.cancel();
+        await scope.run(async () => {
+          left = 'before';
+          await request.bytes();
+          left = 'after';
+        });
+        return new Response('x');
+      },
+      (_url, server) => exchangeRaw(server.port, post('hello', 'Connection: close\r\n')),
+    );
+    expect(left).toBe('before');
   });
 
   runTest('that ends early is an error of the reader', async () => {

@@ -1,4 +1,4 @@
-/** Test runners load a package once for each file, in one thread: jest, vitest without isolation. */
+/** Test runners load a package once for each file, in one thread: jest, vitest if not isolated. */
 import { expect, test, vi } from 'vitest';
 import * as first from '../../lib/index.ts';
 import { clientTls, serverTls } from '../io/tls-support.ts';

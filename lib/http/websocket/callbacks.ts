@@ -45,6 +45,8 @@ export function checkHandler(given: unknown): void {
 }
 
 export class CalledSocket extends WebSocketStream implements SocketOwner, UnderWay {
+  /** @internal */
+  place = -1;
   readonly #callbacks: WebSocketCallbacks;
   readonly #settings: Call['settings'];
   /** Until it is open; and longer if somebody wants to know of its end. */

@@ -101,6 +101,7 @@ export class UpgradeResponse extends Response {
 
 /** A socket on a server with a handler: its task, its end. */
 class ServedSocket extends WebSocketStream implements TaskOwner, SocketOwner, UnderWay {
+  place = -1;
   readonly #settings: CallSettings;
   /** Who wants to know of its end gets it with its request. */
   readonly #call: Call | null;

@@ -305,7 +305,7 @@ export class NativeHub {
 
   #handle(endpoint: Endpoint, kind: number, a: number, b: number): void {
     if (kind === REC_DATA) {
-      (endpoint as NativeStream).deliver(this.#small.subarray(a, a + b));
+      (endpoint as NativeStream).deliverSlice(this.#small, a, a + b);
     } else if (kind === REC_BULK) {
       (endpoint as NativeStream).deliver(this.#bulkChunk(a, b));
     } else if (kind === REC_READABLE) {

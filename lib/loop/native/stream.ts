@@ -236,6 +236,14 @@ export class NativeStream implements StreamHandle {
     }
   }
 
+  /** @internal */
+  deliverSlice(bytes: Buffer, from: number, to: number): void {
+    const { sink } = this;
+    const plain = (this.#state & (PAUSED | CLOSING | INTO)) === 0 && this.held === null;
+    if (plain && sink?.onSlice !== undefined) sink.onSlice(bytes, from, to);
+    else this.deliver(bytes.subarray(from, to));
+  }
+
   private fill(chunk: Buffer): void {
     const sink = this.sink;
     for (let at = 0; sink !== null && at < chunk.length; ) {

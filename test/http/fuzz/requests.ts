@@ -75,7 +75,7 @@ function parse(parsers: ByteParsers, pieces: readonly Buffer[]): Seen {
   for (const piece of pieces) {
     // As the connection does: nothing is read behind a refusal or a handshake.
     if (intake.refusal !== null || intake.rest !== null) break;
-    intake.feed(piece, 1_000, queue);
+    intake.feed(piece, 0, piece.length, 1_000, queue);
   }
   // Nothing is handled behind the last request of a connection.
   const last = queue.findIndex((one) => !one.keepAlive);
