@@ -36,13 +36,28 @@ export type Wanted = 'rows' | 'row' | 'value' | 'tag';
 const noRows: unknown[] = [];
 
 export abstract class RowsRequest<T> extends StatementRequest<T> {
-  shape: RowShape | null = null;
-  list: unknown[] = [];
-  tag = '';
+  shape: RowShape | null;
+  list: unknown[];
+  tag: string;
   /** Rows are dropped. */
-  dropRows = false;
+  dropRows: boolean;
   /** A portal is being read: between BindComplete and the end of its result. */
-  bound = false;
+  bound: boolean;
+
+  constructor(
+    label: string,
+    session: Session,
+    sql: string,
+    args: readonly unknown[],
+    statement: Statement | null,
+  ) {
+    super(label, session, sql, args, statement);
+    this.shape = null;
+    this.list = [];
+    this.tag = '';
+    this.dropRows = false;
+    this.bound = false;
+  }
 
   override rows(at: number, end: number): number {
     const { shape } = this;

@@ -52,10 +52,28 @@ function windowEnd(at: number, end: number): number {
   return at + windowBytes < end ? at + windowBytes : end;
 }
 
-function copyOf(buffer: Buffer, at: number, end: number): Buffer {
+const species = (Buffer as unknown as { [Symbol.species]?: BytesOf })[Symbol.species];
+
+interface BytesOf {
+  new (memory: ArrayBufferLike, at: number, length: number): Buffer;
+  readonly prototype: Buffer;
+}
+
+/**
+ * Node's class of buffers, which it names for the methods of Uint8Array: 125 ns, where `subarray`
+ * takes 160 with the calls around it.
+ */
+const FastBuffer: unknown =
+  species?.prototype === Buffer.prototype
+    ? species
+    : function slower(memory: ArrayBuffer, at: number, length: number): Buffer {
+        return Buffer.from(memory, at, length);
+      };
+
+function copyOf(buffer: Buffer, at: number, end: number): ArrayBufferLike {
   const copy = Buffer.allocUnsafeSlow(end - at);
   buffer.copy(copy, 0, at, end);
-  return copy;
+  return copy.buffer;
 }
 
 /** From as many bytes of rows on the addon converts their text: a call of it takes 300 ns. */
@@ -229,9 +247,9 @@ if (l >= ${shortBytes} && l <= ${longBytes}) {
   if (e > copyEdge) {
     from = p;
     copyEdge = next === end || buffer[next] !== ${DATA_ROW} ? next : windowEnd(p, end);
-    copy = copyOf(buffer, from, copyEdge);
+    memory = copyOf(buffer, from, copyEdge);
   }
-  v${i} = copy.subarray(p - from, e - from);
+  v${i} = new FastBuffer(memory, p - from, l);
   p = e;
 } else ${decodeCode(i)}`;
   }
@@ -282,7 +300,7 @@ function generateRun(
   const code = `'use strict';
 return function run(buffer, view, at, end, rows, limit) {
   let base = 0, edge = -1, s = '';
-  let from = 0, copyEdge = -1, copy = buffer;
+  let from = 0, copyEdge = -1, memory = null;
   let items = null, j = 0, stop = at, m = 0, k = 0, narrow = '', wide = '';
   let p = at, l = 0, q = 0, e = 0${declared};
   while (limit-- > 0 && end - at >= 7 && buffer[at] === ${DATA_ROW}) {${native ? windowCode : ''}
@@ -298,7 +316,8 @@ return function run(buffer, view, at, end, rows, limit) {
   return at;
 };`;
   const marks = native ? parsers.postgres : null;
-  const tools = { Row: row, bad, wrong, windowEnd, copyOf, chars, parsers, marks, kinds, parseAll };
+  const helpers = { bad, wrong, windowEnd, copyOf, FastBuffer, parseAll };
+  const tools = { Row: row, ...helpers, chars, parsers, marks, kinds };
   const names = [...Object.keys(tools), ...called.map(({ i }) => `c${i}`)];
   const given = [...Object.values(tools), ...called.map(({ codec }) => codec)];
   return new Function(...names, code)(...given) as RowRun;
