@@ -20,9 +20,19 @@ export function commandLine() {
   return ['node', relative(root, process.argv[1]), ...words].join(' ');
 }
 
+/** What an earlier run of the same session has measured is no change of the code. */
+const changesOfCode = [
+  'status',
+  '--porcelain',
+  '--untracked-files=no',
+  '--',
+  ':/',
+  ':!/bench/results',
+];
+
 export function facts() {
   const commit = git('rev-parse', '--short', 'HEAD');
-  const changed = commit !== null && git('status', '--porcelain', '--untracked-files=no') !== '';
+  const changed = commit !== null && git(...changesOfCode) !== '';
   return {
     command: commandLine(),
     date: new Date().toISOString().slice(0, 16).replace('T', ' '),
