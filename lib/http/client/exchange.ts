@@ -65,8 +65,6 @@ export interface Outgoing {
   /** False: the request says `connection: close`. */
   readonly keep: boolean;
   readonly signal: AbortSignal | undefined;
-  /** On the loop's clock; Infinity: none. */
-  readonly deadlineMs: number;
   /** Infinity: none. */
   readonly readMs: number;
   readonly totalMs: number;
@@ -78,6 +76,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   readonly connection: Carrier;
   readonly plan: Outgoing;
   readonly #loop: EventLoop;
+  readonly #deadlineMs: number;
   head: ResponseHead | null = null;
   writer: ExchangeWriter | null = null;
   /** Encoded bytes of the body so far. */
@@ -105,10 +104,12 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   #lastReadMs = 0;
   #onAbort: (() => void) | null = null;
 
-  constructor(connection: Carrier, plan: Outgoing) {
+  /** @param deadlineMs on the loop's clock; Infinity: none */
+  constructor(connection: Carrier, plan: Outgoing, deadlineMs: number) {
     super('response');
     this.connection = connection;
     this.plan = plan;
+    this.#deadlineMs = deadlineMs;
     this.#loop = currentLoop();
   }
 
@@ -174,7 +175,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
 
   onHead(head: ResponseHead): void {
     const { plan } = this;
-    this.#lastReadMs = this.#loop.time();
+    this.#noteRead();
     this.head = head;
     // A final response says that the body is not wanted.
     this.#holding = false;
@@ -217,7 +218,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
       if (this.#discarded > maxDiscardBytes) this.#abandon();
       return;
     }
-    this.#lastReadMs = this.#loop.time();
+    this.#noteRead();
     if (this.#decoder !== null) this.#decoder.write(chunk);
     else if (this.#body !== null) this.#body.onData(chunk);
     else {
@@ -350,7 +351,8 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
 
   #arm(plan: Outgoing): void {
     const { signal } = plan;
-    if (plan.deadlineMs !== Infinity) this.#total = this.#loop.armTimer(plan.deadlineMs, this);
+    const deadlineMs = this.#deadlineMs;
+    if (deadlineMs !== Infinity) this.#total = this.#loop.armTimer(deadlineMs, this);
     if (plan.readMs !== Infinity) {
       this.#lastReadMs = this.#loop.time();
       this.#read = new Limit(this.#loop, () => this.#readLimit());
@@ -377,6 +379,11 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     const since = waits ? this.#lastReadMs : now;
     if (now < since + readMs) this.#read?.arm(since + readMs);
     else this.crash(new ClientTimeoutError('read', `Nothing came for ${readMs} ms`));
+  }
+
+  /** Reading the clock is not free, and few have a limit for reads. */
+  #noteRead(): void {
+    if (this.#read !== null) this.#lastReadMs = this.#loop.time();
   }
 
   #abandon(): void {

@@ -107,7 +107,7 @@ async function tunnel(
   const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
   let head = `CONNECT ${authority} HTTP/1.1\r\nhost: ${authority}\r\n`;
   if (proxy?.authorization) head += `proxy-authorization: ${proxy.authorization}\r\n`;
-  const exchange = new ClientExchange(connection, {
+  const outgoing = {
     method: 'CONNECT',
     url: authority,
     target: authority,
@@ -121,11 +121,11 @@ async function tunnel(
     upgrade: null,
     keep: true,
     signal,
-    deadlineMs: Infinity,
     totalMs: Infinity,
     readMs: Infinity,
     decompress: false,
-  });
+  };
+  const exchange = new ClientExchange(connection, outgoing, Infinity);
   const answer = await exchange.sendAndWait();
   if (answer.status < 200 || answer.status > 299) {
     exchange.crash(new ClientError('The proxy refused'));

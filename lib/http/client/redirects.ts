@@ -17,7 +17,7 @@ import {
   takeUser,
 } from './request-plan.ts';
 import { replayable } from './retry.ts';
-import { type Sender, sendRequest } from './send.ts';
+import { again, mayRepeat, received, type Sender, sendRequest } from './send.ts';
 import { sendWithDigest } from './send-digest.ts';
 import type { ClientRequest, ClientResponse } from './types.ts';
 
@@ -115,8 +115,21 @@ export async function follow(
   let history: readonly ClientResponse[] = [];
   let request = first;
   let { secrets } = plan;
+  const known = plan.repeat === null ? null : again(sender, plan, first);
   for (;;) {
-    const response = await dispatch(sender, plan, request, secrets, history);
+    let response: ClientResponse;
+    if (known !== null && request === first) {
+      // Not by dispatch: each async function on the way costs a promise.
+      try {
+        await known.sendAndWait();
+        response = received(sender, known, first.url, history);
+      } catch (error) {
+        if (!mayRepeat(known, null, error)) throw error;
+        response = await sendRequest(sender, plan, request, secrets, history, true);
+      }
+    } else {
+      response = await dispatch(sender, plan, request, secrets, history);
+    }
     if (plan.redirect === 'manual') return response;
     let url: URL | null;
     try {

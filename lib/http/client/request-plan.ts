@@ -14,9 +14,9 @@ import { InvalidUrlError } from '../client-errors.ts';
 import { HttpHeaders, isToken } from '../headers.ts';
 import type { Body } from '../response.ts';
 import type { DigestUser } from './digest.ts';
-import type { Upgrade } from './exchange.ts';
+import type { Outgoing, Upgrade } from './exchange.ts';
 import type { Netrc } from './netrc.ts';
-import type { ProxyRoute } from './open.ts';
+import type { ProxyRoute, Route } from './open.ts';
 import { checkRetry, type RetryPlan } from './retry.ts';
 import type { ClientAuth, ClientMiddleware, RequestDefaults, RequestOptions } from './types.ts';
 
@@ -29,6 +29,12 @@ export interface Secrets {
 }
 
 export const noSecrets: Secrets = { cookies: '', digest: null };
+
+/** What the requests of a plan have in common: made by the first of them. */
+export interface Repeat {
+  route: Route | null;
+  outgoing: Outgoing | null;
+}
 
 export interface RequestPlan {
   readonly method: string;
@@ -55,6 +61,8 @@ export interface RequestPlan {
   readonly readMs: number;
   /** On the loop's clock. */
   readonly deadlineMs: number;
+  /** Of a plan that serves more than one request; null: it does not. */
+  readonly repeat: Repeat | null;
 }
 
 const common: ReadonlySet<string> = new Set([
@@ -287,8 +295,54 @@ export function makePlan(
     totalMs,
     connectMs: limitOf('connectMs', pick(own?.connectMs, general?.connectMs, 30_000)),
     readMs: limitOf('readMs', pick(own?.readMs, general?.readMs, null)),
-    deadlineMs: totalMs === Infinity ? Infinity : currentLoop().time() + totalMs,
+    deadlineMs: deadlineOf(totalMs),
+    repeat: null,
   };
+}
+
+function deadlineOf(totalMs: number): number {
+  return totalMs === Infinity ? Infinity : currentLoop().time() + totalMs;
+}
+
+/** URLs whose plans are kept. */
+const maxPlans = 64;
+
+/**
+ * Plans of requests that have a method and a URL, and nothing else of their own: they are made
+ * once. Not with middlewares or hooks, which are given the parts of a plan and could change them.
+ */
+export class PlanCache {
+  readonly #base: PlanBase;
+  readonly #usable: boolean;
+  readonly #plans: Map<string, Map<string, RequestPlan>> = new Map();
+  #size = 0;
+
+  constructor(base: PlanBase, usable: boolean) {
+    this.#base = base;
+    this.#usable = usable && (base.defaults.middlewares ?? []).length === 0;
+  }
+
+  /** @throws TypeError, RangeError, InvalidUrlError */
+  planFor(method: string, url: string | URL, options: RequestOptions | undefined): RequestPlan {
+    if (options !== undefined || typeof url !== 'string' || !this.#usable) {
+      return makePlan(this.#base, method, url, options ?? {});
+    }
+    const known = this.#plans.get(method)?.get(url);
+    if (known !== undefined) return { ...known, deadlineMs: deadlineOf(known.totalMs) };
+    const plan = {
+      ...makePlan(this.#base, method, url, {}),
+      repeat: { route: null, outgoing: null },
+    };
+    if (this.#size >= maxPlans) {
+      this.#plans.clear();
+      this.#size = 0;
+    }
+    let ofMethod = this.#plans.get(method);
+    if (ofMethod === undefined) this.#plans.set(method, (ofMethod = new Map()));
+    ofMethod.set(url, plan);
+    this.#size++;
+    return plan;
+  }
 }
 
 /** The first that is said; null is said, too. */

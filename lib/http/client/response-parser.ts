@@ -13,6 +13,8 @@ import type { HeaderSource } from '../wire.ts';
 /** Status line and header lines of one response; trailers have as much. */
 export const maxHeadBytes = 32_768;
 export const maxHeaders = 256;
+/** A longer head is not kept for the next response. */
+const maxKeptHeadBytes = 2_048;
 /** Responses 1xx before the one that counts. */
 export const maxInterims = 16;
 /** One line with the size of a chunk; its extensions are dropped. */
@@ -232,6 +234,10 @@ export class ResponseParser {
   #extensionBytes = 0;
   #trailerBytes = 0;
   #trailers = 0;
+  /** The last final head: servers say the same again and again, until their clock moves on. */
+  #lastHead: ResponseHead | null = null;
+  #lastText = '';
+  #lastMethod = '';
   /** A byte of the response has come. */
   started = false;
 
@@ -312,7 +318,7 @@ export class ResponseParser {
       return bytes.length;
     }
     this.#held = null;
-    const head = readHead(this.#method, bytes.toString('latin1', at, end));
+    const head = this.#readHead(bytes.toString('latin1', at, end));
     const next = end + 4;
     if (head.status < 200) {
       if (head.status === 101) {
@@ -337,6 +343,19 @@ export class ResponseParser {
     this.#sink.onHead(head);
     if (bodyBytes === 0 && this.#state === inBody) this.#finish(next === bytes.length);
     return next;
+  }
+
+  /** Nothing changes a head, so that responses may have one in common. */
+  #readHead(text: string): ResponseHead {
+    const last = this.#lastHead;
+    if (last !== null && text === this.#lastText && this.#method === this.#lastMethod) return last;
+    const head = readHead(this.#method, text);
+    if (head.status >= 200 && text.length <= maxKeptHeadBytes) {
+      this.#lastHead = head;
+      this.#lastText = text;
+      this.#lastMethod = this.#method;
+    }
+    return head;
   }
 
   #feedBody(bytes: Buffer, at: number): number {

@@ -186,21 +186,29 @@ export class ReceivedResponse implements ClientResponse {
     this.#used = true;
   }
 
-  /** Nearly all bodies are there when they are asked for: then no read is made for them. */
   #whole<T>(decode: (bytes: Buffer, type: string | null) => T): Promise<T> {
+    try {
+      const taken = this.take(decode);
+      return taken instanceof Promise ? taken : Promise.resolve(taken);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  /**
+   * @internal Nearly all bodies are there when they are asked for: then no read is made for them,
+   * and no promise either.
+   */
+  take<T>(decode: (bytes: Buffer, type: string | null) => T): T | Promise<T> {
     const type = this.#head.header('content-type');
     const refusal = takeCancellation();
     if (refusal !== null) {
       this.#exchange.crash(refusal);
       return cancelledPromise(refusal);
     }
-    try {
-      this.#use();
-      const bytes = this.#exchange.takeWhole();
-      if (bytes !== null) return Promise.resolve(decode(bytes, type));
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    this.#use();
+    const bytes = this.#exchange.takeWhole();
+    if (bytes !== null) return decode(bytes, type);
     return this.#readWhole(type, decode);
   }
 
@@ -248,6 +256,20 @@ export class ReceivedResponse implements ClientResponse {
       { highWaterMark: 0 },
     );
   }
+}
+
+// What middlewares return may be a response of their own.
+
+export function takeText(response: ClientResponse): string | Promise<string> {
+  return response instanceof ReceivedResponse ? response.take(asText) : response.text();
+}
+
+export function takeJson(response: ClientResponse): unknown {
+  return response instanceof ReceivedResponse ? response.take(asJson) : response.json();
+}
+
+export function takeBytes(response: ClientResponse): Buffer | Promise<Buffer> {
+  return response instanceof ReceivedResponse ? response.take(asBytes) : response.bytes();
 }
 
 function released(): ClientPayloadError {

@@ -10,6 +10,7 @@ import { currentLoop } from '../../task/frame.ts';
 import { timeoutAt } from '../../task/timeout.ts';
 import { ClientTimeoutError, ServerDisconnectedError } from '../client-errors.ts';
 import { HttpHeaders } from '../headers.ts';
+import type { Body } from '../response.ts';
 import type { Carrier } from './carrier.ts';
 import type { Connector } from './connector.ts';
 import type { CookieJar } from './cookie-jar.ts';
@@ -19,7 +20,13 @@ import type { Netrc } from './netrc.ts';
 import type { ProxyRoute, Route } from './open.ts';
 import { makeMessage } from './outgoing.ts';
 import { environmentProxy } from './proxy-env.ts';
-import { checkMethod, checkUrl, type RequestPlan, type Secrets } from './request-plan.ts';
+import {
+  checkMethod,
+  checkUrl,
+  type Repeat,
+  type RequestPlan,
+  type Secrets,
+} from './request-plan.ts';
 import { ReceivedResponse } from './response.ts';
 import { idempotent, replayable } from './retry.ts';
 import type { ClientRequest, ClientResponse, ClientTrace } from './types.ts';
@@ -170,7 +177,6 @@ function prepare(
     expectContinue: expectContinue && body !== null,
     upgrade,
     signal: plan.signal,
-    deadlineMs: plan.deadlineMs,
     totalMs: plan.totalMs,
     readMs: plan.readMs,
     decompress: plan.decompress,
@@ -193,23 +199,62 @@ export async function sendRequest(
   const { signal } = plan;
   const { connector, trace } = sender;
   if (plan.middlewares.length > 0) checkUrl(url, null);
-  const route = makeRoute(url, plan, proxyOf(sender, plan, url), connector.http2);
+  const proxy = proxyOf(sender, plan, url);
+  const route = makeRoute(url, plan, proxy, connector.http2);
   const outgoing = prepare(sender, plan, request, route, secrets.cookies);
+  if (plan.repeat !== null && proxy === null && isPlain(sender, plan, request)) {
+    plan.repeat.route = route;
+    plan.repeat.outgoing = outgoing;
+  }
   if (signal?.aborted) throw signal.reason;
   const startMs = trace.length > 0 ? currentLoop().time() : 0;
   const connection =
     (fresh ? null : connector.take(route.key)) ??
     (await acquire(sender, plan, route, request, fresh));
   if (trace.length > 0) traceConnection(trace, connection, request, startMs);
-  const exchange = new ClientExchange(connection, outgoing);
+  const exchange = new ClientExchange(connection, outgoing, plan.deadlineMs);
   try {
     await exchange.sendAndWait();
   } catch (error) {
-    const stale = error instanceof ServerDisconnectedError && connection.uses > 1;
-    const repeatable = connection.refused || (stale && idempotent.includes(outgoing.method));
-    if (fresh || connection.started || !repeatable || !replayable(body)) throw error;
+    if (fresh || !mayRepeat(exchange, body, error)) throw error;
     return await sendRequest(sender, plan, request, secrets, history, true);
   }
+  return received(sender, exchange, url, history);
+}
+
+/** Nothing of a response came over a connection that had been kept for too long. */
+export function mayRepeat(exchange: ClientExchange, body: Body | null, error: unknown): boolean {
+  const { connection, plan } = exchange;
+  const stale = error instanceof ServerDisconnectedError && connection.uses > 1;
+  const repeatable = connection.refused || (stale && idempotent.includes(plan.method));
+  return repeatable && !connection.started && replayable(body);
+}
+
+/** @param exchange whose head has come */
+export function received(
+  sender: Sender,
+  exchange: ClientExchange,
+  url: URL,
+  history: readonly ClientResponse[],
+): ReceivedResponse {
   storeCookies(exchange, sender.cookieJar, url);
-  return new ReceivedResponse(exchange, outgoing.url, history);
+  return new ReceivedResponse(exchange, exchange.plan.url, history);
+}
+
+/** The request is as the plan has it: of no redirect, and nobody adds anything to it. */
+function isPlain(sender: Sender, plan: RequestPlan, request: ClientRequest): boolean {
+  if (request.url !== plan.url || request.headers !== plan.headers || sender.trustEnv) return false;
+  return plan.secrets.digest === null && (sender.cookieJar?.get(plan.url) ?? '') === '';
+}
+
+/** A request that was made before, on a kept connection; null: it takes the longer way. */
+export function again(
+  sender: Sender,
+  plan: RequestPlan,
+  request: ClientRequest,
+): ClientExchange | null {
+  const { route, outgoing } = plan.repeat as Repeat;
+  if (route === null || outgoing === null || !isPlain(sender, plan, request)) return null;
+  const connection = sender.connector.take(route.key);
+  return connection === null ? null : new ClientExchange(connection, outgoing, plan.deadlineMs);
 }

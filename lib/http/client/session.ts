@@ -17,7 +17,8 @@ import type { DigestState } from './digest.ts';
 import { Netrc } from './netrc.ts';
 import { firstRequest, follow } from './redirects.ts';
 import type { RequestPlan } from './request-plan.ts';
-import { checkUrl, makePlan, type PlanBase } from './request-plan.ts';
+import { checkUrl, type PlanBase, PlanCache } from './request-plan.ts';
+import { takeBytes, takeJson, takeText } from './response.ts';
 import { withRetries } from './retry.ts';
 import type { Sender } from './send.ts';
 import { type ClientSocketOptions, SocketHandshake } from './socket-handshake.ts';
@@ -29,16 +30,18 @@ import type {
   SessionOptions,
 } from './types.ts';
 
-async function readText(this: Promise<ClientResponse>): Promise<string> {
-  return await (await this).text();
+// By `then`: an async function costs two promises more.
+
+function readText(this: Promise<ClientResponse>): Promise<string> {
+  return this.then(takeText);
 }
 
-async function readJson<T>(this: Promise<ClientResponse>): Promise<T> {
-  return await (await this).json<T>();
+function readJson<T>(this: Promise<ClientResponse>): Promise<T> {
+  return this.then(takeJson) as Promise<T>;
 }
 
-async function readBytes(this: Promise<ClientResponse>): Promise<Buffer> {
-  return await (await this).bytes();
+function readBytes(this: Promise<ClientResponse>): Promise<Buffer> {
+  return this.then(takeBytes);
 }
 
 /** A native promise with three methods more; none is made per request. */
@@ -84,6 +87,7 @@ export class ClientSession implements AsyncDisposable, Sender {
   /** @internal */
   readonly digests: Map<string, DigestState> = new Map();
   readonly #base: PlanBase;
+  readonly #plans: PlanCache;
   readonly #ownsConnector: boolean;
   #closed = false;
 
@@ -99,6 +103,7 @@ export class ClientSession implements AsyncDisposable, Sender {
     this.#ownsConnector = !(options.connector instanceof Connector);
     this.cookieJar = options.cookieJar === undefined ? new CookieJar() : options.cookieJar;
     this.trace = options.trace ?? [];
+    this.#plans = new PlanCache(this.#base, this.trace.length === 0);
   }
 
   get closed(): boolean {
@@ -109,11 +114,11 @@ export class ClientSession implements AsyncDisposable, Sender {
    * Sends a request; resolves when the head of the response is there. Cancellation, `signal` and
    * time limits close its connection, later also while the body is read.
    */
-  request(method: string, url: string | URL, options: RequestOptions = {}): ResponsePromise {
+  request(method: string, url: string | URL, options?: RequestOptions): ResponsePromise {
     let response: Promise<ClientResponse>;
     try {
       this.#checkOpen();
-      const plan = makePlan(this.#base, method, url, options);
+      const plan = this.#plans.planFor(method, url, options);
       response = this.trace.length === 0 ? this.#run(plan) : this.#traced(plan);
     } catch (error) {
       response = Promise.reject(error);
