@@ -325,7 +325,7 @@ export class PlanCache {
   /** @throws TypeError, RangeError, InvalidUrlError */
   planFor(method: string, url: string | URL, options: RequestOptions | undefined): RequestPlan {
     if (options !== undefined || typeof url !== 'string' || !this.#usable) {
-      return makePlan(this.#base, method, url, options ?? {});
+      return makePlan(this.#base, method, url, options === undefined ? {} : options);
     }
     const known = this.#plans.get(method)?.get(url);
     if (known !== undefined) return { ...known, deadlineMs: deadlineOf(known.totalMs) };

@@ -63,7 +63,7 @@ function makeBase(options: SessionOptions, netrc: Netrc | null): PlanBase {
   if (!headers.has('user-agent')) headers.put('user-agent', 'uvio');
   const { baseUrl } = options;
   return {
-    defaults: options,
+    defaults: { ...options },
     headers,
     baseUrl: baseUrl === undefined ? null : checkUrl(baseUrl, null),
     netrc,
