@@ -143,7 +143,8 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     const { request } = this;
     const asked = this.over || this.bodyComplete || this.reading || this.failure !== null;
     if (asked || !request.complete || request.readableLength > maxBytes) return null;
-    if (request.rawTrailers.length > 0) return null;
+    // node:http2 calls a request complete that was aborted.
+    if (request.httpVersionMajor > 1 || request.rawTrailers.length > 0) return null;
     const whole = request.read() as Buffer | null;
     if (whole === null) return null;
     this.reading = true;

@@ -293,7 +293,8 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   // ---- one after the other ----
 
   #next(): void {
-    if (this.#current !== null) return;
+    // Also asked for by later input: behind a last response nothing is handled.
+    if (this.#current !== null || this.#last || this.#released) return;
     const exchange = this.#queue.shift();
     if (exchange === undefined) return;
     this.#current = exchange;
