@@ -157,9 +157,9 @@ export class Writer {
     if (length + this.mark() - this.#message > maxMessageBytes) {
       throw new ValueError(`${length} bytes, more than 1 GiB in all`);
     }
-    this.ensure(data.length);
+    this.ensure(length);
     this.buffer.set(data, this.at);
-    this.at += data.length;
+    this.at += length;
   }
 
   /** UTF-8. */

@@ -55,8 +55,8 @@ class Carried<T> implements Stores {
   }
 
   [Symbol.iterator](): Iterator<[unknown, unknown]> {
-    const others = [...(this.others ?? [])].filter(([key]) => key !== this.key);
-    return [[this.key, this.store] as [unknown, unknown], ...others][Symbol.iterator]();
+    const own: [unknown, unknown] = [this.key, this.store];
+    return [own, ...(this.others ?? [])][Symbol.iterator]();
   }
 }
 
