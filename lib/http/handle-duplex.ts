@@ -295,11 +295,19 @@ export class HandleDuplex extends Duplex implements StreamSink {
       this.#rest = short ? null : chunk.subarray(pieceBytes);
       const piece = short ? chunk : chunk.subarray(0, pieceBytes);
       this.bytesRead += piece.length;
-      if (!this.push(piece)) this.#paused = true;
+      if (this.#flows) this.emit('data', piece);
+      else if (!this.push(piece)) this.#paused = true;
     }
     this.#feeding = false;
     this.#owner.duplexFed?.();
     this.#apply();
+  }
+
+  /** A Readable would emit what is pushed at once, after looking whether it must be kept. */
+  get #flows(): boolean {
+    return (
+      this.readableFlowing === true && this.readableLength === 0 && this.listenerCount('data') > 0
+    );
   }
 
   /** There is room again. */

@@ -5,7 +5,6 @@
  * other requests of the connection: that is its owner's.
  */
 import { Buffer } from 'node:buffer';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Data } from '../base/errors.ts';
 import { ignore } from '../base/quiet.ts';
 import type { CallbackContext } from '../io/handles.ts';
@@ -14,6 +13,7 @@ import type { StreamProtocol } from '../io/protocols.ts';
 import { type Head, lengthUnsaid, refreshDate, wholeHead } from './answer.ts';
 import { ExchangeBase } from './exchange-base.ts';
 import { lineOf } from './headers.ts';
+import type { RequestMessage, ResponseMessage } from './light-message.ts';
 import { type Exchange, type HeaderList, maxDiscardBytes } from './wire.ts';
 
 /** Whose exchange it is: a connection of the wire, or a server of Node's own. */
@@ -49,8 +49,8 @@ export interface ExchangeOwner {
 }
 
 export class NodeExchange extends ExchangeBase implements Exchange {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: RequestMessage;
+  readonly response: ResponseMessage;
   readonly owner: ExchangeOwner;
   readonly expectsContinue: boolean;
   readonly upgradeable: boolean;
@@ -61,8 +61,8 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   #draining = false;
 
   constructor(
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: RequestMessage,
+    response: ResponseMessage,
     owner: ExchangeOwner,
     upgradeable: boolean,
     expectsContinue: boolean,
@@ -329,7 +329,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   }
 }
 
-function bodyBytesOf(request: IncomingMessage): number {
+function bodyBytesOf(request: RequestMessage): number {
   const { headers } = request;
   if (headers['transfer-encoding'] !== undefined) return -1;
   const length = headers['content-length'];

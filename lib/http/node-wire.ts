@@ -13,6 +13,8 @@ import { flagGone } from '../io/stream.ts';
 import { type Head, writeHead, writeWhole } from './answer.ts';
 import { checkHead, type Refusal } from './framing.ts';
 import { HandleDuplex } from './handle-duplex.ts';
+import { LightMessage, LightResponse } from './light-message.ts';
+import { lightMessagesFit } from './light-probe.ts';
 import { Limit } from './limit.ts';
 import { type ExchangeOwner, NodeExchange } from './node-exchange.ts';
 import { refusalText } from './reasons.ts';
@@ -36,18 +38,23 @@ interface ServedSocket extends Duplex {
 }
 
 /** Node asks `upgrade` whether a request leaves HTTP: only a WebSocket's handshake does. */
-class WireMessage extends IncomingMessage {
-  // Not private: Node's constructor sets `upgrade` before this class has fields.
-  declare asksUpgrade: boolean | null;
-
-  get upgrade(): boolean | null {
+const upgradeProperty: PropertyDescriptor & ThisType<AskingMessage> = {
+  get(): boolean | null {
     return this.asksUpgrade === true ? asksForWebSocket(this) : this.asksUpgrade;
-  }
-
-  set upgrade(value: boolean | null) {
+  },
+  set(value: boolean | null): void {
     this.asksUpgrade = value;
-  }
+  },
+};
+
+interface AskingMessage extends IncomingMessage {
+  asksUpgrade: boolean | null;
 }
+
+class WireMessage extends LightMessage {}
+class PlainWireMessage extends IncomingMessage {}
+Object.defineProperty(WireMessage.prototype, 'upgrade', upgradeProperty);
+Object.defineProperty(PlainWireMessage.prototype, 'upgrade', upgradeProperty);
 
 function asksForWebSocket(request: IncomingMessage): boolean {
   const { headers } = request;
@@ -200,7 +207,9 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     duplex.bytesWritten += head.text.length + bytes;
     if (body === null || bytes === 0) writeHead(handle, head.text);
     else writeWhole(handle, head, body, bytes);
-    process.nextTick(finish, exchange);
+    // Not from within an answer: a handler's that waits would run inside of this one's.
+    if (this.#queue.length > 0) process.nextTick(finish, exchange);
+    else finish(exchange);
     return true;
   }
 
@@ -414,8 +423,10 @@ function listen(server: Server): void {
 
 /** Connections over node:http. */
 export function nodeWire(host: WireHost): OpenWire {
+  const light = lightMessagesFit();
   const options = {
-    IncomingMessage: WireMessage,
+    IncomingMessage: light ? WireMessage : PlainWireMessage,
+    ServerResponse: light ? LightResponse : http.ServerResponse,
     maxHeaderSize: host.limits.maxHeaderBytes,
     requireHostHeader: false,
     keepAliveTimeout: 0,
