@@ -1,7 +1,14 @@
 /** Requests that are cancelled at every await. */
 import { describe, expect } from 'vitest';
-import { ClientSession } from '../../lib/http/index.ts';
-import { CancelledError, CancelScope, createTask, gather, sleep } from '../../lib/index.ts';
+import { Application, ClientSession, Response } from '../../lib/http/index.ts';
+import {
+  CancelledError,
+  CancelScope,
+  ClosedResourceError,
+  createTask,
+  gather,
+  sleep,
+} from '../../lib/index.ts';
 import { identity } from '../io/tls-support.ts';
 import { failure, runTest } from '../task/support.ts';
 import { large, makeApp, tls, withProxy, withSession } from './client-support.ts';
@@ -186,5 +193,42 @@ describe('cancelled at every await, nothing is left, and the next request is rig
         { tls: identity('server'), shutdownTimeoutMs: 0 },
       ),
     ),
+  );
+});
+
+describe('a session that is closed', () => {
+  const app = new Application().post('/early', () => new Response('no'));
+
+  runTest('waits for what still sends a body, which is cancelled', () =>
+    withServer(app, async (url) => {
+      let ended = false;
+      async function* endless(): AsyncGenerator<string> {
+        try {
+          for (;;) {
+            yield text;
+            await sleep(1);
+          }
+        } finally {
+          // As files and streams of Node do, which are closed in turns of their own.
+          for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve));
+          ended = true;
+        }
+      }
+      const session = new ClientSession();
+      expect(await session.post(`${url}/early`, { body: endless() }).text()).toBe('no');
+      await session.close();
+      expect(ended).toBe(true);
+    }),
+  );
+
+  runTest('by the body that it sends does not wait for that', () =>
+    withServer(app, async (url) => {
+      const session = new ClientSession();
+      const body = async (): Promise<void> => {
+        await session.close();
+      };
+      const error = await failure(session.post(`${url}/early`, { body }));
+      expect(error).toBeInstanceOf(ClosedResourceError);
+    }),
   );
 });

@@ -12,6 +12,8 @@ import type { EventLoop } from '../../io/handles.ts';
 import type { LookupFunction, SocketAddress } from '../../io/net-types.ts';
 import { currentLoop } from '../../task/frame.ts';
 import { CancelScope } from '../../task/scope.ts';
+import { currentTask } from '../../task/spawn.ts';
+import type { Task } from '../../task/task.ts';
 import { Waiter } from '../../task/waiter.ts';
 import type { Carrier } from './carrier.ts';
 import type { ClientConnection, ConnectionOwner } from './connection.ts';
@@ -98,6 +100,8 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
   readonly #idle: Set<ClientConnection> = new Set();
   readonly #turns: Set<Turn> = new Set();
   readonly #opening: Set<CancelScope> = new Set();
+  /** @internal They may outlive their exchange: what they read from is still being closed. */
+  readonly senders: Set<Task> = new Set();
   #open = 0;
   #timer = -1;
   #serving = false;
@@ -250,8 +254,11 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
     if (next !== Infinity && this.#timer < 0) this.#timer = loop.armTimer(next, this);
   }
 
-  /** Closes all connections; requests under way get ClosedResourceError. Idempotent. */
-  close(): Promise<void> {
+  /**
+   * Closes all connections; requests under way get ClosedResourceError. Done when what sends bodies
+   * has ended, but for a body that itself calls this. Idempotent.
+   */
+  async close(): Promise<void> {
     this.#closed = true;
     this.#stopTimer();
     const turns = [...this.#turns];
@@ -262,7 +269,9 @@ export class Connector implements AsyncDisposable, ConnectionOwner {
       connection.crash(closedError());
       connection.drop();
     }
-    return Promise.resolve();
+    const current = currentTask();
+    const others = [...this.senders].filter((task) => task !== current);
+    if (others.length > 0) await Promise.allSettled(others);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

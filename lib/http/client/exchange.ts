@@ -57,6 +57,8 @@ export interface Outgoing {
   /** Known at once; null: none, or `stream`. */
   readonly body: Data | null;
   readonly stream: ((writer: ByteWriter) => Awaitable<void>) | null;
+  /** Those of its connector that send a `stream`; null: there is none. */
+  readonly senders: Set<Task> | null;
   /** Of `stream`; null: chunked. */
   readonly declaredBytes: number | null;
   readonly expectContinue: boolean;
@@ -331,7 +333,11 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     }
     if (stream === null) return;
     this.writer = new ExchangeWriter(this, declaredBytes, 'server');
-    this.#sender = createTask(this.#stream.bind(this), stream, this.writer);
+    const sender = createTask(this.#stream.bind(this), stream, this.writer);
+    this.#sender = sender;
+    const { senders } = this.plan;
+    senders?.add(sender);
+    sender.addDoneCallback(() => senders?.delete(sender));
   }
 
   async #stream(

@@ -116,6 +116,7 @@ async function tunnel(
     head: `${head}\r\n`,
     body: null,
     stream: null,
+    senders: null,
     declaredBytes: null,
     expectContinue: false,
     upgrade: null,

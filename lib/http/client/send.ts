@@ -172,6 +172,7 @@ function prepare(
     head: message.head,
     body: message.body,
     stream: message.stream,
+    senders: sender.connector.senders,
     declaredBytes: message.declaredBytes,
     keep: message.keep,
     expectContinue: expectContinue && body !== null,
