@@ -122,6 +122,7 @@ async function tunnel(
     keep: true,
     signal,
     totalMs: Infinity,
+    totalIsDefault: false,
     readMs: Infinity,
     decompress: false,
   };

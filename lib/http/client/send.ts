@@ -178,6 +178,7 @@ function prepare(
     upgrade,
     signal: plan.signal,
     totalMs: plan.totalMs,
+    totalIsDefault: plan.totalIsDefault,
     readMs: plan.readMs,
     decompress: plan.decompress,
   };
