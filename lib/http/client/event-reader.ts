@@ -72,13 +72,19 @@ class Pending {
   }
 }
 
-/** @param leave is called when the loop is left */
+/** What is told of a loop over events. */
+interface ReadingWatch {
+  entered(): void;
+  left(): void;
+}
+
 export async function* readEvents(
   reader: ByteReader,
-  leave: () => void,
+  watch: ReadingWatch | null = null,
 ): AsyncGenerator<ServerSentEvent, void, undefined> {
   const lines = new Lines();
   const pending = new Pending();
+  watch?.entered();
   try {
     for await (const chunk of reader) {
       for (const line of lines.add(chunk)) {
@@ -87,6 +93,6 @@ export async function* readEvents(
       }
     }
   } finally {
-    leave();
+    watch?.left();
   }
 }

@@ -70,6 +70,8 @@ export interface Outgoing {
   /** Infinity: none. */
   readonly readMs: number;
   readonly totalMs: number;
+  /** Nobody said so: it is no limit of a stream of events. */
+  readonly totalIsDefault: boolean;
   readonly decompress: boolean;
 }
 
@@ -166,6 +168,11 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     this.#read.arm(this.#loop.time() + discardMs);
     this.#paused = false;
     this.connection.resumeReading();
+  }
+
+  /** The body is read as events, which may come for as long as the server likes. */
+  readsEvents(): void {
+    if (this.plan.totalIsDefault) this.#dropTotal();
   }
 
   // ---- the response ----

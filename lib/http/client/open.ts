@@ -123,6 +123,7 @@ async function tunnel(
     keep: true,
     signal,
     totalMs: Infinity,
+    totalIsDefault: false,
     readMs: Infinity,
     decompress: false,
   };

@@ -30,6 +30,8 @@ export interface Secrets {
 
 export const noSecrets: Secrets = { cookies: '', digest: null };
 
+const defaultTotalMs = 300_000;
+
 /** What the requests of a plan have in common: made by the first of them. */
 export interface Repeat {
   route: Route | null;
@@ -57,6 +59,8 @@ export interface RequestPlan {
   readonly proxy: ProxyRoute | null | undefined;
   readonly signal: AbortSignal | undefined;
   readonly totalMs: number;
+  /** Nobody said so: events are read for longer. */
+  readonly totalIsDefault: boolean;
   readonly connectMs: number;
   readonly readMs: number;
   /** On the loop's clock. */
@@ -272,7 +276,8 @@ export function makePlan(
   const { timeout: general } = defaults;
   const ownTotal = options.timeoutMs !== undefined ? options.timeoutMs : own?.totalMs;
   const total = defaults.timeoutMs !== undefined ? defaults.timeoutMs : general?.totalMs;
-  const totalMs = limitOf('timeoutMs', pick(ownTotal, total, 300_000));
+  const said = pick(ownTotal, total, undefined);
+  const totalMs = limitOf('timeoutMs', said === undefined ? defaultTotalMs : said);
   const proxy = options.proxy !== undefined ? options.proxy : defaults.proxy;
   const retry = options.retry ?? defaults.retry ?? false;
   return {
@@ -293,6 +298,7 @@ export function makePlan(
     proxy: proxy === undefined || proxy === null ? proxy : checkProxy(proxy),
     signal: options.signal,
     totalMs,
+    totalIsDefault: said === undefined,
     connectMs: limitOf('connectMs', pick(own?.connectMs, general?.connectMs, 30_000)),
     readMs: limitOf('readMs', pick(own?.readMs, general?.readMs, null)),
     deadlineMs: deadlineOf(totalMs),
@@ -346,11 +352,11 @@ export class PlanCache {
 }
 
 /** The first that is said; null is said, too. */
-function pick(
+function pick<T extends number | null | undefined>(
   own: number | null | undefined,
   general: number | null | undefined,
-  standard: number | null,
-): number | null {
+  standard: T,
+): number | null | T {
   if (own !== undefined) return own;
   return general === undefined ? standard : general;
 }

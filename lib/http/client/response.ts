@@ -151,7 +151,11 @@ export class ReceivedResponse implements ClientResponse {
 
   events(): AsyncIterable<ServerSentEvent> {
     this.#use();
-    return readEvents(this.#exchange.body, () => this.#exchange.crash(released()));
+    const exchange = this.#exchange;
+    return readEvents(exchange.body, {
+      entered: () => exchange.readsEvents(),
+      left: () => exchange.crash(released()),
+    });
   }
 
   raiseForStatus(): this {

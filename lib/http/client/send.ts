@@ -179,6 +179,7 @@ function prepare(
     upgrade,
     signal: plan.signal,
     totalMs: plan.totalMs,
+    totalIsDefault: plan.totalIsDefault,
     readMs: plan.readMs,
     decompress: plan.decompress,
   };

@@ -17,7 +17,10 @@ import type { CookieJar } from './cookie-jar.ts';
 
 /** In ms. A limit that passes rejects with ClientTimeoutError. (aiohttp.ClientTimeout) */
 export interface ClientTimeouts {
-  /** The whole request with its body. Default 300_000; null for none. */
+  /**
+   * The whole request with its body. Default 300_000, but not for `events()` once they are read;
+   * null for none.
+   */
   totalMs?: number | null;
   /** Wait for a free connection, look-up, connect and TLS. Default 30_000. */
   connectMs?: number | null;
@@ -147,7 +150,11 @@ export interface ClientResponse extends globalThis.Response, AsyncDisposable {
   // biome-ignore lint/suspicious/noExplicitAny: as the Web's.
   json<T = any>(): Promise<T>;
   bytes(): Promise<Buffer>;
-  /** Server-sent events, until the server ends. Leaving the loop closes the connection. */
+  /**
+   * Server-sent events, until the server ends. Leaving the loop closes the connection, and so does
+   * a cancelled read. A total limit that was given counts for them, the default one does not:
+   * `readMs` finds out a server that has gone silent, if it sends comments in between as uvio's do.
+   */
   events(): AsyncIterable<ServerSentEvent>;
   multipart(): AsyncIterable<BodyPart>;
   /** Throws ClientResponseError for 400 and above, the body dropped; else gives itself. */

@@ -277,7 +277,7 @@ async function eventsOf(pieces: readonly Buffer[]): Promise<ServerSentEvent[]> {
     yield* pieces;
   }
   const found: ServerSentEvent[] = [];
-  for await (const event of readEvents(all() as unknown as ByteReader, () => {})) found.push(event);
+  for await (const event of readEvents(all() as unknown as ByteReader)) found.push(event);
   return found;
 }
 
