@@ -118,6 +118,11 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     this.handle.resume();
   }
 
+  /** As `StreamHandle` says. @internal */
+  setLeastRead(bytes: number): boolean {
+    return !this.has(flagGone) && this.handle.setLeastRead?.(bytes) === true;
+  }
+
   write(data: Data): boolean {
     return this.put(checkData(data));
   }

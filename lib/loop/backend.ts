@@ -131,6 +131,11 @@ export interface StreamHandle {
    */
   readonly receivesInto?: boolean;
   setNoDelay(enable: boolean): void;
+  /**
+   * Less than `bytes`, 1 at first, need not be told of, but for the end of the stream. False or
+   * left out: there is no such way, and all is told as before.
+   */
+  setLeastRead?(bytes: number): boolean;
   /** @param idleMs milliseconds before the first probe; 0 leaves the system's value. */
   setKeepAlive(enable: boolean, idleMs: number): void;
   ref(): void;

@@ -155,11 +155,18 @@ export class QueryRequest<T> extends RowsRequest<T> {
   run(statement: Statement): Begun {
     const { out } = this.wire;
     this.shape = statement.shape;
+    this.answerBytes = statement.answerBytes;
     statement.writeBind(out, this.args);
     // One row is enough for a row and for a value.
     writeExecute(out, this.#wanted === 'row' || this.#wanted === 'value' ? 1 : 0);
     writeSync(out);
     return SENT;
+  }
+
+  override measure(bytes: number): void {
+    if (this.failed || this.statement === null) return;
+    const { answerBytes } = this.statement;
+    if (answerBytes === 0 || bytes < answerBytes) this.statement.answerBytes = bytes;
   }
 
   result(): T {

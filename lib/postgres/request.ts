@@ -43,6 +43,8 @@ export abstract class Request<T> extends Waiter<T> {
   /** Bytes were written for it. */
   begun: boolean;
   retried: boolean;
+  /** Of its answer, at least; 0: not known. */
+  answerBytes: number;
   #timer: number;
   #timeoutMs: number;
   startedMs: number;
@@ -59,6 +61,7 @@ export abstract class Request<T> extends Waiter<T> {
     this.completed = false;
     this.begun = false;
     this.retried = false;
+    this.answerBytes = 0;
     this.#timer = -1;
     this.#timeoutMs = Infinity;
     this.startedMs = 0;
@@ -141,6 +144,9 @@ export abstract class Request<T> extends Waiter<T> {
     }
     return true;
   }
+
+  /** Its answer has ended. @param _bytes its length */
+  measure(_bytes: number): void {}
 
   /** It may run once more, as the server has done nothing, and not by the user's doing. */
   mayRetry(idleBefore: boolean): boolean {

@@ -46,6 +46,8 @@ export class Statement {
   expiresMs: number = Infinity;
   /** The server does not know it any more. */
   closed = false;
+  /** The shortest answer to a query; 0: there was none. */
+  answerBytes = 0;
   /** Users beside the cache. */
   holders = 0;
   /** Of the server's Bind message: portal and name, formats of parameters. */

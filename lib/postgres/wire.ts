@@ -15,6 +15,7 @@ import type { currentLoop } from '../task/frame.ts';
 import { Waiter } from '../task/waiter.ts';
 import { PostgresConnectionError, PostgresError, ProtocolError, readFields } from './errors.ts';
 import { Inbox } from './inbox.ts';
+import { Patience } from './patience.ts';
 import * as proto from './protocol.ts';
 import { LATER, NOTHING, type Request, SENT } from './request.ts';
 import { Writer } from './writer.ts';
@@ -68,6 +69,10 @@ export class Wire implements BufferedProtocol {
   #writer: Request<unknown> | null = null;
   #flushing = false;
   readonly #inbox: Inbox = new Inbox();
+  readonly #patience: Patience;
+  /** Of the answer that comes: where it began, and what came of it by earlier reads. */
+  #answerAt = 0;
+  #answerBytes = 0;
   /** Of a message that nobody wants. */
   #skipBytes = 0;
   /** Cancellations under way: nothing new is sent. */
@@ -84,6 +89,7 @@ export class Wire implements BufferedProtocol {
 
   constructor(loop: Loop, commandTimeoutMs: number = Infinity) {
     this.loop = loop;
+    this.#patience = new Patience(loop);
     this.commandTimeoutMs = commandTimeoutMs;
   }
 
@@ -147,6 +153,7 @@ export class Wire implements BufferedProtocol {
   #read(): void {
     const inbox = this.#inbox;
     const { buffer, view, to: end } = inbox;
+    this.#answerAt = inbox.from;
     let at = inbox.from + Math.min(this.#skipBytes, end - inbox.from);
     this.#skipBytes -= at - inbox.from;
     let size = 5;
@@ -176,8 +183,10 @@ export class Wire implements BufferedProtocol {
       at += size;
       size = 5;
     }
+    this.#answerBytes += at - this.#answerAt;
     inbox.from = at;
     inbox.settle(size, this.#inFlight.length === 0);
+    this.#settle();
   }
 
   #message(type: number, at: number, end: number): void {
@@ -187,7 +196,7 @@ export class Wire implements BufferedProtocol {
     }
     switch (type) {
       case proto.READY:
-        this.#ready(this.buffer[at] as number);
+        this.#ready(this.buffer[at] as number, end);
         return;
       case proto.ERROR:
         this.#serverError(at, end);
@@ -231,7 +240,7 @@ export class Wire implements BufferedProtocol {
     if (head !== undefined && this.#fatal === null) head.onServerError(error);
   }
 
-  #ready(status: number): void {
+  #ready(status: number, end: number): void {
     const head = this.#inFlight.peek();
     if (head === undefined) throw new ProtocolError('it is ready, and nothing was asked');
     if (status !== proto.IDLE && status !== proto.IN_TRANSACTION && status !== proto.IN_FAILED) {
@@ -241,6 +250,10 @@ export class Wire implements BufferedProtocol {
     this.status = status;
     if (!head.onReady()) return;
     this.#inFlight.shift();
+    this.#patience.answered(head.answerBytes);
+    head.measure(this.#answerBytes + end - this.#answerAt);
+    this.#answerAt = end;
+    this.#answerBytes = 0;
     if (this.#writer === head) this.#writer = null;
     if (this.#cancelling === head) this.#endCancel(false);
     if (head.mayRetry(idleBefore && status === proto.IDLE)) {
@@ -295,7 +308,8 @@ export class Wire implements BufferedProtocol {
         continue;
       }
       this.flushSoon();
-      if (begun !== SENT) this.#writer = request;
+      if (begun === SENT) this.#patience.sent(request.answerBytes);
+      else this.#writer = request;
     }
   }
 
@@ -321,6 +335,12 @@ export class Wire implements BufferedProtocol {
   flush(): void {
     if (this.closed || this.out.length === 0) return;
     this.transport?.write(this.out.take());
+    this.#settle();
+  }
+
+  #settle(): void {
+    const first = this.#cancelling === null ? (this.#inFlight.peek()?.answerBytes ?? 0) : 0;
+    this.#patience.settle(this.transport, this.#inFlight.length, first);
   }
 
   /** Once the transport takes more. */
@@ -363,6 +383,7 @@ export class Wire implements BufferedProtocol {
     if (this.#cancelling !== null || this.closed) return;
     this.#cancelling = request;
     this.flush();
+    this.#settle();
     this.#cancelEndMs = this.loop.time() + this.graceMs;
     this.#sendCancel(firstRepeatMs);
   }
@@ -435,6 +456,7 @@ export class Wire implements BufferedProtocol {
     this.#ended = error ?? new PostgresConnectionError('The connection is closed');
     if (this.#graceTimer !== -1) this.loop.cancelTimer(this.#graceTimer);
     this.#graceTimer = -1;
+    this.#patience.end(null);
     this.startup?.lost(this.#ended);
     const left = [...this.#inFlight, ...this.#waiting];
     this.#inFlight.clear();

@@ -247,6 +247,11 @@ napi_value SetNoDelay(napi_env env, napi_callback_info info) {
   return args.ReturnInt(args.hub()->SetNoDelay(args.Id(0), args.Bool(1)));
 }
 
+napi_value SetLeastRead(napi_env env, napi_callback_info info) {
+  const Args args(env, info);
+  return args.ReturnInt(args.hub()->SetLeastRead(args.Id(0), args.Int(1)));
+}
+
 napi_value SetKeepAlive(napi_env env, napi_callback_info info) {
   const Args args(env, info);
   return args.ReturnInt(args.hub()->SetKeepAlive(args.Id(0), args.Bool(1), args.Int(2)));
@@ -352,6 +357,7 @@ constexpr Call kCalls[] = {
     {"setUdp", SetUdp},         {"parseIp", ParseHead},         {"ipText", TextOfHead},
     {"adoptSocket", AdoptSocket}, {"adoptPipe", AdoptPipe},     {"listenFd", ListenFd},
     {"sendFile", SendFile},     {"notifyWritable", NotifyWritable}, {"watch", Watch},
+    {"setLeastRead", SetLeastRead},
 };
 
 // Sizes and offsets of the shared memory, in the order that lib/loop/native/layout.ts reads.

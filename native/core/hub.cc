@@ -326,6 +326,12 @@ int Hub::SetNoDelay(uint32_t id, bool enable) {
   return endpoint->Has(kFlagUnix) ? 0 : uvio::SetNoDelay(endpoint->fd, enable);
 }
 
+int Hub::SetLeastRead(uint32_t id, int bytes) {
+  Endpoint* endpoint = Stream(id);
+  if (endpoint == nullptr) return -EBADF;
+  return endpoint->Has(kFlagUnix) ? -ENOSYS : uvio::SetLeastRead(endpoint->fd, bytes);
+}
+
 int Hub::SetKeepAlive(uint32_t id, bool enable, int idle_ms) {
   Endpoint* endpoint = Stream(id);
   if (endpoint == nullptr) return -EBADF;

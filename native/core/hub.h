@@ -110,6 +110,7 @@ class Hub final : public EngineHost {
   // Emits a kRecReplay for the id in the next turn.
   int Replay(uint32_t id);
   int SetNoDelay(uint32_t id, bool enable);
+  int SetLeastRead(uint32_t id, int bytes);
   int SetKeepAlive(uint32_t id, bool enable, int idle_ms);
   int Reference(uint32_t id, bool ref);
   int Descriptor(uint32_t id);

@@ -111,6 +111,16 @@ int SetNoDelay(int fd, bool enable) {
   return SetFlag(fd, IPPROTO_TCP, TCP_NODELAY, enable ? 1 : 0);
 }
 
+int SetLeastRead(int fd, int bytes) {
+#if defined(__linux__)
+  return SetFlag(fd, SOL_SOCKET, SO_RCVLOWAT, bytes);
+#else
+  (void)fd;
+  (void)bytes;
+  return -ENOSYS;
+#endif
+}
+
 int SetKeepAlive(int fd, bool enable, int idle_ms) {
   if (const int error = SetFlag(fd, SOL_SOCKET, SO_KEEPALIVE, enable ? 1 : 0)) return error;
   if (!enable || idle_ms <= 0) return 0;

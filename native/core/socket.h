@@ -23,6 +23,8 @@ int SetReuseAddr(int fd);
 int SetReusePort(int fd);
 int SetIpv6Only(int fd, bool enable);
 int SetNoDelay(int fd, bool enable);
+// Less than that wakes nobody, but the end does. Not for UNIX sockets. -ENOSYS outside of Linux.
+int SetLeastRead(int fd, int bytes);
 // idle_ms 0 leaves the system's value.
 int SetKeepAlive(int fd, bool enable, int idle_ms);
 

@@ -195,6 +195,11 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     this.#carrier.setNoDelay(enable);
   }
 
+  /** Of the carrier's bytes, of which there are more. */
+  setLeastRead(bytes: number): boolean {
+    return this.#carrier.setLeastRead?.(bytes) === true;
+  }
+
   setKeepAlive(enable: boolean, idleMs: number): void {
     this.#carrier.setKeepAlive(enable, idleMs);
   }

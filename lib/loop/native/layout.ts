@@ -92,6 +92,7 @@ export interface Binding {
   notifyDrain(id: number, lowBytes: number): number;
   replay(id: number): number;
   setNoDelay(id: number, enable: number): number;
+  setLeastRead(id: number, bytes: number): number;
   setKeepAlive(id: number, enable: number, idleMs: number): number;
   reference(id: number, ref: number): number;
   descriptor(id: number): number;

@@ -173,6 +173,10 @@ export class NativeStream implements StreamHandle {
     this.backend.hub.binding.setNoDelay(this.id, enable ? 1 : 0);
   }
 
+  setLeastRead(bytes: number): boolean {
+    return this.backend.hub.binding.setLeastRead(this.id, bytes) === 0;
+  }
+
   setKeepAlive(enable: boolean, idleMs: number): void {
     this.backend.hub.binding.setKeepAlive(this.id, enable ? 1 : 0, idleMs);
   }

@@ -1,0 +1,38 @@
+/** Bytes that are not worth waking for (lib/loop/backend.ts), on the policy under test. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Bench, turns } from './backend-support.ts';
+
+let bench: Bench;
+
+beforeEach(() => {
+  bench = new Bench();
+});
+
+afterEach(async () => {
+  await bench.end();
+  expect(bench.backend.counters()).toMatchObject({ streams: 0, listeners: 0, connecting: 0 });
+});
+
+describe.each(['tcp', 'unix'] as const)('%s', (family) => {
+  test('fewer bytes than setLeastRead() wait for more, for less, or for the end', async () => {
+    const { client, server, c, s } = await bench.pair(family);
+    const waits = c.setLeastRead?.(100) === true;
+    s.write('a'.repeat(99));
+    await turns();
+    if (waits) expect(client.bytes).toBe(0);
+    s.write('b');
+    await client.until(() => client.bytes === 100);
+    s.write('c');
+    await turns();
+    c.setLeastRead?.(1);
+    await client.until(() => client.bytes === 101);
+    c.setLeastRead?.(100);
+    s.write('d');
+    s.close();
+    await client.until(() => client.events.includes('eof'));
+    expect(client.bytes).toBe(102);
+    c.close();
+    await Promise.all([client.closed(), server.closed()]);
+    expect(c.setLeastRead?.(1) ?? false).toBe(false);
+  });
+});
