@@ -157,6 +157,7 @@ function sameLines(one: HeaderList, other: HeaderList): boolean {
 export interface Target {
   write(data: string | Uint8Array): number;
   writeLatin1?(text: string): number;
+  writeMany?(parts: readonly Uint8Array[]): number;
 }
 
 /** A head goes out as Latin-1, whatever it holds; `write` takes strings as UTF-8. */
@@ -196,12 +197,19 @@ function joined(head: string, body: string | Uint8Array, bytes: number): Buffer 
   return whole;
 }
 
+const lineEnd = Buffer.from('\r\n');
+/** Shorter chunks are copied into what goes out at the end of the turn. */
+const vectorBytes = 16_384;
+
 /** One chunk of the chunked coding. */
 export function writeChunk(target: Target, data: string | Uint8Array): number {
   const bytes = dataBytes(data);
   const size = `${bytes.toString(16)}\r\n`;
   if (typeof data === 'string' && data.length < joinedLength) {
     return target.write(`${size}${data}\r\n`);
+  }
+  if (target.writeMany !== undefined && bytes >= vectorBytes && typeof data !== 'string') {
+    return target.writeMany([Buffer.from(size, 'latin1'), data, lineEnd]);
   }
   target.write(size);
   target.write(data);

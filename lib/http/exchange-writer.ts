@@ -14,7 +14,8 @@ import { quieted, quietReject, resolved } from '../base/quiet.ts';
 import { checkData, dataBytes, joinData } from '../io/data.ts';
 import type { ByteWriter } from '../io/net-types.ts';
 import { type FileSteps, sendByKernel } from '../io/sendfile.ts';
-import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
+import { cancelledPromise, takeCancellation } from '../task/waiter.ts';
+import { WriteWait, writePace } from '../task/write-pace.ts';
 import type { Exchange } from './wire.ts';
 
 /** What is written to, as far as a body needs it. */
@@ -31,6 +32,8 @@ export type WriteTarget = Pick<
 
 const highWaterBytes = 65_536;
 const lowWaterBytes = 16_384;
+/** What may be left of a write that went out at once: the line that ends a chunk. */
+const leftOverBytes = 2;
 
 export class ExchangeWriter implements ByteWriter {
   readonly #exchange: WriteTarget;
@@ -38,11 +41,12 @@ export class ExchangeWriter implements ByteWriter {
   readonly #peer: 'client' | 'server';
   /** Declared; null: unknown. */
   readonly #declaredBytes: number | null;
-  #drains: Waiter<void>[] = [];
+  #drains: WriteWait[] = [];
   #loss: BrokenResourceError | null = null;
   ended = false;
   /** Written so far. */
   bytes = 0;
+  #passedBytes = 0;
 
   constructor(
     exchange: WriteTarget,
@@ -78,6 +82,7 @@ export class ExchangeWriter implements ByteWriter {
       quieted(promise);
       return promise;
     }
+    if (bufferedBytes <= leftOverBytes) return writePace().written(this.#passed(), options);
     if (bufferedBytes <= highWaterBytes) return resolved;
     return this.#wait(options);
   }
@@ -129,7 +134,15 @@ export class ExchangeWriter implements ByteWriter {
   drained(): void {
     const drains = this.#drains;
     this.#drains = [];
-    for (const waiter of drains) waiter.wake();
+    const pace = writePace();
+    for (const waiter of drains) pace.wake(waiter, this.#passed());
+  }
+
+  /** Bytes since the writer went on last. */
+  #passed(): number {
+    const passed = this.bytes - this.#passedBytes;
+    this.#passedBytes = this.bytes;
+    return passed;
   }
 
   lost(error: Error | undefined): void {
@@ -143,7 +156,7 @@ export class ExchangeWriter implements ByteWriter {
 
   /** @param all until nothing is buffered any more */
   #wait(options: WaitOptions | undefined, all: boolean = false): Promise<void> {
-    const waiter = new Waiter<void>('write');
+    const waiter = new WriteWait('write');
     const promise = waiter.start(options);
     quieted(promise);
     if (waiter.active) {

@@ -8,6 +8,7 @@ import type { EventLoop } from '../loop/event-loop.ts';
 import type { Failure } from './failures.ts';
 import { Pace } from './pace.ts';
 import { ScopeNode } from './scope-node.ts';
+import type { WritePace } from './write-pace.ts';
 
 /** What a loop does with its tasks when it is closed; set by the file that knows tasks. */
 export const closing: { endTasks: (loop: EventLoop) => Promise<void> } = {
@@ -21,6 +22,8 @@ export class LoopState {
   readonly failures: Set<Failure>;
   /** Of operations that complete at once. */
   readonly pace: Pace;
+  /** Of writes that need not wait; made by the first of them. */
+  writePace: WritePace | null;
   /** Ids count per loop, so that two simulated runs name their tasks alike. */
   lastTaskId: number;
   lastGroupId: number;
@@ -33,6 +36,7 @@ export class LoopState {
     this.root = new ScopeNode(loop, null, null, { vars: null }, false);
     this.failures = new Set();
     this.pace = new Pace(loop);
+    this.writePace = null;
     this.lastTaskId = 0;
     this.lastGroupId = 0;
     this.endForever = null;

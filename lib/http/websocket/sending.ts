@@ -161,8 +161,7 @@ export abstract class SocketSender {
     const transport = this.transport as Transport;
     const { masker } = this.terms;
     if (masker === null && typeof data !== 'string' && data.length > maxCopiedBytes) {
-      transport.write(makeHeader(opcode, data.length));
-      transport.write(data);
+      transport.writeLines([makeHeader(opcode, data.length), data]);
     } else {
       transport.write(makeFrame(opcode, data, masker));
     }
