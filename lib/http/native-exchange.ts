@@ -54,7 +54,8 @@ export interface ExchangeHome {
   /** All of the response was written; `keep` is what its head said. */
   answered(exchange: NativeExchange, keep: boolean, bufferedBytes: number): void;
   abort(): void;
-  upgrade(exchange: NativeExchange, headers: HeaderList, protocol: StreamProtocol): void;
+  /** @returns what can still be asked of it */
+  upgrade(exchange: NativeExchange, headers: HeaderList, protocol: StreamProtocol): ExchangeHome;
 }
 
 const { errno } = constants;
@@ -76,7 +77,7 @@ export class NativeExchange extends NativeHead implements Exchange {
   readonly body: NativeBody | null;
   /** @internal */
   sink: ExchangeSink | null;
-  readonly #home: ExchangeHome;
+  #home: ExchangeHome;
   readonly #flags: number;
   /** How the body of the response is framed. */
   #chunked: boolean;
@@ -301,7 +302,9 @@ export class NativeExchange extends NativeHead implements Exchange {
     if (this.over || !this.upgradeable) return;
     this.over = true;
     this.sink = null;
-    this.#home.upgrade(this, headers, protocol);
+    // Whoever keeps the request keeps no parser, and none of the bytes that were read with it.
+    this.forgetBytes();
+    this.#home = this.#home.upgrade(this, headers, protocol);
   }
 
   /** The client, or the connection, is gone. Inside the server's context. */

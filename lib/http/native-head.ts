@@ -4,7 +4,7 @@
  * In: a validated head. Out: strings when asked for. Never: a header object; a second look at what
  * the parser has checked.
  */
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import { trimBlanks } from './headers.ts';
 import type { HeaderList, HeaderSource } from './wire.ts';
 
@@ -27,10 +27,12 @@ function sameName(text: string, from: number, name: string): boolean {
   return true;
 }
 
+const noBytes = Buffer.alloc(0);
+
 export class NativeHead implements HeaderSource {
   readonly headerCount: number;
   /** Owned by the wire: never written again. */
-  readonly #bytes: Buffer;
+  #bytes: Buffer;
   /** Of the header lines, up to the empty one. */
   readonly #from: number;
   readonly #to: number;
@@ -69,6 +71,12 @@ export class NativeHead implements HeaderSource {
       at = end + 2;
     }
     return list;
+  }
+
+  /** What it is a part of may be much larger. */
+  protected forgetBytes(): void {
+    this.#lines();
+    this.#bytes = noBytes;
   }
 
   #lines(): string {

@@ -9,6 +9,7 @@ import type { ByteParsers, StreamHandle, StreamSink } from '../io/handles.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { flagEnded, flagGone } from '../io/stream.ts';
 import { headText, writeHead } from './answer.ts';
+import { LeftConnection } from './left-connection.ts';
 import type { ExchangeHome, NativeExchange } from './native-exchange.ts';
 import { NativeIntake } from './native-intake.ts';
 import { Sweep, type Swept } from './native-sweep.ts';
@@ -170,8 +171,8 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     this.#advance(!this.#waits);
   }
 
-  upgrade(exchange: NativeExchange, headers: HeaderList, protocol: StreamProtocol): void {
-    if (this.#current !== exchange) return;
+  upgrade(exchange: NativeExchange, headers: HeaderList, protocol: StreamProtocol): ExchangeHome {
+    if (this.#current !== exchange) return this;
     this.#current = null;
     this.#released = true;
     this.#sweep.remove(this);
@@ -181,6 +182,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     const early = this.#intake.rest ?? Buffer.alloc(0);
     if (this.#paused) handle.resume();
     this.context.run(beginUpgraded, { transport, early, ended: this.has(flagEnded) });
+    return new LeftConnection(handle, this.tls);
   }
 
   // ---- reading ----
