@@ -304,7 +304,7 @@ return function run(buffer, view, at, end, rows, limit) {
   let base = 0, edge = -1, s = '';
   let from = 0, copyEdge = -1, memory = null;
   let items = null, j = 0, stop = at, m = 0, k = 0, narrow = '', wide = '';
-  let p = at, l = 0, q = 0, e = 0, count = rows.length${declared};
+  let p = at, l = 0, q = 0, e = 0${declared};
   while (limit-- > 0 && end - at >= 7 && buffer[at] === ${DATA_ROW}) {${native ? windowCode : ''}
     const next = at + 1 + view.getInt32(at + 1);
     if (next > end) break;
@@ -312,7 +312,7 @@ return function run(buffer, view, at, end, rows, limit) {
     p = at + 7;
     ${codecs.map((codec, i) => columnCode(codec, i, native)).join('\n')}
     if (p !== next) bad();
-    rows[count++] = new Row(${variables.join(', ')});
+    rows.push(new Row(${variables.join(', ')}));
     at = next;
   }
   return at;
