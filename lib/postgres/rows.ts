@@ -101,7 +101,7 @@ interface GeneratedRow {
 let mayGenerate: boolean | undefined;
 
 /** Whether V8 lets us; asked once. */
-function canGenerate(): boolean {
+export function canGenerate(): boolean {
   if (mayGenerate === undefined) {
     try {
       mayGenerate = new Function('return true')() === true;
@@ -162,15 +162,17 @@ function makeSlowClass(names: readonly string[]): new (list: readonly unknown[])
   ) => Row;
 }
 
-const fixed: Partial<Record<NonNullable<Codec['inline']>, readonly [number, string]>> = {
-  int2: [2, 'view.getInt16(p)'],
-  int4: [4, 'view.getInt32(p)'],
-  oid: [4, 'view.getUint32(p)'],
-  int8: [8, 'view.getBigInt64(p)'],
-  bool: [1, 'buffer[p] !== 0'],
-  char: [1, 'chars[buffer[p]]'],
-  float8: [8, 'view.getFloat64(p)'],
-};
+/** Types of one length, in bytes, and how they are read at `p`. */
+export const fixedReads: Partial<Record<NonNullable<Codec['inline']>, readonly [number, string]>> =
+  {
+    int2: [2, 'view.getInt16(p)'],
+    int4: [4, 'view.getInt32(p)'],
+    oid: [4, 'view.getUint32(p)'],
+    int8: [8, 'view.getBigInt64(p)'],
+    bool: [1, 'buffer[p] !== 0'],
+    char: [1, 'chars[buffer[p]]'],
+    float8: [8, 'view.getFloat64(p)'],
+  };
 
 const chars: readonly string[] = Array.from({ length: 256 }, (_, i) => String.fromCharCode(i));
 
@@ -211,7 +213,7 @@ function nativeTextCode(i: number): string {
 /** The statements that read column `i` into `v<i>` and move `p` behind it. */
 function columnCode(codec: Codec, i: number, native: boolean): string {
   const length = `l = view.getInt32(p); p += 4;`;
-  const size = codec.inline === undefined ? undefined : fixed[codec.inline];
+  const size = codec.inline === undefined ? undefined : fixedReads[codec.inline];
   if (size !== undefined) {
     const [bytes, read] = size;
     return `${length}
@@ -324,7 +326,7 @@ return function run(buffer, view, at, end, rows, limit) {
 }
 
 function inlined(codec: Codec): boolean {
-  return codec.inline === 'text' || (codec.inline !== undefined && codec.inline in fixed);
+  return codec.inline === 'text' || (codec.inline !== undefined && codec.inline in fixedReads);
 }
 
 /** The same by walking over the codecs. */

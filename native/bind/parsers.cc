@@ -155,8 +155,8 @@ napi_value Parsers::BindPostgres(napi_env env, napi_callback_info info) {
   parsers->marks_ = words.data;
   parsers->marks_words_ = words.length;
   parsers->window_ = std::make_unique_for_overwrite<postgres::Window>();
-  parsers->window_->wide_length = 0;
-  parsers->window_->json_count = 0;
+  parsers->window_->used.wide = 0;
+  parsers->window_->used.json_count = 0;
   return ReturnInt(env, 0);
 }
 
@@ -183,11 +183,11 @@ napi_value Parsers::ReadPostgresTexts(napi_env env, napi_callback_info info) {
       postgres::ReadTexts(bytes.data, from, to, kinds.data, kinds.length, window,
                           marks + kAnswerWords, parsers->marks_words_ - kAnswerWords);
   marks[0] = static_cast<int32_t>(stop);
-  marks[1] = static_cast<int32_t>(window->wide_length);
-  marks[2] = static_cast<int32_t>(window->json_count);
+  marks[1] = static_cast<int32_t>(window->used.wide);
+  marks[2] = static_cast<int32_t>(window->used.json_count);
   napi_value text = nullptr;
   napi_create_string_latin1(env, reinterpret_cast<const char*>(window->narrow),
-                            window->narrow_length, &text);
+                            window->used.narrow, &text);
   return text;
 }
 
@@ -199,7 +199,7 @@ napi_value Parsers::TakePostgresWide(napi_env env, napi_callback_info info) {
   if (parsers->window_ == nullptr) return ReturnInt(env, -EINVAL);
   const postgres::Window& window = *parsers->window_;
   napi_value text = nullptr;
-  napi_create_string_utf16(env, window.wide, window.wide_length, &text);
+  napi_create_string_utf16(env, window.wide, window.used.wide, &text);
   return text;
 }
 
@@ -210,7 +210,7 @@ napi_value Parsers::TakePostgresJson(napi_env env, napi_callback_info info) {
   auto* parsers = static_cast<Parsers*>(self);
   if (parsers->window_ == nullptr) return ReturnInt(env, -EINVAL);
   const postgres::Window& window = *parsers->window_;
-  const size_t length = window.json_count > 0 ? window.json_length : 0;
+  const size_t length = window.used.json_count > 0 ? window.used.json : 0;
   napi_value text = nullptr;
   napi_create_string_latin1(env, reinterpret_cast<const char*>(window.json), length, &text);
   return text;

@@ -74,22 +74,6 @@ ptrdiff_t Widen(const uint8_t* from, size_t length, char16_t* to) {
   return to - start;
 }
 
-// The bytes of the row's text that are to be converted, or SIZE_MAX when it is not well formed.
-size_t MeasureRow(const uint8_t* bytes, size_t at, size_t next, const uint8_t* kinds,
-                  size_t columns) {
-  size_t total = 0;
-  for (size_t i = 0; i < columns; ++i) {
-    if (next - at < 4) return SIZE_MAX;
-    const uint32_t length = ReadUint32(bytes + at);
-    at += 4;
-    if (length == UINT32_MAX) continue;
-    if (length > next - at) return SIZE_MAX;
-    if (kinds[i] != kOther && length <= kLongText) total += length;
-    at += length;
-  }
-  return at == next ? total : SIZE_MAX;
-}
-
 // Whether it was added to the array.
 bool AddDocument(const uint8_t* field, size_t length, bool versioned, Window* window) {
   if (length > kLongText) return false;
@@ -99,74 +83,89 @@ bool AddDocument(const uint8_t* field, size_t length, bool versioned, Window* wi
     length -= 1;
   }
   if (length == 0) return false;
-  size_t at = window->json_length;
+  size_t at = window->used.json;
   if (!CopyAscii(field, length, window->json + at)) return false;
   at += length;
   window->json[at] = ',';
-  window->json_length = at + 1;
-  window->json_count += 1;
+  window->used.json = at + 1;
+  window->used.json_count += 1;
   return true;
 }
 
-// The marks of a row whose form and size were checked.
-int32_t* ReadRow(const uint8_t* bytes, size_t at, const uint8_t* kinds, size_t columns,
-                 Window* window, int32_t* marks) {
+// Adds one text field; the next mark.
+int32_t* AddText(const uint8_t* field, size_t length, Window* window, int32_t* marks) {
+  const size_t narrow = window->used.narrow;
+  if (CopyAscii(field, length, window->narrow + narrow)) {
+    *marks++ = static_cast<int32_t>(narrow);
+    window->used.narrow = narrow + length;
+    return marks;
+  }
+  const size_t wide = window->used.wide;
+  const ptrdiff_t units = Widen(field, length, window->wide + wide);
+  if (units < 0) {
+    *marks++ = kInvalid;
+    return marks;
+  }
+  window->used.wide = wide + static_cast<size_t>(units);
+  *marks++ = ~static_cast<int32_t>(wide);
+  *marks++ = static_cast<int32_t>(window->used.wide);
+  return marks;
+}
+
+// The end of the row's marks; null when it is not well formed, or has more text than `room`. Each
+// kind has room for all bytes, as a field has no more units than bytes.
+int32_t* ReadRow(const uint8_t* bytes, size_t at, size_t next, const uint8_t* kinds,
+                 size_t columns, Window* window, int32_t* marks, size_t* room) {
   for (size_t i = 0; i < columns; ++i) {
+    if (next - at < 4) return nullptr;
     const uint32_t length = ReadUint32(bytes + at);
     at += 4;
     if (length == UINT32_MAX) continue;
+    if (length > next - at) return nullptr;
     const uint8_t* field = bytes + at;
     at += length;
-    if (kinds[i] == kJson || kinds[i] == kJsonb) {
+    if (kinds[i] == kOther) continue;
+    if (length <= kLongText) {
+      if (length > *room) return nullptr;
+      *room -= length;
+    }
+    if (kinds[i] != kText) {
       *marks++ = AddDocument(field, length, kinds[i] == kJsonb, window) ? 1 : 0;
-      continue;
+    } else if (length > 0 && length <= kLongText) {
+      marks = AddText(field, length, window, marks);
     }
-    if (kinds[i] == kOther || length == 0 || length > kLongText) continue;
-    const size_t narrow = window->narrow_length;
-    if (CopyAscii(field, length, window->narrow + narrow)) {
-      *marks++ = static_cast<int32_t>(narrow);
-      window->narrow_length = narrow + length;
-      continue;
-    }
-    const size_t wide = window->wide_length;
-    const ptrdiff_t units = Widen(field, length, window->wide + wide);
-    if (units < 0) {
-      *marks++ = kInvalid;
-      continue;
-    }
-    window->wide_length = wide + static_cast<size_t>(units);
-    *marks++ = ~static_cast<int32_t>(wide);
-    *marks++ = static_cast<int32_t>(window->wide_length);
   }
-  return marks;
+  return at == next ? marks : nullptr;
 }
 
 }  // namespace
 
 size_t ReadTexts(const uint8_t* bytes, size_t at, size_t end, const uint8_t* kinds,
                  size_t columns, Window* window, int32_t* marks, size_t marks_length) {
-  window->narrow_length = 0;
-  window->wide_length = 0;
+  window->used.narrow = 0;
+  window->used.wide = 0;
   window->json[0] = '[';
-  window->json_length = 1;
-  window->json_count = 0;
+  window->used.json = 1;
+  window->used.json_count = 0;
   const int32_t* const marks_end = marks + marks_length;
-  size_t used = 0;
+  size_t room = kWindowBytes;
   while (end - at >= kHeadBytes + 2 && bytes[at] == kDataRow) {
     const uint32_t length = ReadUint32(bytes + at + 1);
     if (length < 6 || length > end - at - 1) break;
     if ((size_t{bytes[at + 5]} << 8 | bytes[at + 6]) != columns) break;
     const size_t next = at + 1 + length;
-    const size_t size = MeasureRow(bytes, at + 7, next, kinds, columns);
-    // Each kind has room for all bytes, as a field has no more units than bytes.
-    if (size == SIZE_MAX || size > kWindowBytes - used) break;
     if (static_cast<size_t>(marks_end - marks) < 2 * columns) break;
-    marks = ReadRow(bytes, at + 7, kinds, columns, window, marks);
-    used += size;
+    const Window::Lengths before = window->used;
+    int32_t* const read = ReadRow(bytes, at + 7, next, kinds, columns, window, marks, &room);
+    if (read == nullptr) {
+      window->used = before;
+      break;
+    }
+    marks = read;
     at = next;
   }
   // In place of the last comma.
-  if (window->json_count > 0) window->json[window->json_length - 1] = ']';
+  if (window->used.json_count > 0) window->json[window->used.json - 1] = ']';
   return at;
 }
 

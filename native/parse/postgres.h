@@ -24,10 +24,12 @@ struct Window {
   char16_t wide[kWindowBytes];
   // An array of JSON of all documents. A comma takes the room of a byte more.
   uint8_t json[2 * kWindowBytes + 2];
-  size_t narrow_length;
-  size_t wide_length;
-  size_t json_length;
-  size_t json_count;
+  struct Lengths {
+    size_t narrow;
+    size_t wide;
+    size_t json;
+    size_t json_count;
+  } used;
 };
 
 // Converts the text and JSON fields of the DataRow messages from `at` on, as far as rows are whole

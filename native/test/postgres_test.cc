@@ -48,10 +48,10 @@ Result Read(const std::vector<uint8_t>& bytes, const std::vector<uint8_t>& kinds
   Result result{0, "", u"", std::vector<int32_t>(4096, 77), ""};
   result.stop = ReadTexts(block.data(), 0, block.size(), kinds.data(), kinds.size(),
                           window.get(), result.marks.data(), result.marks.size());
-  result.narrow.assign(reinterpret_cast<const char*>(window->narrow), window->narrow_length);
-  result.wide.assign(window->wide, window->wide_length);
-  if (window->json_count > 0) {
-    result.json.assign(reinterpret_cast<const char*>(window->json), window->json_length);
+  result.narrow.assign(reinterpret_cast<const char*>(window->narrow), window->used.narrow);
+  result.wide.assign(window->wide, window->used.wide);
+  if (window->used.json_count > 0) {
+    result.json.assign(reinterpret_cast<const char*>(window->json), window->used.json);
   }
   return result;
 }
@@ -110,7 +110,9 @@ TEST(rows_that_are_cut_or_malformed_end_it) {
   AddRow(&bytes, {"two", "more"});
   for (size_t size = 0; size < bytes.size(); ++size) {
     const std::vector<uint8_t> cut(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size));
-    CHECK_EQ(Read(cut, {1, 1}).stop, size < first ? 0 : first);
+    const Result result = Read(cut, {1, 1});
+    CHECK_EQ(result.stop, size < first ? 0 : first);
+    CHECK(result.narrow == (size < first ? "" : "one"));
   }
   CHECK_EQ(Read(bytes, {1}).stop, size_t{0});
   CHECK_EQ(Read(bytes, {}).stop, size_t{0});

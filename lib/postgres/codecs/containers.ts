@@ -5,7 +5,7 @@
  * a bound; an element read beyond its container.
  */
 import type { Buffer } from 'node:buffer';
-import type { RowShape } from '../rows.ts';
+import { canGenerate, fixedReads, type RowShape } from '../rows.ts';
 import type { Writer } from '../writer.ts';
 import { type Codec, FieldError, refuse, ValueError } from './codec.ts';
 
@@ -82,6 +82,40 @@ class ElementReader {
   }
 }
 
+type ListReader = (view: DataView, at: number, end: number) => unknown[] | null;
+
+const listReaders: Map<Codec['inline'], ListReader | null> = new Map();
+
+/**
+ * Reads elements of one length that are not null, without a call for each: half of the time. Null:
+ * not all are. Null in its place: the codec is none of those, or V8 may not generate code.
+ */
+function listReader({ inline }: Codec): ListReader | null {
+  let reader = listReaders.get(inline);
+  if (reader === undefined) {
+    const [bytes, read] = (inline && fixedReads[inline]) ?? [0, ''];
+    // `buffer` and `chars` are none of its names.
+    const possible = read.startsWith('view.') && canGenerate();
+    reader = possible ? generateListReader(bytes, read) : null;
+    listReaders.set(inline, reader);
+  }
+  return reader;
+}
+
+function generateListReader(bytes: number, read: string): ListReader {
+  return new Function(`'use strict';
+return function list(view, at, end) {
+  const count = (end - at) / ${bytes + 4};
+  if (count !== Math.floor(count)) return null;
+  const items = [];
+  for (let p = at + 4; p < end; p += ${bytes + 4}) {
+    if (view.getInt32(p - 4) !== ${bytes}) return null;
+    items.push(${read});
+  }
+  return items;
+};`)() as ListReader;
+}
+
 /** The lengths of a nested array, from outside in. */
 function sizesOf(value: readonly unknown[], element: Codec): number[] {
   const sizes: number[] = [];
@@ -137,10 +171,16 @@ export function writeField(out: Writer, codec: Codec, value: unknown): void {
  */
 export function arrayCodec(element: Codec, oid: number, first: 0 | 1 = 1): Codec {
   const name = `${element.name}[]`;
+  const readList = listReader(element);
   return {
     name,
     binary: true,
     decode(buffer, view, at, end) {
+      // One dimension, and as many elements as there is room for.
+      if (readList !== null && end - at > 20 && view.getInt32(at) === 1) {
+        const items = readList(view, at + 20, end);
+        if (items !== null && items.length === view.getInt32(at + 12)) return items;
+      }
       const head = arrayHead(name, view, at, end);
       const reader = new ElementReader(element, buffer, view, head.at, end);
       if (head.sizes.length === 0) return [];
