@@ -8,7 +8,6 @@ import { connectionTest, withServer } from './support.ts';
 
 const sql = 'SELECT $1::int';
 
-// covers: uvio/pipelining
 for (const tls of ['disable', 'require'] as const) {
   withServer(`with many queries in flight, TLS: ${tls}`, () => manyQueries({ tls }));
 }
@@ -61,6 +60,7 @@ function manyQueries(options: ConnectOptions): void {
 
 const one = [message('2'), dataRow(int32(7)), message('C', 'SELECT 1\0'), ready];
 
+// covers: uvio/pipelining
 test('an end in the middle of the answers is told of at once', async () => {
   await inRun(() =>
     withFake(
