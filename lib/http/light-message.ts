@@ -34,6 +34,8 @@ export interface RequestMessage {
   readonly rawHeaders: string[];
   readonly rawTrailers: string[];
   readonly complete: boolean;
+  /** Of HTTP/2: what came is not all, though the stream ends. */
+  readonly aborted?: boolean;
   readonly readableEnded: boolean;
   readonly readableLength: number;
   on(event: string, call: Call<never[]>): unknown;

@@ -163,6 +163,8 @@ export class NodeExchange extends ExchangeBase implements Exchange {
 
   #bodyEnded(): void {
     if (this.bodyComplete || this.failure !== null) return;
+    // node:http2 ends what was aborted, too; `lost` follows.
+    if (this.request.aborted === true) return;
     if (this.owner.tooManyTrailers(this)) {
       this.failBody(431, 'Header fields too large');
       return;

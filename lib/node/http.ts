@@ -73,9 +73,8 @@ export function toRequestListener(app: Application | { fetch: FetchHandler }): R
       next();
       return;
     }
-    response.on('close', () => {
-      if (!response.writableFinished) exchange.lost(undefined);
-    });
+    // Of no effect behind a response. (That of HTTP/2 calls itself finished when it was aborted.)
+    response.on('close', () => exchange.lost(undefined));
     starting ??= application.life.acquire();
     starting.then(
       () => call.start(currentLoop()),
