@@ -7,6 +7,7 @@
 import { Buffer } from 'node:buffer';
 import { Duplex } from 'node:stream';
 import { ignore } from '../base/quiet.ts';
+import { readHeld } from '../base/read-held.ts';
 import { isAscii } from '../io/data.ts';
 import type { CallbackContext, EventLoop, StreamHandle, StreamSink } from '../io/handles.ts';
 import { Limit } from './limit.ts';
@@ -150,7 +151,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
   release(): { handle: StreamHandle; unread: Buffer } {
     this.#released = true;
     if (this.#paused) this.#handle.resume();
-    const parts = [this.read() as Buffer | null, this.#rest].filter((part) => part !== null);
+    const parts = [readHeld(this), this.#rest].filter((part) => part !== null);
     this.#rest = null;
     return { handle: this.#handle, unread: Buffer.concat(parts) };
   }

@@ -9,9 +9,10 @@
  * Node takes both classes by documented options of createServer, as "useful for extending" its own.
  * That they need not run Node's constructors is tried before it is relied on: light-probe.ts.
  */
-import type { Buffer } from 'node:buffer';
+import { Buffer } from 'node:buffer';
 import http, { IncomingMessage, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { ignore } from '../base/quiet.ts';
 
 /** Of a body, before the connection is paused. */
 const highWaterBytes = 65_536;
@@ -39,7 +40,7 @@ export interface RequestMessage {
   readonly readableEnded: boolean;
   readonly readableLength: number;
   on(event: string, call: Call<never[]>): unknown;
-  read(): unknown;
+  read(): Buffer | null;
   pause(): unknown;
   resume(): unknown;
   isPaused(): boolean;
@@ -132,7 +133,7 @@ export class LightMessage implements RequestMessage {
     this.readableLength = 0;
     this.#tellEnd();
     this.#readOn();
-    return chunks.length === 1 ? (chunks[0] as Buffer) : globalThis.Buffer.concat(chunks);
+    return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
   }
 
   isPaused(): boolean {
@@ -195,6 +196,12 @@ export class LightMessage implements RequestMessage {
 
 // Fields, headers and what newer Nodes call are Node's.
 Object.setPrototypeOf(LightMessage.prototype, IncomingMessage.prototype);
+// But for those that newer Nodes have for `request.signal`: they want fields of its constructor.
+for (const key of Object.getOwnPropertySymbols(IncomingMessage.prototype)) {
+  const { value } = Object.getOwnPropertyDescriptor(IncomingMessage.prototype, key) ?? {};
+  if (typeof value === 'function')
+    Object.defineProperty(LightMessage.prototype, key, { value: ignore });
+}
 
 function flow(message: LightMessage): void {
   message.flow();

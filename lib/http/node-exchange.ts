@@ -7,6 +7,7 @@
 import { Buffer } from 'node:buffer';
 import type { Data } from '../base/errors.ts';
 import { ignore } from '../base/quiet.ts';
+import { readHeld } from '../base/read-held.ts';
 import type { CallbackContext } from '../io/handles.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
@@ -145,7 +146,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     if (asked || !request.complete || request.readableLength > maxBytes) return null;
     // node:http2 calls a request complete that was aborted.
     if (request.httpVersionMajor > 1 || request.rawTrailers.length > 0) return null;
-    const whole = request.read() as Buffer | null;
+    const whole = readHeld(request);
     if (whole === null) return null;
     this.reading = true;
     this.bodyComplete = true;

@@ -7,6 +7,7 @@
 import { statSync, unlinkSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { systemError, systemErrorByCode } from '../../base/errors.ts';
+import { readHeld } from '../../base/read-held.ts';
 import type {
   Backend,
   BackendCounters,
@@ -160,7 +161,7 @@ export class NativeBackend implements Backend {
     // Node's own handle is closed; the connection goes on under a second descriptor.
     const { _handle: handle } = socket as unknown as { _handle?: { fd?: number } | null };
     const stream = this.#adopted(this.hub.binding.adoptSocket(handle?.fd ?? -1, 1), 'net.Socket');
-    const chunk = socket.read() as Buffer | null;
+    const chunk = readHeld(socket);
     socket.destroy();
     if (chunk !== null) stream.unread(chunk);
     return stream;
