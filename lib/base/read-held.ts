@@ -8,11 +8,9 @@ import { Buffer } from 'node:buffer';
 
 /** Null: nothing is there. */
 export function readHeld(stream: { read(): unknown }): Buffer | null {
-  const first = stream.read() as Buffer | null;
-  if (first === null) return null;
   const chunks: Buffer[] = [];
-  for (let chunk: Buffer | null = first; chunk !== null; chunk = stream.read() as Buffer | null) {
-    chunks.push(chunk);
+  for (let chunk = stream.read(); chunk !== null; chunk = stream.read()) {
+    chunks.push(chunk as Buffer);
   }
-  return chunks.length === 1 ? first : Buffer.concat(chunks);
+  return chunks.length > 1 ? Buffer.concat(chunks) : (chunks[0] ?? null);
 }

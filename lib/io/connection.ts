@@ -22,7 +22,7 @@ import { quieted, quietReject, resolved } from '../base/quiet.ts';
 import type { SocketAddress } from '../loop/backend.ts';
 import { currentFrame, currentLoop, type Frame } from '../task/frame.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../task/waiter.ts';
-import { pacedWrite } from '../task/write-pace.ts';
+import { writePace } from '../task/write-pace.ts';
 import { cancellationPending } from './cancelled.ts';
 import { checkData, joinData, type Parts } from './data.ts';
 import type { Connection, NodeStreamOptions, StartTlsOptions, WebStreamPair } from './net-types.ts';
@@ -136,7 +136,7 @@ export class StreamConnection extends ReadingStream implements Connection, Upgra
     if (options?.signal?.aborted) {
       return quietReject(options.signal.reason);
     }
-    if (bufferedBytes === 0) return pacedWrite(bytes.length, options);
+    if (bufferedBytes === 0) return writePace().written(bytes.length, options);
     if (bufferedBytes <= this.limits.highWaterBytes) return resolved;
     return this.waitForDrain(options);
   }

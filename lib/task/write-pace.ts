@@ -119,8 +119,3 @@ export function writePace(): WritePace {
   state.writePace ??= new WritePace(loop);
   return state.writePace;
 }
-
-/** @internal Of a write of which nothing waits: when its writer may go on. */
-export function pacedWrite(bytes: number, options: WaitOptions | undefined): Promise<void> {
-  return writePace().written(bytes, options);
-}
