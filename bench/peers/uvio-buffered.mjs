@@ -5,18 +5,14 @@ const BLOCK_BYTES = 256 * 1024;
 
 class Echo {
   transport = null;
-  block = null;
+  block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
 
   connectionMade(transport) {
     this.transport = transport;
   }
 
-  // What write() was given belongs to the transport until it is written: the block may be filled
-  // again only while nothing waits, else the next read gets a new one.
+  // write() has sent or copied the last bytes before it returned.
   getBuffer() {
-    if (this.block === null || this.transport.writeBufferBytes > 0) {
-      this.block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
-    }
     return this.block;
   }
 

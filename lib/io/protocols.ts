@@ -32,8 +32,9 @@ export interface ReadTransport extends BaseTransport {
 
 export interface WriteTransport extends BaseTransport {
   /**
-   * Never waits. The bytes belong to the transport until written. True while the buffer is at or
-   * below the high-water mark. After `close()` the data is dropped.
+   * Never waits. What the kernel does not take at once is copied: the memory may be used again when
+   * it returns. True while the buffer is at or below the high-water mark. After `close()` the data
+   * is dropped.
    * @throws ClosedResourceError after `writeEof()`; TypeError for what is not data.
    */
   write(data: Data): boolean;

@@ -19,6 +19,7 @@ import {
 import { checkBytes, checkInteger } from '../base/units.ts';
 import type { StreamHandle } from '../loop/backend.ts';
 import { cancelledPromise, takeCancellation } from '../task/waiter.ts';
+import { noteRead } from '../task/write-pace.ts';
 import { checkAttached } from './data.ts';
 import { LineLoop, Reader } from './iterators.ts';
 import type { StreamLimits } from './limits.ts';
@@ -164,6 +165,7 @@ export abstract class ReadingStream extends Stream implements ByteReader {
 
   /** @internal */
   onData(chunk: Buffer): void {
+    noteRead(chunk.length);
     const reader = this.#reader;
     if (reader?.active && this.#buffer.bytes === 0) {
       // The short way of nearly all data: nothing is queued and any bytes will do.
@@ -201,8 +203,10 @@ export abstract class ReadingStream extends Stream implements ByteReader {
   onFilled(bytes: number): void {
     const chunk = spare;
     spare = null;
-    if (chunk === null) this.#reader?.wake(bytes);
-    else this.onData(chunk.subarray(0, bytes));
+    if (chunk === null) {
+      noteRead(bytes);
+      this.#reader?.wake(bytes);
+    } else this.onData(chunk.subarray(0, bytes));
   }
 
   /** @internal */

@@ -22,6 +22,17 @@ export const budgetBytes: number = 1024 * 1024;
 /** What a system call costs beside its bytes. */
 const leastBytes = 512;
 
+/** Bytes that this thread's connections have read, as a small integer that wraps around. */
+let readBytes = 0;
+
+/**
+ * Bytes came, and with them a turn of the network: who writes what it reads, as an echo or a proxy
+ * does, is bounded by that. Such writes are not counted.
+ */
+export function noteRead(bytes: number): void {
+  readBytes = (readBytes + Math.max(bytes, leastBytes)) | 0;
+}
+
 /** A wait for the end of a write, which may be held when that has come. */
 export class WriteWait extends Waiter<void> {
   /** @internal Null: it is not held. */
@@ -37,6 +48,7 @@ export class WriteWait extends Waiter<void> {
 export class WritePace {
   readonly #loop: EventLoop;
   #leftBytes: number = budgetBytes;
+  #seenBytes: number = readBytes;
   #held: WriteWait[] = [];
   /** Held and not cancelled. */
   #active = 0;
@@ -93,7 +105,11 @@ export class WritePace {
 
   #spend(bytes: number): boolean {
     if (this.#active > 0) return false;
-    this.#leftBytes -= Math.max(bytes, leastBytes);
+    const news = (readBytes - this.#seenBytes) | 0;
+    this.#seenBytes = readBytes;
+    // Negative: more than 2 GiB.
+    const most = news < 0 ? budgetBytes : Math.min(this.#leftBytes + news, budgetBytes);
+    this.#leftBytes = most - Math.max(bytes, leastBytes);
     return this.#leftBytes > 0 || this.#loop.closed;
   }
 

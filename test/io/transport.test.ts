@@ -61,7 +61,8 @@ test('writing what is no data throws', () => {
   }
   const detached = new Uint8Array(4);
   structuredClone(detached.buffer, { transfer: [detached.buffer] });
-  expect(detached.length).toBe(0);
+  expect([detached.length, detached.buffer.byteLength]).toEqual([0, 0]);
+  expect(() => detached.buffer.slice(0, 0)).toThrow(TypeError);
   expect(() => transport.write(detached)).toThrow(
     expect.objectContaining({ code: 'ERR_UVIO_BUFFER_DETACHED' }),
   );

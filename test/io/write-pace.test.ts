@@ -2,11 +2,12 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { resolved } from '../../lib/base/quiet.ts';
 import { Application, Response } from '../../lib/http/index.ts';
 import { CancelScope, createTask, openConnection, sleep, taskGroup } from '../../lib/index.ts';
-import { budgetBytes } from '../../lib/task/write-pace.ts';
+import { budgetBytes, noteRead, writePace } from '../../lib/task/write-pace.ts';
 import { realNetwork, withServer } from '../http/support.ts';
-import { realTimeTest } from '../task/support.ts';
+import { realTimeTest, runTest } from '../task/support.ts';
 
 const chunkBytes = 65_536;
 const chunk = Buffer.alloc(chunkBytes, 'x');
@@ -63,6 +64,26 @@ async function watched(work: (watch: Watch) => Promise<unknown>): Promise<Watch>
 
 // A write more than fits is in each budget.
 const bound = (writers: number): number => budgetBytes + 2 * writers * chunkBytes;
+
+describe('writes of what was read', () => {
+  runTest('are not held, however many there are', () => {
+    const pace = writePace();
+    for (let i = 0; i < 1000; i++) {
+      noteRead(chunkBytes);
+      expect(pace.written(chunkBytes, undefined)).toBe(resolved);
+    }
+  });
+
+  runTest('do not add up: reading much does not let one write more than the budget', async () => {
+    const pace = writePace();
+    for (let i = 0; i < 1000; i++) noteRead(chunkBytes);
+    const fit = budgetBytes / chunkBytes;
+    for (let i = 1; i < fit; i++) expect(pace.written(chunkBytes, undefined)).toBe(resolved);
+    const held = pace.written(chunkBytes, undefined);
+    expect(held).not.toBe(resolved);
+    await held;
+  });
+});
 
 describe('a loop of writes to a peer that reads at once', () => {
   for (const writers of [1, 8]) {
