@@ -13,7 +13,7 @@ const plainTests = [
 
 /** What needs no file, process or thread, and is about a loop. */
 const simulatedTests = [
-  'test/loop/{backend-contract,event-loop,least-read}.test.ts',
+  'test/loop/{backend-contract,event-loop,least-read,reading-memory}.test.ts',
   'test/{io,sync,task,testing}/**/*.test.ts',
   'test/http/{client,framing,wire}*.test.ts',
   'test/node/{to-node,net-socket,from-node,web}.test.ts',

@@ -114,13 +114,13 @@ export class PureBackend implements Backend {
   adoptSocket(given: number | Socket): StreamHandle {
     const socket = typeof given === 'number' ? openSocket(given) : given;
     socket.allowHalfOpen = true;
-    const stream = new PureStream(this, socket, ...unixPaths(socket));
+    const stream = new PureStream(this, socket, false, ...unixPaths(socket));
     socket.resume();
     return stream;
   }
 
   adoptPipe(fd: number, writes: boolean): StreamHandle {
-    return new PureStream(this, openPipe(fd, writes), '', '');
+    return new PureStream(this, openPipe(fd, writes), false, '', '');
   }
 
   connectTcp(options: ConnectTcp, sink: ConnectSink): ConnectRequest {

@@ -22,7 +22,8 @@ import type {
 } from '../backend.ts';
 import type { PureBackend } from './backend.ts';
 import { listeningPath } from './descriptors.ts';
-import { PureStream } from './stream.ts';
+import { slabReads, slabSocket } from './slab.ts';
+import { onRead, PureStream } from './stream.ts';
 
 /** What fits `sockaddr_un.sun_path` with its final zero. */
 const maxUnixPathBytes = process.platform === 'linux' ? 107 : 103;
@@ -42,10 +43,16 @@ export function reusePortSupported(): boolean {
   return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
 }
 
+/** What is used of node:net's own; `onconnection` is how libuv's binding tells of a connection. */
+interface AcceptingHandle {
+  onconnection?: (this: unknown, error: number, client: object | undefined) => void;
+}
+
 export class PureListener implements ListenerHandle {
   readonly #backend: PureBackend;
   readonly #sink: ListenerSink;
   readonly #server: net.Server;
+  readonly #noDelay: boolean;
   #unixPath: string | undefined;
   #held: PureStream[] = [];
   #paused: boolean;
@@ -64,9 +71,10 @@ export class PureListener implements ListenerHandle {
     this.#sink = sink;
     this.#unixPath = options.path;
     this.#paused = paused;
+    this.#noDelay = noDelay;
     this.#server = net.createServer({ allowHalfOpen: true, noDelay });
     backend.listeners.add(this);
-    this.#server.on('connection', (socket) => this.#accepted(socket));
+    this.#server.on('connection', (socket) => this.#accepted(socket, false));
     this.#server.on('error', (error) => this.#failed(error));
     this.#server.on('listening', () => this.#bound());
     if (refused === null) this.#server.listen(options);
@@ -126,15 +134,32 @@ export class PureListener implements ListenerHandle {
   #bound(): void {
     if (this.#closed) return;
     this.#listening = true;
+    this.#takeHandles();
     // An inherited one may be either: Node knows the addresses of TCP only.
     if (this.#server.address() === null) this.#unixPath = listeningPath(this.fd ?? -1);
     const address = serverAddress(this.#server, this.#unixPath);
     this.#backend.callOut(() => this.#sink.onListening(address));
   }
 
-  #accepted(socket: net.Socket): void {
+  /** Accepted handles become sockets over the slab, which node:net's server does not make. */
+  #takeHandles(): void {
+    const { _handle: handle } = this.#server as unknown as { _handle?: AcceptingHandle | null };
+    const accept = handle?.onconnection;
+    if (!slabReads || !handle || typeof accept !== 'function') return;
+    handle.onconnection = (error, client): void => {
+      if (client === undefined) {
+        accept.call(handle, error, client);
+        return;
+      }
+      const socket = slabSocket(client, onRead);
+      if (this.#noDelay) socket.setNoDelay(true);
+      this.#accepted(socket, true);
+    };
+  }
+
+  #accepted(socket: net.Socket, slabbed: boolean): void {
     const remote = this.#unixPath === undefined ? undefined : '';
-    const stream = new PureStream(this.#backend, socket, this.#unixPath, remote);
+    const stream = new PureStream(this.#backend, socket, slabbed, this.#unixPath, remote);
     if (this.#closed) {
       stream.abort();
     } else if (this.#paused) {
@@ -232,7 +257,7 @@ export class PureConnect implements ConnectRequest {
     if (this.#over) return;
     const local = this.#unixPath === undefined ? undefined : '';
     // Before `#end`: a closing backend must see the one or the other.
-    const stream = new PureStream(this.#backend, socket, local, this.#unixPath);
+    const stream = new PureStream(this.#backend, socket, slabReads, local, this.#unixPath);
     this.#end();
     const taken = this.#backend.callOut(() => this.#sink.onConnect(stream));
     if (!taken || stream.sink === null) stream.abort();
@@ -240,9 +265,10 @@ export class PureConnect implements ConnectRequest {
 }
 
 function connectOptions(target: ConnectTcp | string): net.NetConnectOpts {
-  if (typeof target === 'string') return { path: target, allowHalfOpen: true };
+  const shared = slabReads ? { allowHalfOpen: true, onread: onRead } : { allowHalfOpen: true };
+  if (typeof target === 'string') return { path: target, ...shared };
   const { host, port, noDelay, localHost, localPort } = target;
-  const options: net.TcpNetConnectOpts = { host, port, noDelay, allowHalfOpen: true };
+  const options: net.TcpNetConnectOpts = { host, port, noDelay, ...shared };
   if (localHost !== undefined) options.localAddress = localHost;
   if (localPort !== undefined) options.localPort = localPort;
   return options;

@@ -6,10 +6,11 @@
  * socket.
  */
 import { writeSync, writevSync } from 'node:fs';
-import type { Socket } from 'node:net';
+import type { OnReadOpts, Socket } from 'node:net';
 import { systemError } from '../../base/errors.ts';
 import { callSink, type SocketAddress, type StreamHandle, type StreamSink } from '../backend.ts';
 import type { PureBackend } from './backend.ts';
+import { ReadMemory, slabOnRead } from './slab.ts';
 
 const streamKey: unique symbol = Symbol('uvio.stream');
 
@@ -46,7 +47,10 @@ export class PureStream implements StreamHandle {
   readonly #unixRemote: string | undefined;
   #local: SocketAddress | null = null;
   #remote: SocketAddress | null = null;
+  /** Null: the socket makes its chunks. */
+  readonly #memory: ReadMemory | null;
   #chunk: Buffer | undefined;
+  #held: Buffer | undefined;
   #error: Error | undefined;
   #paused = false;
   #readInto = false;
@@ -57,16 +61,24 @@ export class PureStream implements StreamHandle {
   #eofHeld = false;
   #drainLowBytes = -1;
 
-  constructor(backend: PureBackend, socket: Socket, unixLocal?: string, unixRemote?: string) {
+  /** @param slabbed the socket was made with `onRead` */
+  constructor(
+    backend: PureBackend,
+    socket: Socket,
+    slabbed: boolean,
+    unixLocal?: string,
+    unixRemote?: string,
+  ) {
     this.backend = backend;
     this.#socket = socket;
+    this.#memory = slabbed ? new ReadMemory() : null;
     this.#unixLocal = unixLocal;
     this.#unixRemote = unixRemote;
     (socket as CarrierSocket)[streamKey] = this;
     socket.on('error', onError);
     socket.on('close', onClose);
     socket.on('end', onEnd);
-    socket.on('data', onData);
+    if (!slabbed) socket.on('data', onData);
     backend.streams.add(this);
   }
 
@@ -195,7 +207,8 @@ export class PureStream implements StreamHandle {
   resume(): void {
     if (!this.#paused || this.#closing) return;
     this.#paused = false;
-    this.#socket.resume();
+    if (this.#held === undefined) this.#socket.resume();
+    else process.nextTick(replayHeld, this);
     if (this.#eofHeld) process.nextTick(replayEof, this);
   }
 
@@ -253,6 +266,29 @@ export class PureStream implements StreamHandle {
     this.#chunk = undefined;
   }
 
+  /** So many bytes lie in the slab. @internal */
+  read(bytes: number): void {
+    if (this.#closing) return;
+    const memory = this.#memory as ReadMemory;
+    const chunk = this.#readInto ? memory.lend(bytes) : memory.take(bytes);
+    this.#chunk = chunk;
+    this.backend.lastChunk = chunk;
+    this.dispatch(this.#readInto ? deliverFill : deliverData);
+    this.#chunk = undefined;
+    memory.settle();
+  }
+
+  /** What a pause in the middle of a chunk leaves. @internal */
+  replayHeld(): void {
+    const held = this.#held;
+    if (held === undefined || this.#paused || this.#closing) return;
+    this.#held = undefined;
+    this.#chunk = held;
+    this.dispatch(this.#readInto ? deliverFill : deliverData);
+    this.#chunk = undefined;
+    if (!this.#paused && !this.#closing) this.#socket.resume();
+  }
+
   /** @internal */
   takeChunk(): Buffer {
     return this.#chunk as Buffer;
@@ -265,9 +301,10 @@ export class PureStream implements StreamHandle {
     while (at < chunk.length) {
       if (this.#closing || this.sink === null) return;
       if (this.#paused || !this.#readInto) {
-        const rest = chunk.subarray(at);
-        if (this.#paused) this.#socket.unshift(rest);
-        else this.sink.onData(rest);
+        const rest = this.#memory !== null ? Buffer.from(chunk.subarray(at)) : chunk.subarray(at);
+        if (!this.#paused) this.sink.onData(rest);
+        else if (this.#memory !== null) this.#held = rest;
+        else this.#socket.unshift(rest);
         return;
       }
       const target = this.sink.onAlloc(chunk.length - at);
@@ -309,6 +346,7 @@ export class PureStream implements StreamHandle {
   finish(): void {
     this.#closing = true;
     if (!this.backend.streams.delete(this)) return;
+    this.#memory?.leave();
     this.dispatch(deliverClosed);
     this.sink = null;
     this.backend.streamGone();
@@ -334,6 +372,12 @@ function toAddress(
 function onData(this: Socket, chunk: Buffer): void {
   (this as CarrierSocket)[streamKey].received(chunk);
 }
+
+/** What sockets over the slab are made with. */
+export const onRead: OnReadOpts = slabOnRead(function onRead(this: Socket, bytes: number): true {
+  (this as CarrierSocket)[streamKey]?.read(bytes);
+  return true;
+});
 
 function onEnd(this: Socket): void {
   (this as CarrierSocket)[streamKey].ended();
@@ -369,6 +413,10 @@ function deliverClosed(stream: PureStream): void {
 
 function checkDrain(stream: PureStream): void {
   stream.checkDrain();
+}
+
+function replayHeld(stream: PureStream): void {
+  stream.replayHeld();
 }
 
 function replayEof(stream: PureStream): void {

@@ -10,7 +10,7 @@ import { valueTargets } from './values.ts';
 
 const minutes = Number(process.env['UVIO_FUZZ_MINUTES'] ?? 0);
 const seed = Number(process.env['UVIO_FUZZ_SEED'] ?? (minutes > 0 ? Date.now() % 1e9 : 0x5eed));
-const timeoutMs = minutes * 60_000 + 30_000;
+const timeoutMs = minutes * 90_000 + 30_000;
 
 async function check(target: Target): Promise<void> {
   const fuzzer = new Fuzzer(target);
