@@ -438,6 +438,8 @@ export function nodeWire(host: WireHost): OpenWire {
   server.timeout = 0;
   server.maxHeadersCount = 0;
   (server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
+  // Deno's closes each connection behind a response when its server does not listen.
+  Object.defineProperty(server, 'listening', { value: true });
   listen(server);
   return (stream) => {
     const connection = new NodeConnection(stream, host);

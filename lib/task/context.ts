@@ -5,6 +5,7 @@
  * task makes seen by its creator.
  */
 import { AsyncResource } from 'node:async_hooks';
+import { argTypeError } from '../base/errors.ts';
 import { contextHooks } from '../loop/event-loop.ts';
 import {
   currentFrame,
@@ -54,7 +55,11 @@ export class ContextVar<T> {
   readonly name: string;
   readonly #options: { defaultValue?: T };
 
+  /** @throws TypeError for a bare value: a default is an option. */
   constructor(name: string, options: { defaultValue?: T } = {}) {
+    if (typeof options !== 'object' || options === null) {
+      throw argTypeError('options', 'an object, as { defaultValue }', options);
+    }
     this.name = name;
     this.#options = options;
   }

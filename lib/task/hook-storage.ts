@@ -47,7 +47,7 @@ interface NodeInside {
 
 /** Whether AsyncLocalStorage stands on hooks here. Node 24 has V8 carry the stores, for nothing. */
 export function hooksNeeded(storage: { prototype: object }): boolean {
-  return '_propagate' in storage.prototype;
+  return process.versions['bun'] === undefined && '_propagate' in storage.prototype;
 }
 
 /** Null where it is not to be had, as under Node's permission model. */

@@ -14,6 +14,9 @@ describe('ContextVar', () => {
     expect(new ContextVar<number>('b').get('fallback')).toBe('fallback');
     expect(() => new ContextVar('c').get()).toThrow(/'c' has no value/);
     expect(new ContextVar('d', { defaultValue: undefined }).get()).toBeUndefined();
+    for (const wrong of ['e', null, 5]) {
+      expect(() => new ContextVar('e', wrong as never)).toThrow(TypeError);
+    }
   });
 
   runTest('is set for the current task and those it creates later', async () => {

@@ -35,6 +35,7 @@ export class PureDatagram implements DatagramHandle {
   /** `close()` waits for what is under way. */
   #finishing = false;
   #sending = 0;
+  #sendingBytes = 0;
   #drainLowBytes = -1;
   #drainAsked = false;
   #local: SocketAddress | null = null;
@@ -94,7 +95,7 @@ export class PureDatagram implements DatagramHandle {
   }
 
   get bufferedBytes(): number {
-    return this.#closing ? 0 : this.#socket.getSendQueueSize();
+    return this.#closing ? 0 : this.#queuedBytes();
   }
 
   send(data: string | Uint8Array, host: string | null, port: number): number {
@@ -102,19 +103,27 @@ export class PureDatagram implements DatagramHandle {
     // A copy: what the kernel does not take at once would be read later.
     const bytes = Buffer.from(data as Uint8Array);
     const socket = this.#socket;
-    const done = (error: SystemError | null): void => this.#sent(error);
+    const done = (error: SystemError | null): void => this.#sent(error, bytes.length);
     this.#sending++;
+    this.#sendingBytes += bytes.length;
     try {
       if (host === null) socket.send(bytes, 0, bytes.length, done);
       else socket.send(bytes, 0, bytes.length, port, host, done);
     } catch (error) {
       process.nextTick(done, error);
     }
-    return socket.getSendQueueSize();
+    return this.#queuedBytes();
   }
 
-  #sent(error: SystemError | null): void {
+  /** Deno's sockets cannot tell: there a datagram counts until its callback. */
+  #queuedBytes(): number {
+    const socket = this.#socket as { getSendQueueSize?: () => number };
+    return socket.getSendQueueSize?.() ?? this.#sendingBytes;
+  }
+
+  #sent(error: SystemError | null, bytes: number): void {
     this.#sending--;
+    this.#sendingBytes -= bytes;
     if (error) this.#failed(asNative(error));
     this.#checkDrain();
     if (this.#finishing && this.#sending === 0) this.abort();
