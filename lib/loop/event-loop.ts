@@ -351,6 +351,11 @@ export class EventLoop implements BackendHost, TimerOwner {
     return wait.promise;
   }
 
+  /** The network has its turn before any other turn that was not asked for yet. @internal */
+  endTurns(): void {
+    this.#budget.end();
+  }
+
   /** Calls `target.onTimer()` once, not before `deadlineMs`. @internal */
   armTimer(deadlineMs: number, target: TimerTarget): number {
     this.#checkOpen();
