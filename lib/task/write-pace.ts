@@ -37,6 +37,8 @@ export class WriteWait extends Waiter<void> {
 export class WritePace {
   readonly #loop: EventLoop;
   #leftBytes: number = budgetBytes;
+  /** The loop's number when that began. */
+  #looks = 0;
   #held: WriteWait[] = [];
   /** Held and not cancelled. */
   #active = 0;
@@ -93,6 +95,11 @@ export class WritePace {
 
   #spend(bytes: number): boolean {
     if (this.#active > 0) return false;
+    const { looks } = this.#loop;
+    if (looks !== this.#looks) {
+      this.#looks = looks;
+      this.#leftBytes = budgetBytes;
+    }
     this.#leftBytes -= Math.max(bytes, leastBytes);
     return this.#leftBytes > 0 || this.#loop.closed;
   }
@@ -112,9 +119,8 @@ export class WritePace {
   }
 }
 
-/** That of the loop which runs this code. @internal */
-export function writePace(): WritePace {
-  const loop = currentLoop();
+/** Without an argument that of the loop which runs this code. @internal */
+export function writePace(loop: EventLoop = currentLoop()): WritePace {
   const state = loopState(loop);
   state.writePace ??= new WritePace(loop);
   return state.writePace;
