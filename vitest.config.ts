@@ -15,7 +15,7 @@ const plainTests = [
 const simulatedTests = [
   'test/loop/{backend-contract,event-loop,least-read,reading-memory}.test.ts',
   'test/{io,sync,task,testing}/**/*.test.ts',
-  'test/http/{client,framing,wire}*.test.ts',
+  'test/http/{client,framing,websocket-{feed,pace},wire}*.test.ts',
   'test/node/{to-node,net-socket,from-node,web}.test.ts',
 ];
 

@@ -67,9 +67,21 @@ export async function bodyBytes(body: Body): Promise<Buffer> {
   return Buffer.concat(collector.parts);
 }
 
+const blobChunkBytes = 262_144;
+
+/**
+ * Slice by slice: what is left early holds no file. A Blob's own stream keeps that of `openAsBlob`
+ * open until the garbage is collected, and has the whole of what is in memory as one chunk.
+ */
+async function* blobChunks(blob: Blob): AsyncGenerator<Data> {
+  for (let at = 0; at < blob.size; at += blobChunkBytes) {
+    yield new Uint8Array(await blob.slice(at, at + blobChunkBytes).arrayBuffer());
+  }
+}
+
 /** The chunks of a body that is neither bytes nor a function. */
 export function chunksOf(body: Body): AsyncIterable<Data> | Iterable<Data> {
-  if (body instanceof Blob) return body.stream() as unknown as AsyncIterable<Data>;
+  if (body instanceof Blob) return blobChunks(body);
   return body as AsyncIterable<Data> | Iterable<Data>;
 }
 
@@ -115,7 +127,6 @@ async function writeAll(body: Body, writer: ByteWriter): Promise<void> {
 
 export function bodyStream(body: Body): ReadableStream<Uint8Array> {
   if (body instanceof ReadableStream) return body;
-  if (body instanceof Blob) return body.stream() as unknown as ReadableStream<Uint8Array>;
   let writer: StreamWriter;
   return new ReadableStream<Uint8Array>(
     {

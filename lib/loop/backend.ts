@@ -36,6 +36,8 @@ export interface BackendHost {
   leave(before: unknown): void;
   /** @internal Asked for with `requestTurn`. */
   onTurn(): void;
+  /** @internal Made another number when the network was looked at, by those who can say so. */
+  looks: number;
   /** @internal The armed deadline has come (it may be called a little early or for nothing). */
   onTimers(): void;
   /** @internal A sink threw. */

@@ -88,11 +88,10 @@ export class EventLoop implements BackendHost, TimerOwner {
   readonly closeHooks: Set<() => void | Promise<void>> = new Set();
   /** Kept by the task layer. @internal */
   liveTasks = 0;
-  /**
-   * Waits whose end comes from work outside of the loop: threads, processes, files. Kept by those
-   * rooms; a simulated clock stands still meanwhile. @internal
-   */
+  /** Waits for threads, processes, files; simulated time stands still meanwhile. @internal */
   outsideWork = 0;
+  /** @internal */
+  looks = 0;
   /** @internal */
   instruments: readonly Instrument[] = [];
   /** Debug mode, or somebody observes: one look for all that is only done then. @internal */
@@ -320,8 +319,8 @@ export class EventLoop implements BackendHost, TimerOwner {
   }
 
   /**
-   * Puts a job into the ready queue that callbacks are in. Dropped once closed. For code that runs
-   * in tasks: a tick from a microtask comes when all microtasks have run. @internal
+   * Puts a job into the ready queue. Dropped once closed. For code that runs in tasks: a tick from
+   * a microtask comes when all microtasks have run. @internal
    */
   enqueue(job: Job): void {
     if (this.#closed) return;
@@ -349,6 +348,11 @@ export class EventLoop implements BackendHost, TimerOwner {
     const wait = new TurnWait();
     this.enqueue(wait);
     return wait.promise;
+  }
+
+  /** The network has its turn before any other turn that was not asked for yet. @internal */
+  endTurns(): void {
+    this.#budget.end();
   }
 
   /** Calls `target.onTimer()` once, not before `deadlineMs`. @internal */
@@ -438,6 +442,7 @@ export class EventLoop implements BackendHost, TimerOwner {
 
   #runBackendTurn(): void {
     this.#backendTurnAsked = false;
+    this.looks++;
     this.#budget.renew();
     this.#runTurn();
     this.#goOn();

@@ -39,6 +39,11 @@ export class TurnBudget {
     this.#jobs += count;
   }
 
+  /** The backend's turn comes next. */
+  end(): void {
+    this.#turns = this.#turnLimit;
+  }
+
   /** The backend's turn has come. */
   renew(): void {
     this.#turns = 0;

@@ -49,6 +49,8 @@ export class WritePace {
   readonly #loop: EventLoop;
   #leftBytes: number = budgetBytes;
   #seenBytes: number = readBytes;
+  /** The loop's number when that began. */
+  #looks = 0;
   #held: WriteWait[] = [];
   /** Held and not cancelled. */
   #active = 0;
@@ -105,10 +107,13 @@ export class WritePace {
 
   #spend(bytes: number): boolean {
     if (this.#active > 0) return false;
+    const { looks } = this.#loop;
     const news = (readBytes - this.#seenBytes) | 0;
     this.#seenBytes = readBytes;
     // Negative: more than 2 GiB.
-    const most = news < 0 ? budgetBytes : Math.min(this.#leftBytes + news, budgetBytes);
+    const anew = looks !== this.#looks || news < 0;
+    const most = anew ? budgetBytes : Math.min(this.#leftBytes + news, budgetBytes);
+    this.#looks = looks;
     this.#leftBytes = most - Math.max(bytes, leastBytes);
     return this.#leftBytes > 0 || this.#loop.closed;
   }
@@ -128,9 +133,8 @@ export class WritePace {
   }
 }
 
-/** That of the loop which runs this code. @internal */
-export function writePace(): WritePace {
-  const loop = currentLoop();
+/** Without an argument that of the loop which runs this code. @internal */
+export function writePace(loop: EventLoop = currentLoop()): WritePace {
   const state = loopState(loop);
   state.writePace ??= new WritePace(loop);
   return state.writePace;

@@ -234,6 +234,7 @@ class Hub final : public EngineHost {
   int in_count_ = 0;
   int starved_ = 0;
   size_t bulk_bytes_ = 0;  // read in this round
+  bool unread_ = false;    // some that are ready had no room in this round
   DatagramInbox inbox_;
   Chunk chunk_[2];
   bool chunk_known_[2] = {false, false};

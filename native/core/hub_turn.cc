@@ -93,8 +93,9 @@ void Hub::SyncTimer() {
   }
 }
 
-// Rounds: read, enter JavaScript, flush. Another one follows at once while something is ready, for
-// a bounded time, since Node's timers and handles wait meanwhile.
+// Rounds: read, enter JavaScript, flush. All that a look found ready is read before the turn ends,
+// or timers that publish to many would outrun the readers in this thread. Other looks follow while
+// something is ready, for a bounded time, since Node's timers and handles wait meanwhile.
 void Hub::Turn() {
   if (in_turn_) return;
   if (ready_.head == nullptr && engine_->Pending()) engine_->Poll();
@@ -103,7 +104,7 @@ void Hub::Turn() {
   if (active) {
     in_turn_ = true;
     const uint64_t start_ns = uv_hrtime();
-    for (int round = 0; round < kMaxRoundsPerTurn; round++) {
+    for (int round = 0; round < kMaxRoundsPerTurn;) {
       if (timer_due_) {
         timer_due_ = false;
         Put(0, kRecTimer, 0, 0);
@@ -118,6 +119,7 @@ void Hub::Turn() {
       if (disposing_) return;
       RecycleTold();
       Flush();
+      if (count == 0 || !unread_) round++;
       if (ready_.head != nullptr || events_ != nullptr) continue;
       if (uv_hrtime() - start_ns > kMaxTurnNs || engine_->Poll() == 0) break;
     }
@@ -150,19 +152,32 @@ void Hub::ReadAll() {
   chunk_known_[0] = chunk_known_[1] = false;  // JavaScript may have detached them meanwhile
   List left = ready_;
   ready_ = List{};
+  Endpoint* again = nullptr;
   bulk_bytes_ = 0;
+  unread_ = false;
   Endpoint* next;
   for (Endpoint* endpoint = left.head; endpoint != nullptr; endpoint = next) {
     next = endpoint->next_ready;
     endpoint->flags &= static_cast<uint16_t>(~kFlagReady);
     if (endpoint->state != State::kOpen || !endpoint->Has(kFlagReading)) continue;
     if (in_count_ >= kMaxInRecords || bulk_bytes_ >= kMaxBulkBytesPerRound) {
+      unread_ = true;
       PushReady(endpoint);
     } else if (endpoint->kind == Kind::kListener) {
       Accept(endpoint);
-    } else if (endpoint->kind == Kind::kDatagram ? !ReadDatagrams(endpoint) : !ReadOne(endpoint)) {
+    } else if (endpoint->kind == Kind::kDatagram) {
+      if (ReadDatagrams(endpoint)) continue;
+      endpoint->next_ready = again;
+      again = endpoint;
+    } else if (!ReadOne(endpoint)) {
+      unread_ = true;
       PushReady(endpoint);
     }
+  }
+  // Behind those that got nothing, or who is flooded would keep them from it.
+  for (; again != nullptr; again = next) {
+    next = again->next_ready;
+    PushReady(again);
   }
 }
 

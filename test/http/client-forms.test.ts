@@ -1,8 +1,13 @@
+import { openAsBlob } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { formBlob } from '../../lib/http/form-body.ts';
 import { Application, Response } from '../../lib/http/index.ts';
 import { getRunningLoop, sleep } from '../../lib/index.ts';
-import { runTest } from '../task/support.ts';
+import { openFiles } from '../fs/support.ts';
+import { realTimeTest, runTest } from '../task/support.ts';
 import { withSession } from './client-support.ts';
 import { withHandler, withServer } from './support.ts';
 
@@ -66,5 +71,33 @@ describe('a form that is sent', () => {
           }
         }),
     );
+  });
+
+  // Until the garbage was collected, a Blob of Node that is left in the middle kept its file open.
+  realTimeTest('of a file, given up in the middle, leaves it closed', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'uvio-form-'));
+    const path = join(folder, 'large');
+    await writeFile(path, Buffer.alloc(8_000_000));
+    const file = await openAsBlob(path);
+    const form = new FormData();
+    form.append('file', file, 'large');
+    const app = new Application({ maxBodyBytes: 20_000_000 })
+      .post('/', () => new Response('enough', { status: 413 }))
+      .post('/all', async (request) => new Response(String((await request.bytes()).length)))
+      .get('/', () => new Response(file));
+    await withServer(app, (url) =>
+      withSession({}, async (session) => {
+        for (const body of [form, file]) {
+          expect(await session.post(url, { body }).text()).toBe('enough');
+          expect(Number(await session.post(`${url}/all`, { body }).text())).toBeGreaterThan(7e6);
+        }
+        await using response = await session.get(url);
+        await response.reader.readExactly(10);
+      }),
+    );
+    for (let i = 0; i < 1_000 && openFiles(folder).length > 0; i++) await sleep(1);
+    expect(openFiles(folder)).toEqual([]);
+    for (let i = 0; i < 1_000 && getRunningLoop().metrics().tasks > 1; i++) await sleep(1);
+    await rm(folder, { recursive: true });
   });
 });

@@ -10,7 +10,7 @@ import type { Call, UnderWay } from '../call.ts';
 import type { HttpRequest } from '../request.ts';
 import type { Agreed } from './handshake.ts';
 import type { Message } from './inbox.ts';
-import { flagGone } from './sending.ts';
+import { flagCalling, flagGone } from './sending.ts';
 import { type SocketOwner, WebSocketStream } from './socket.ts';
 import type { Terms } from './terms.ts';
 import type { WebSocketConnection } from './types.ts';
@@ -64,20 +64,24 @@ export class CalledSocket extends WebSocketStream implements SocketOwner, UnderW
   socketMade(): void {
     const call = this.#call as Call;
     if (!this.#settings.logged) this.#call = null;
+    this.flags |= flagCalling;
     try {
       this.#watch(this.#callbacks.connectionMade?.(this, call.request));
     } catch (error) {
       this.#failed(error);
     }
+    this.flags &= ~flagCalling;
   }
 
   protected override take(message: Message): void {
     if (!this.open) return;
+    this.flags |= flagCalling;
     try {
       this.#watch(this.#callbacks.messageReceived(this, message));
     } catch (error) {
       this.#failed(error);
     }
+    this.flags &= ~flagCalling;
   }
 
   /** @internal */

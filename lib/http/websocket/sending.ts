@@ -17,6 +17,7 @@ import { quieted, quietReject, resolved } from '../../base/quiet.ts';
 import { checkData } from '../../io/data.ts';
 import type { Transport } from '../../io/protocols.ts';
 import { cancelledPromise, takeCancellation, Waiter } from '../../task/waiter.ts';
+import { writePace } from '../../task/write-pace.ts';
 import { makeFrame, makeHeader, maxCopiedBytes } from './build.ts';
 import { Compression } from './deflate.ts';
 import { type FrameError, opBinary, opPing, opText } from './frames.ts';
@@ -39,6 +40,10 @@ export const flagFresh = 16;
 export const flagStopped = 32;
 /** Nothing is read until what came is taken, or what is sent is. */
 export const flagHeld = 64;
+/** A callback of its route runs: nobody waits for what it sends. */
+export const flagCalling = 128;
+/** The peer's FIN came. */
+export const flagEof = 256;
 
 /** What only few sockets need. */
 export class Rare {
@@ -49,6 +54,12 @@ export class Rare {
   endTimer = -1;
   /** What ended the input, while it does not count yet. */
   ending: FrameError | Buffer | null = null;
+  /** Messages that waited when the end was looked at last. */
+  endingBehind: number = Infinity;
+  /** It will be looked at in the next turn. */
+  endingAsked = false;
+  /** Sends that are done and whose senders wait for their turn. */
+  paced = 0;
 }
 
 /** Fields are plain: the other half is a class of its own. */
@@ -133,8 +144,27 @@ export abstract class SocketSender {
       }
     }
     this.#write(checked);
-    return this.has(flagFull) ? this.#waitForDrain(options) : resolved;
+    return this.has(flagFull) ? this.#waitForDrain(options) : this.#pace(checked.length, options);
   }
+
+  /** It is written; a loop of sends leaves others their turns. */
+  #pace(bytes: number, options: WaitOptions | undefined): Promise<void> {
+    if (this.has(flagCalling)) return resolved;
+    const promise = writePace(this.terms.loop).written(bytes, options);
+    if (promise === resolved) return promise;
+    const { rare } = this;
+    rare.paced++;
+    const goOn = (): void => {
+      rare.paced--;
+      this.senderGoesOn();
+    };
+    // Before whoever waits for it does.
+    promise.then(goOn, goOn);
+    return promise;
+  }
+
+  /** @internal One that was held up by the loop's pace. */
+  abstract senderGoesOn(): void;
 
   sendJson(value: unknown, options?: WaitOptions): Promise<void> {
     try {

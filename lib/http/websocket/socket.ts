@@ -37,11 +37,13 @@ import { Inbox, type InboxOwner, type Message, type ReceiveOptions } from './inb
 import {
   flagCloseReceived,
   flagCloseSent,
+  flagEof,
   flagFresh,
   flagFull,
   flagGone,
   flagHeld,
   flagStopped,
+  type Rare,
   SocketSender,
 } from './sending.ts';
 import {
@@ -182,8 +184,34 @@ export class WebSocketStream
       this.#countEnd(why);
       return;
     }
-    this.rare.ending = why;
-    this.terms.loop.callSoon(() => this.#endNow());
+    const { rare } = this;
+    rare.ending = why;
+    rare.endingBehind = Infinity;
+    this.#askEnd(rare);
+  }
+
+  #askEnd(rare: Rare): void {
+    if (rare.endingAsked) return;
+    rare.endingAsked = true;
+    this.terms.loop.callSoon(() => this.#endSoon(rare));
+  }
+
+  /** Not as long as each turn, or the loop's pace, lets somebody take messages before it. */
+  #endSoon(rare: Rare): void {
+    rare.endingAsked = false;
+    const waiting = this.#ownInbox?.length ?? 0;
+    if (waiting === 0 || waiting >= rare.endingBehind) {
+      this.#endNow();
+      return;
+    }
+    rare.endingBehind = waiting;
+    if (rare.paced === 0) this.#askEnd(rare);
+  }
+
+  /** @internal */
+  senderGoesOn(): void {
+    const { rare } = this;
+    if (rare.ending !== null && rare.paced === 0) this.#askEnd(rare);
   }
 
   #endNow(): void {
@@ -211,7 +239,7 @@ export class WebSocketStream
     if (!this.has(flagCloseSent)) this.#sendClose(payload.subarray(0, 2));
     this.#ownInbox?.end();
     // The server closes first (RFC 6455 §7.1.1), so that the client has no TIME_WAIT.
-    if (this.terms.isServer) this.transport?.close();
+    if (this.terms.isServer || this.has(flagEof)) this.transport?.close();
     else this.#endWithin(lingerMs);
   }
 
@@ -280,6 +308,10 @@ export class WebSocketStream
     }
     this.#ownInbox?.end();
     const transport = this.transport as Transport;
+    if (this.has(flagEof)) {
+      transport.close();
+      return;
+    }
     // What still comes is dropped for a while: a reset could overtake the close frame.
     transport.writeEof();
     transport.resumeReading();
@@ -343,11 +375,14 @@ export class WebSocketStream
     }
   }
 
-  eofReceived(): void {
-    this.#endNow();
+  eofReceived(): boolean {
+    this.flags |= flagEof;
+    // What came before it is answered first; whatever it is, it ends the connection.
+    if (this.rareParts !== null && this.rareParts.ending !== null) return true;
     if (!this.has(flagCloseReceived)) {
       this.fault ??= new BrokenResourceError('The peer ended the connection without a close frame');
     }
+    return false;
   }
 
   connectionLost(error?: Error): void {

@@ -35,12 +35,15 @@ export class Turn {
   /** It has a run that is to be written at the turn's end. */
   add(subscriber: Subscriber): void {
     if (this.#waiting.push(subscriber) > 1) return;
-    subscriber.terms.loop.callSoon(() => this.#end());
+    const { loop } = subscriber.terms;
+    loop.callSoon(() => this.#end(loop));
   }
 
-  #end(): void {
+  #end(loop: EventLoop): void {
     this.over = true;
     for (const subscriber of this.#waiting) subscriber.writePublished();
+    // Readers in this loop, and room in the kernel, come before what is published next.
+    loop.endTurns();
   }
 }
 

@@ -248,6 +248,7 @@ export class NativeHub {
   #dispatch(count: number): void {
     this.#count = count;
     this.#next = 0;
+    for (const backend of this.backends) backend.host.looks++;
     while (this.#next < count) {
       // Records that follow one another in the same async context share one restore of it.
       const context = this.#contextOf(this.#next);
