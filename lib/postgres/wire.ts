@@ -340,8 +340,7 @@ export class Wire implements BufferedProtocol {
 
   #settle(): void {
     const first = this.#cancelling === null ? (this.#inFlight.peek()?.answerBytes ?? 0) : 0;
-    const { from, to } = this.#inbox;
-    const came = this.#answerBytes + to - from;
+    const came = this.#answerBytes + this.#inbox.to - this.#inbox.from;
     this.#patience.settle(this.transport, this.#inFlight.length, first, came);
   }
 
