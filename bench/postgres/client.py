@@ -32,7 +32,7 @@ async def measure(clients, step, for_s):
         end = time.monotonic() + length
         await asyncio.gather(*(loop(client, end) for client in clients))
 
-    await everyone(1)
+    await everyone(2.5)
     count = 0
     before, begin = time.process_time(), time.monotonic()
     await everyone(for_s)

@@ -164,9 +164,7 @@ export class QueryRequest<T> extends RowsRequest<T> {
   }
 
   override measure(bytes: number): void {
-    if (this.failed || this.statement === null) return;
-    const { answerBytes } = this.statement;
-    if (answerBytes === 0 || bytes < answerBytes) this.statement.answerBytes = bytes;
+    if (!this.failed) this.statement?.answered(bytes);
   }
 
   result(): T {

@@ -18,6 +18,8 @@ export interface Column {
 }
 
 const maxParameters = 65_535;
+/** The shortest of that many, and of as many that followed them, is remembered. */
+const answersKept = 64;
 
 /** Formats of fields: none for text, one for all in binary, else one for each. */
 function formatList(codecs: readonly Codec[]): number[] {
@@ -46,8 +48,10 @@ export class Statement {
   expiresMs: number = Infinity;
   /** The server does not know it any more. */
   closed = false;
-  /** The shortest answer to a query; 0: there was none. */
+  /** The shortest of the last answers, of which there are up to 128; 0: there was none. */
   answerBytes = 0;
+  #shortest = Infinity;
+  #answers = 0;
   /** Users beside the cache. */
   holders = 0;
   /** Of the server's Bind message: portal and name, formats of parameters. */
@@ -81,6 +85,16 @@ export class Statement {
     const portalAndName = Buffer.from(`\0${this.name}\0`);
     this.#head = Buffer.concat([portalAndName, int16s(formatList(parameters)), count]);
     this.#tail = int16s(formatList(codecs));
+  }
+
+  /** An answer of that many bytes has come. */
+  answered(bytes: number): void {
+    if (bytes < this.#shortest) this.#shortest = bytes;
+    if (this.answerBytes === 0 || bytes < this.answerBytes) this.answerBytes = bytes;
+    if (++this.#answers < answersKept) return;
+    this.answerBytes = this.#shortest;
+    this.#shortest = Infinity;
+    this.#answers = 0;
   }
 
   /** @throws InterfaceError; then nothing was written */

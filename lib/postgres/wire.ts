@@ -340,7 +340,8 @@ export class Wire implements BufferedProtocol {
 
   #settle(): void {
     const first = this.#cancelling === null ? (this.#inFlight.peek()?.answerBytes ?? 0) : 0;
-    this.#patience.settle(this.transport, this.#inFlight.length, first);
+    const came = this.#answerBytes + this.#inbox.to - this.#inbox.from;
+    this.#patience.settle(this.transport, this.#inFlight.length, first, came);
   }
 
   /** Once the transport takes more. */
@@ -456,7 +457,7 @@ export class Wire implements BufferedProtocol {
     this.#ended = error ?? new PostgresConnectionError('The connection is closed');
     if (this.#graceTimer !== -1) this.loop.cancelTimer(this.#graceTimer);
     this.#graceTimer = -1;
-    this.#patience.end(null);
+    this.#patience.end();
     this.startup?.lost(this.#ended);
     const left = [...this.#inFlight, ...this.#waiting];
     this.#inFlight.clear();
