@@ -51,6 +51,7 @@ const config: ViteUserConfig = defineConfig({
   },
   test: {
     pool: 'forks',
+    setupFiles: ['./test/support/detach-first.ts'],
     maxWorkers: 2,
     testTimeout,
     teardownTimeout: 5_000,
