@@ -144,6 +144,7 @@ export class SessionPool extends Executor implements Pool {
     const at = this.#idle.findIndex((one) => one.session === session);
     if (at >= 0) this.#idle.splice(at, 1);
     this.#grow();
+    this.#tellEmptied();
   }
 
   /** Opens connections for those who wait, not in the scope of any of them. */
@@ -208,8 +209,8 @@ export class SessionPool extends Executor implements Pool {
   }
 
   async acquire(options: WaitOptions & { timeoutMs?: number } = {}): Promise<PooledConnection> {
-    if (this.#closing) throw new InterfaceError('The pool is closing');
     for (;;) {
+      if (this.#closing) throw new InterfaceError('The pool is closing');
       const session = await this.#obtain(options);
       // It may have broken in the turn in which it was handed over.
       if (session.wire.closed) continue;
@@ -375,7 +376,9 @@ export class SessionPool extends Executor implements Pool {
   // --- The end
 
   get #inUse(): boolean {
-    return this.#loans.size > 0 || this.#connecting > 0 || this.#retiring > 0;
+    if (this.#loans.size > 0 || this.#connecting > 0 || this.#retiring > 0) return true;
+    // One is handed over in this turn.
+    return this.#sessions.size > this.#idle.length;
   }
 
   async #unused(): Promise<void> {

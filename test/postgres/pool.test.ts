@@ -281,6 +281,24 @@ withServer('a server that is restarted', () => {
     await server.end();
   });
 
+  poolTest('close waits for a loan that began in the same turn', async (pool) => {
+    const acquired = pool.acquire();
+    const closed = pool.close();
+    const connection = await acquired;
+    expect(await connection.fetchVal('SELECT 1')).toBe(1);
+    await connection.release();
+    await closed;
+    expect(await failure(pool.acquire())).toMatchObject({ name: 'InterfaceError' });
+  });
+
+  poolTest('a loan that began in the turn of terminate() fails', async (pool) => {
+    const acquired = failure(pool.acquire());
+    const asked = failure(pool.fetchVal('SELECT 1'));
+    pool.terminate();
+    expect(await acquired).toMatchObject({ name: 'InterfaceError' });
+    expect(await asked).toMatchObject({ name: 'InterfaceError' });
+  });
+
   poolTest('pool.listen gives notifications in order, and ends with the pool', async (pool) => {
     // Files of both policies share the server, and its channels.
     const many = `many_${process.pid}_${Date.now()}`;
