@@ -105,3 +105,16 @@ describe('messages and a close in one read', () => {
     ),
   );
 });
+
+// A reset, for what a server that is gone does not read, would cost the peer that frame.
+runTest('an answer to a close arrives at a peer who goes on sending', () =>
+  withSockets(echo, async (_url, port) => {
+    await using peer = await rawClient(port);
+    await peer.write(Buffer.from(frame(FIN | 8, Buffer.from([0x03, 0xe8]))));
+    for (let i = 0; i < 3; i++) {
+      await sleep(10);
+      await peer.write(frame(FIN | 1, 'more'));
+    }
+    expect(await readToEnd(peer)).toBe('\x88\x02\x03\xe8');
+  }),
+);

@@ -236,11 +236,26 @@ export class WebSocketStream
     this.closeCode = code;
     this.closeReason = reason;
     this.flags |= flagCloseReceived;
-    if (!this.has(flagCloseSent)) this.#sendClose(payload.subarray(0, 2));
+    const answers = !this.has(flagCloseSent);
+    if (answers) this.#sendClose(payload.subarray(0, 2));
     this.#ownInbox?.end();
     // The server closes first (RFC 6455 §7.1.1), so that the client has no TIME_WAIT.
-    if (this.terms.isServer || this.has(flagEof)) this.transport?.close();
+    if (this.terms.isServer && !answers) this.transport?.close();
+    else if (this.terms.isServer || this.has(flagEof)) this.#leave();
     else this.#endWithin(lingerMs);
+  }
+
+  /** After a close frame that the peer has yet to read. */
+  #leave(): void {
+    const transport = this.transport as Transport;
+    if (this.has(flagEof)) {
+      transport.close();
+      return;
+    }
+    // What still comes is dropped for a while: a reset could overtake the close frame.
+    transport.writeEof();
+    transport.resumeReading();
+    this.#endWithin(lingerMs);
   }
 
   #sendClose(payload: Uint8Array): void {
@@ -307,15 +322,7 @@ export class WebSocketStream
       this.#sendClose(writeClose(error.closeCode, closeReasonOf(error)));
     }
     this.#ownInbox?.end();
-    const transport = this.transport as Transport;
-    if (this.has(flagEof)) {
-      transport.close();
-      return;
-    }
-    // What still comes is dropped for a while: a reset could overtake the close frame.
-    transport.writeEof();
-    transport.resumeReading();
-    this.#endWithin(lingerMs);
+    this.#leave();
   }
 
   #endWithin(ms: number): void {
