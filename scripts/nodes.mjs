@@ -6,26 +6,22 @@
 //   node scripts/nodes.mjs 22 26
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileOf, installPrograms } from './support/npm-folder.mjs';
 import { main, StepError, step } from './support/progress.mjs';
-import { root, run, runNpm } from './support/run.mjs';
+import { run } from './support/run.mjs';
 import { addCounts, closingLine, noCounts, runSuite } from './support/suite.mjs';
 
 const VERSIONS = { 22: '22.23.3', 24: '24.21.0', 26: '26.10.0' };
 const PACKAGE = `node-${process.platform}-${process.arch}`;
 
 function programOf(major) {
-  return join(root, `.nodes/node_modules/node${major}/bin/node`);
+  return fileOf(`node${major}`, 'bin/node');
 }
 
-async function install(majors) {
+function install(majors) {
   const missing = majors.filter((major) => !existsSync(programOf(major)));
-  if (missing.length === 0) return;
   const wanted = missing.map((major) => `node${major}@npm:${PACKAGE}@${VERSIONS[major]}`);
-  await step(`npm install ${wanted.length} versions of Node`, async (note) => {
-    const flags = ['--no-audit', '--no-fund', '--ignore-scripts', '--prefix', '.nodes'];
-    const { code, output } = await runNpm(['install', ...flags, ...wanted], { onLine: note });
-    if (code !== 0) throw new StepError('npm install failed', output);
-  });
+  return installPrograms(`npm install ${wanted.length} versions of Node`, wanted);
 }
 
 /** What stands on Node's modules or its engine's API; all others see only what these show them. */

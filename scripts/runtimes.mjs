@@ -3,9 +3,9 @@
 //
 //   npm run build && node scripts/runtimes.mjs
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { main, StepError, step } from './support/progress.mjs';
-import { root, run, runNpm } from './support/run.mjs';
+import { fileOf, installPrograms } from './support/npm-folder.mjs';
+import { main, step } from './support/progress.mjs';
+import { run } from './support/run.mjs';
 import { addCounts, closingLine, noCounts } from './support/suite.mjs';
 
 const RUNTIMES = [
@@ -19,17 +19,12 @@ const RUNTIMES = [
   },
 ];
 
-const programOf = (runtime) => join(root, '.nodes/node_modules', runtime.package, runtime.file);
+const programOf = (runtime) => fileOf(runtime.package, runtime.file);
 
-async function install() {
+function install() {
   const missing = RUNTIMES.filter((runtime) => !existsSync(programOf(runtime)));
-  if (missing.length === 0) return;
   const wanted = missing.map((runtime) => `${runtime.package}@${runtime.version}`);
-  await step('npm install Bun and Deno', async (note) => {
-    const flags = ['--no-audit', '--no-fund', '--ignore-scripts', '--prefix', '.nodes'];
-    const { code, output } = await runNpm(['install', ...flags, ...wanted], { onLine: note });
-    if (code !== 0) throw new StepError('npm install failed', output);
-  });
+  return installPrograms('npm install Bun and Deno', wanted);
 }
 
 async function tour(runtime) {

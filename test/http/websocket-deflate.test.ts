@@ -74,7 +74,7 @@ class Peer {
     this.#inflater = null;
   }
 
-  close(): void {
+  [Symbol.dispose](): void {
     this.#dropDeflater();
     this.#dropInflater();
   }
@@ -161,17 +161,13 @@ describe.skipIf(!realNetwork)('a server of ours, a client that offers', () => {
           echo,
           async (_url, port) => {
             await using connection = await rawClient(port, `permessage-deflate${offer}`);
-            const peer = new Peer(
+            using peer = new Peer(
               from,
               offer.includes('client_no'),
               to,
               offer.includes('server_no'),
             );
-            try {
-              await exchange(connection, peer, frame);
-            } finally {
-              peer.close();
-            }
+            await exchange(connection, peer, frame);
             await connection.write(frame(FIN | 8));
             expect((await readFrame(connection)).first).toBe(FIN | 8);
           },
@@ -205,7 +201,7 @@ describe.skipIf(!realNetwork)('a client of ours, a server that answers', () => {
               `Sec-WebSocket-Accept: ${acceptOf(key)}\r\n` +
               `Sec-WebSocket-Extensions: permessage-deflate${answer}\r\n\r\n`,
           );
-          const peer = new Peer(
+          using peer = new Peer(
             from,
             answer.includes('server_no'),
             to,
@@ -217,8 +213,6 @@ describe.skipIf(!realNetwork)('a client of ours, a server that answers', () => {
             await readFrame(connection);
           } catch (error) {
             failure = error;
-          } finally {
-            peer.close();
           }
         };
         await using server = await startServer(serve, { host: '127.0.0.1', port: 0 });

@@ -2,12 +2,13 @@
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { StreamHandle } from '../../lib/loop/backend.ts';
 import { runningLoop } from '../../lib/loop/event-loop.ts';
 import { inMemory } from '../support/policy.ts';
 import {
-  Bench,
+  bench,
+  benchForEach,
   connect,
   connectDefaults,
   Recorder,
@@ -16,16 +17,7 @@ import {
   unixPath,
 } from './backend-support.ts';
 
-let bench: Bench;
-
-beforeEach(() => {
-  bench = new Bench();
-});
-
-afterEach(async () => {
-  await bench.end();
-  expect(bench.backend.counters()).toMatchObject({ streams: 0, listeners: 0, connecting: 0 });
-});
+benchForEach();
 
 describe.each(['tcp', 'unix'] as const)('%s', (family) => {
   test('bytes go both ways, then each side ends', async () => {

@@ -2,6 +2,7 @@
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterEach, beforeEach, expect } from 'vitest';
 import type {
   Backend,
   CallbackContext,
@@ -221,6 +222,21 @@ export class Bench {
   end(): Promise<void> {
     return this.loop.close();
   }
+}
+
+/** Of the test that runs, in files that call `benchForEach`. */
+export let bench: Bench;
+
+/** Each test gets one, and leaves nothing open on it. */
+export function benchForEach(): void {
+  beforeEach(() => {
+    bench = new Bench();
+  });
+
+  afterEach(async () => {
+    await bench.end();
+    expect(bench.backend.counters()).toMatchObject({ streams: 0, listeners: 0, connecting: 0 });
+  });
 }
 
 /** Lets Node's loop turn, so that what must not happen has had its chance. */

@@ -1,17 +1,8 @@
 /** Bytes that are not worth waking for (lib/loop/backend.ts), on the policy under test. */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Bench, turns } from './backend-support.ts';
+import { describe, expect, test } from 'vitest';
+import { bench, benchForEach, turns } from './backend-support.ts';
 
-let bench: Bench;
-
-beforeEach(() => {
-  bench = new Bench();
-});
-
-afterEach(async () => {
-  await bench.end();
-  expect(bench.backend.counters()).toMatchObject({ streams: 0, listeners: 0, connecting: 0 });
-});
+benchForEach();
 
 describe.each(['tcp', 'unix'] as const)('%s', (family) => {
   test('fewer bytes than setLeastRead() wait for more, for less, or for the end', async () => {

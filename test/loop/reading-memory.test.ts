@@ -1,18 +1,9 @@
 /** Where what is read lies (lib/loop/backend.ts, rule 5), on the policy under test. */
 import { createHash } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { Bench, connect, type Recorder, turns } from './backend-support.ts';
+import { describe, expect, test } from 'vitest';
+import { bench, benchForEach, connect, type Recorder, turns } from './backend-support.ts';
 
-let bench: Bench;
-
-beforeEach(() => {
-  bench = new Bench();
-});
-
-afterEach(async () => {
-  await bench.end();
-  expect(bench.backend.counters()).toMatchObject({ streams: 0, listeners: 0, connecting: 0 });
-});
+benchForEach();
 
 const hash = (bytes: Uint8Array): string => createHash('sha1').update(bytes).digest('hex');
 

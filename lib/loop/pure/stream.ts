@@ -260,6 +260,10 @@ export class PureStream implements StreamHandle {
       this.#socket.unshift(chunk);
       return;
     }
+    this.#tell(chunk);
+  }
+
+  #tell(chunk: Buffer): void {
     this.#chunk = chunk;
     this.backend.lastChunk = chunk;
     this.dispatch(this.#readInto ? deliverFill : deliverData);
@@ -270,11 +274,7 @@ export class PureStream implements StreamHandle {
   read(bytes: number): void {
     if (this.#closing) return;
     const memory = this.#memory as ReadMemory;
-    const chunk = this.#readInto ? memory.lend(bytes) : memory.take(bytes);
-    this.#chunk = chunk;
-    this.backend.lastChunk = chunk;
-    this.dispatch(this.#readInto ? deliverFill : deliverData);
-    this.#chunk = undefined;
+    this.#tell(this.#readInto ? memory.lend(bytes) : memory.take(bytes));
     memory.settle();
   }
 
@@ -283,9 +283,7 @@ export class PureStream implements StreamHandle {
     const held = this.#held;
     if (held === undefined || this.#paused || this.#closing) return;
     this.#held = undefined;
-    this.#chunk = held;
-    this.dispatch(this.#readInto ? deliverFill : deliverData);
-    this.#chunk = undefined;
+    this.#tell(held);
     if (!this.#paused && !this.#closing) this.#socket.resume();
   }
 
