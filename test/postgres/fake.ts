@@ -81,6 +81,14 @@ export class Client {
     return { code: head.readInt32BE(4), body };
   }
 
+  /** The start of a session, and of its first statement, whose execution follows. */
+  async startStatement(): Promise<void> {
+    await this.startup();
+    await this.send(started);
+    await this.until('H');
+    await this.send(described);
+  }
+
   async message(): Promise<{ type: string; body: Buffer }> {
     const head = await this.connection.readExactly(5);
     const body = await this.connection.readExactly(head.readInt32BE(1) - 4);

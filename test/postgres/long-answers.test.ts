@@ -8,17 +8,7 @@ import { Statement } from '../../lib/postgres/statement.ts';
 import type { ConnectOptions } from '../../lib/postgres/types.ts';
 import type { Loop } from '../../lib/postgres/wire.ts';
 import { failure, inRun } from '../task/support.ts';
-import {
-  type Client,
-  dataRow,
-  described,
-  errorMessage,
-  int32,
-  message,
-  ready,
-  started,
-  withFake,
-} from './fake.ts';
+import { type Client, dataRow, errorMessage, int32, message, ready, withFake } from './fake.ts';
 import { connectionTest, withServer } from './support.ts';
 
 const KiB = 1024;
@@ -194,10 +184,7 @@ function withLongAnswers(
   return inRun(() =>
     withFake(
       async (client) => {
-        await client.startup();
-        await client.send(started);
-        await client.until('H');
-        await client.send(described);
+        await client.startStatement();
         for (let i = 0; i < 2; i++) {
           await client.until('S');
           await client.send(begin, rowsOf(4_000), end);

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { connect } from '../../lib/postgres/connection.ts';
 import type { ConnectOptions } from '../../lib/postgres/types.ts';
 import { failure, inRun } from '../task/support.ts';
-import { dataRow, described, int32, message, ready, started, withFake } from './fake.ts';
+import { dataRow, int32, message, ready, withFake } from './fake.ts';
 import { connectionTest, withServer } from './support.ts';
 
 const sql = 'SELECT $1::int';
@@ -65,10 +65,7 @@ test('an end in the middle of the answers is told of at once', async () => {
   await inRun(() =>
     withFake(
       async (client) => {
-        await client.startup();
-        await client.send(started);
-        await client.until('H');
-        await client.send(described);
+        await client.startStatement();
         await client.until('S');
         await client.send(...one);
         await client.until('S');
