@@ -418,12 +418,15 @@ describe('a client that leaves', () => {
   // covers: aiohttp/handler-cancellation
   runTest('leaves the handler alone by default, and cancels it if that is wanted', async () => {
     for (const handlerCancellation of [false, true]) {
+      const begun = new Event();
       const ended = new Event();
       let how: unknown = 'normal';
       await withHandler(
         async () => {
           try {
-            await sleep(30);
+            begun.set();
+            // Cancelled, it does not last.
+            await sleep(handlerCancellation ? 20_000 : 30);
           } catch (error) {
             how = error;
             throw error;
@@ -435,7 +438,7 @@ describe('a client that leaves', () => {
         async (_url, server) => {
           const connection = await connect(server.port);
           await connection.write(get('/'));
-          await sleep(5);
+          await begun.wait();
           connection.abort();
           await ended.wait();
         },

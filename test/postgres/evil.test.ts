@@ -324,7 +324,7 @@ describe('a server that, in a session,', () => {
   test.each([...queries])('%s loses the connection', async (title, script, wanted) => {
     await inRun(() =>
       withFake(script, async (port) => {
-        const connection = await connect({ ...options, port, commandTimeoutMs: 300 });
+        const connection = await connect({ ...options, port, commandTimeoutMs: 5_000 });
         const error = await failing(connection);
         if (!title.startsWith('closes')) {
           const text = `${error.message} ${(error.cause as Error | undefined)?.message ?? ''}`;
