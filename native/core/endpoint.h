@@ -52,6 +52,7 @@ struct Endpoint {
   State state;
   uint8_t interest;
   uint8_t error_syscall;
+  uint8_t distrust;    // how often the peer must make room before it gets all of the kernel's
   Peer peer;
 
   bool Has(uint16_t flag) const { return (flags & flag) != 0; }

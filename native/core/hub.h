@@ -175,6 +175,7 @@ class Hub final : public EngineHost {
   bool Enqueue(Endpoint* endpoint, const iovec* parts, int count, size_t skip);
   void DrainQueue(Endpoint* endpoint);
   void AfterDrain(Endpoint* endpoint);
+  void TrustMore(Endpoint* endpoint);
   void SetQueued(Endpoint* endpoint, int64_t bytes);
 
   // hub_datagram.cc

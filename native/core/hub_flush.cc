@@ -124,6 +124,15 @@ void Hub::DrainQueue(Endpoint* endpoint) {
   if (endpoint->state != State::kClosing) UpdateInterest(endpoint);
 }
 
+// The peer has taken what it was sent. Who never does makes the kernel hold little: hundreds of
+// those would take all the memory that the system has for TCP, and all its connections would
+// crawl. A limit for good would cost fast peers a third of their CPU.
+void Hub::TrustMore(Endpoint* endpoint) {
+  endpoint->distrust--;
+  const int bytes = endpoint->distrust == 0 ? 0 : kLeastUnsent << (kDistrust - endpoint->distrust);
+  SetMostUnsent(endpoint->fd, bytes);
+}
+
 void Hub::AfterDrain(Endpoint* endpoint) {
   if (endpoint->Has(kFlagWantDrain) &&
       queued_[endpoint->id & kSlotMask] <= endpoint->low_water) {

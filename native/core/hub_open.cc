@@ -29,7 +29,15 @@ int Hub::ListenTcp(std::string_view host, int port, const ListenOptions& options
     CloseSocket(fd);
     return error;
   }
-  return Listen(fd, address, options);
+  // Accepted sockets have what their listener has: no call for each of them.
+  const bool wary = SetMostUnsent(fd, kLeastUnsent) == 0;
+  ListenOptions left = options;
+#ifdef __linux__
+  if (options.no_delay && uvio::SetNoDelay(fd, true) == 0) left.no_delay = false;
+#endif
+  const int id = Listen(fd, address, left);
+  if (id >= 0 && wary) Find(static_cast<uint32_t>(id))->distrust = kDistrust;
+  return id;
 }
 
 int Hub::ListenUnix(std::string_view path, const ListenOptions& options) {
@@ -140,6 +148,7 @@ bool Hub::AcceptOne(Endpoint* listener, bool first) {
   stream->state = State::kOpen;
   stream->peer = ToPeer(address);
   stream->flags |= kFlagReading;
+  stream->distrust = listener->distrust;
   if (listener->Has(kFlagUnix)) {
     stream->flags |= kFlagUnix;
   } else if (listener->Has(kFlagNoDelay)) {

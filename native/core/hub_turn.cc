@@ -27,6 +27,7 @@ void Hub::OnReady(Endpoint* endpoint, uint8_t interest, bool failed) {
     Raise(endpoint, kRecConnect);
     return;
   }
+  if ((interest & kInterestOut) && endpoint->distrust > 0) TrustMore(endpoint);
   if ((interest & kInterestOut) && !endpoint->sent()) {
     if (endpoint->kind == Kind::kDatagram) {
       DrainDatagrams(endpoint);

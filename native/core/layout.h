@@ -90,6 +90,11 @@ constexpr int64_t kMaxDatagramQueueBytes = 16 << 20;  // per socket; what is abo
 // One sendfile: what is not in the page cache keeps the thread waiting meanwhile.
 constexpr size_t kMaxSendFile = 256 << 10;
 
+// A peer that was accepted makes the kernel hold that much unsent, and twice as much each time that
+// it has made room; after kDistrust times the kernel's own rule holds.
+constexpr int kLeastUnsent = 128 << 10;
+constexpr uint8_t kDistrust = 4;
+
 constexpr int kMaxAcceptsPerTurn = 64;
 constexpr int kMaxRoundsPerTurn = 16;
 constexpr uint64_t kMaxTurnNs = 200000;  // no further poll after that long

@@ -121,6 +121,16 @@ int SetLeastRead(int fd, int bytes) {
 #endif
 }
 
+int SetMostUnsent(int fd, int bytes) {
+#if defined(__linux__) && defined(TCP_NOTSENT_LOWAT)
+  return SetFlag(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, bytes);
+#else
+  (void)fd;
+  (void)bytes;
+  return -ENOSYS;
+#endif
+}
+
 int SetKeepAlive(int fd, bool enable, int idle_ms) {
   if (const int error = SetFlag(fd, SOL_SOCKET, SO_KEEPALIVE, enable ? 1 : 0)) return error;
   if (!enable || idle_ms <= 0) return 0;

@@ -25,6 +25,9 @@ int SetIpv6Only(int fd, bool enable);
 int SetNoDelay(int fd, bool enable);
 // Less than that wakes nobody, but the end does. Not for UNIX sockets. -ENOSYS outside of Linux.
 int SetLeastRead(int fd, int bytes);
+// What may wait in the kernel without having been sent; 0: the system's rule. An accepted socket
+// has its listener's, as it has no-delay. -ENOSYS outside of Linux.
+int SetMostUnsent(int fd, int bytes);
 // idle_ms 0 leaves the system's value.
 int SetKeepAlive(int fd, bool enable, int idle_ms);
 

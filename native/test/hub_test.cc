@@ -376,6 +376,50 @@ TEST(drain_is_told_once_at_the_low_water_mark) {
   close(fd);
 }
 
+#ifdef __linux__
+int TcpOption(int fd, int name) {
+  int value = -1;
+  socklen_t length = sizeof(value);
+  getsockopt(fd, IPPROTO_TCP, name, &value, &length);
+  return value;
+}
+
+TEST(a_peer_that_never_reads_makes_the_kernel_hold_little) {
+  Host host;
+  host.echo = false;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, {});
+  const int fd = Client(host.Port(listener));
+  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
+  const auto id = static_cast<uint32_t>(host.events[0].a);
+  const int own = host.hub->Descriptor(id);
+  CHECK_EQ(TcpOption(own, TCP_NODELAY), 1);
+  CHECK_EQ(TcpOption(own, TCP_NOTSENT_LOWAT), kLeastUnsent);
+  const std::string big(8 << 20, 'x');
+  const int64_t left =
+      host.hub->Write(id, reinterpret_cast<const uint8_t*>(big.data()), big.size());
+  CHECK(left > (7 << 20));
+  for (int i = 0; i < 20; i++) uv_run(&host.loop, UV_RUN_NOWAIT);
+  CHECK_EQ(TcpOption(own, TCP_NOTSENT_LOWAT), kLeastUnsent);
+  // Who reads is trusted, step by step, until the kernel's own rule holds.
+  size_t got = 0;
+  CHECK(host.RunUntil([&] { return (got += Take(fd).size()) == big.size(); }));
+  CHECK_EQ(TcpOption(own, TCP_NOTSENT_LOWAT), 0);
+  close(fd);
+}
+
+TEST(accepted_sockets_delay_only_where_that_is_wanted) {
+  Host host;
+  ListenOptions options;
+  options.no_delay = false;
+  const int listener = host.hub->ListenTcp("127.0.0.1", 0, options);
+  const int fd = Client(host.Port(listener));
+  CHECK(host.RunUntil([&] { return host.Count(kRecAccept) == 1; }));
+  const auto id = static_cast<uint32_t>(host.events[0].a);
+  CHECK_EQ(TcpOption(host.hub->Descriptor(id), TCP_NODELAY), 0);
+  close(fd);
+}
+#endif
+
 TEST(connecting_to_nobody_tells_the_error_and_frees_the_slot) {
   Host host;
   const int id = host.hub->ConnectTcp("127.0.0.1", 1, "", 0, true);
