@@ -62,8 +62,9 @@ async function watched(work: (watch: Watch) => Promise<unknown>): Promise<Watch>
   return watch;
 }
 
-// A write more than fits is in each budget.
-const bound = (writers: number): number => budgetBytes + 2 * writers * chunkBytes;
+// A write more than fits is in each budget, and what looks at the network bring that follow one
+// another within 0.2 ms (native) comes before it: some chunks.
+const bound = (writers: number): number => 1.5 * budgetBytes + 2 * writers * chunkBytes;
 
 describe('writes of what was read', () => {
   runTest('are not held, however many there are', () => {
