@@ -26,7 +26,7 @@ describe.runIf(hooksNeeded(AsyncLocalStorage))('the storage on hooks', () => {
     expect(fieldsOf(new Promise(() => {}))).toBe(0);
   });
 
-  test('spares promises that end with a plain value; what waits for them goes on in its store', async () => {
+  test('spares promises that end with plain values; who waits keeps its store', async () => {
     await storage.run('mine', async () => {
       const ends: ((value: number) => void)[] = [];
       const plain = unfollowedPromise<number>((resolve) => void ends.push(resolve));

@@ -20,7 +20,7 @@ export const farewellMs = 1_000;
 
 /**
  * What a route does with its sockets, instead of a handler that is a task for each of them: a
- * fifth of the memory of an idle socket, and less time for each message. The socket stays open
+ * third of the memory of an idle socket, and less time for each message. The socket stays open
  * until either side closes it. They run in the loop, outside of tasks, as those of a Protocol do.
  *
  * What a callback throws, or a promise that it returns rejects with, goes to the loop's exception

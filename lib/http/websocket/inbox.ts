@@ -51,8 +51,8 @@ function isFull(queue: Queue): boolean {
 }
 
 /**
- * Also the wait of whoever receives, and the loop over messages: one object for each socket. Methods are
- * `private` rather than `#`: a class with private methods adds a field to each of its objects.
+ * Also the wait of whoever receives, and the loop over messages: one object for each socket.
+ * Methods are `private` rather than `#`, which would add a field to each.
  */
 export class Inbox extends Waiter<Message | Result> implements AsyncIterator<Message, undefined> {
   readonly #owner: InboxOwner;
