@@ -11,6 +11,8 @@ const minTickMs = 5;
 const maxTickMs = 250;
 
 export interface Swept {
+  /** In the sweep's list; -1: not in it. */
+  sweepPlace: number;
   /** On the clock of the sweep; Infinity: never. */
   dueMs: number;
   onDue(nowMs: number): void;
@@ -19,7 +21,8 @@ export interface Swept {
 export class Sweep {
   readonly #loop: EventLoop;
   readonly #tickMs: number;
-  readonly #swept: Set<Swept> = new Set();
+  // Not a Set: its old tables, which V8 keeps, keep connections that left long ago.
+  readonly #swept: Swept[] = [];
   #nowMs = 0;
   #timer = -1;
 
@@ -40,13 +43,21 @@ export class Sweep {
   }
 
   add(one: Swept): void {
-    this.#swept.add(one);
+    one.sweepPlace = this.#swept.length;
+    this.#swept.push(one);
     if (this.#timer === -1) this.#arm();
   }
 
   remove(one: Swept): void {
-    this.#swept.delete(one);
-    if (this.#swept.size > 0 || this.#timer === -1) return;
+    const { sweepPlace } = one;
+    if (sweepPlace < 0) return;
+    one.sweepPlace = -1;
+    const last = this.#swept.pop() as Swept;
+    if (last !== one) {
+      this.#swept[sweepPlace] = last;
+      last.sweepPlace = sweepPlace;
+    }
+    if (this.#swept.length > 0 || this.#timer === -1) return;
     this.#loop.cancelTimer(this.#timer);
     this.#timer = -1;
   }
@@ -55,7 +66,11 @@ export class Sweep {
   onTimer(): void {
     this.#timer = -1;
     this.#arm();
-    for (const one of this.#swept) if (one.dueMs <= this.#nowMs) one.onDue(this.#nowMs);
+    // From the back: whoever leaves is replaced by one that was looked at.
+    for (let i = this.#swept.length - 1; i >= 0; i--) {
+      const one = this.#swept[i];
+      if (one !== undefined && one.dueMs <= this.#nowMs) one.onDue(this.#nowMs);
+    }
   }
 
   #arm(): void {

@@ -42,6 +42,7 @@ const waitBody = 3;
 const waitEnd = 4;
 
 export class NativeConnection extends WireConnection implements StreamSink, ExchangeHome, Swept {
+  sweepPlace = -1;
   dueMs: number = Infinity;
   sentBytes = 0;
   fileWaits = false;

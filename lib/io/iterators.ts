@@ -34,6 +34,10 @@ export class Reader extends Waiter<unknown> implements AsyncIterator<Buffer, und
     this.want = null;
   }
 
+  override get plain(): boolean {
+    return true;
+  }
+
   next(): Promise<IteratorResult<Buffer, undefined>> {
     return this.#stream.nextChunk();
   }

@@ -67,7 +67,8 @@ export const flagReceivingInto = 16384;
 export abstract class Stream {
   /** Another one from `startTls` on. */
   handle: StreamHandle;
-  readonly limits: StreamLimits;
+  /** @internal Those of its server, unless it was given its own. */
+  limits: StreamLimits;
   /** @internal */
   owner: StreamOwner | null;
   /** @internal Neighbours in the owner's list. */

@@ -37,19 +37,22 @@ export interface SendingFile {
 /** Few transports ever have one: no field of each. */
 const sendingFiles: WeakMap<StreamTransport, SendingFile> = new WeakMap();
 
+/** What only few transports need. */
+class Rare {
+  /** What `onAlloc` gave out, and whose it is. */
+  lent: Uint8Array | null = null;
+  lender: BufferedProtocol | null = null;
+  /** What the protocol threw; `connectionLost` is told. */
+  fault: Error | undefined = undefined;
+}
+
 /** (asyncio.Transport) */
 export class StreamTransport extends Stream implements Transport, StreamSink {
   /** Read by the backend's dispatcher. Null: nothing to be entered. */
   readonly context: CallbackContext | null;
   readonly loop: EventLoop;
   #protocol: StreamProtocol;
-  /** What `onAlloc` gave out, and whose it is. */
-  #lent: Uint8Array | null;
-  #lender: BufferedProtocol | null;
-  #lowWaterBytes: number;
-  #highWaterBytes: number;
-  /** What the protocol threw; `connectionLost` is told. */
-  #fault: Error | undefined;
+  #rare: Rare | null;
 
   constructor(
     loop: EventLoop,
@@ -61,11 +64,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     this.context = context;
     this.loop = loop;
     this.#protocol = noProtocol;
-    this.#lent = null;
-    this.#lender = null;
-    this.#lowWaterBytes = limits.lowWaterBytes;
-    this.#highWaterBytes = limits.highWaterBytes;
-    this.#fault = undefined;
+    this.#rare = null;
   }
 
   /** The protocol's first callback. @internal */
@@ -134,7 +133,7 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     }
     if (this.state !== stateOpen) return !this.has(flagOverHighWater);
     const bufferedBytes = this.send(bytes);
-    if (bufferedBytes <= this.#highWaterBytes) return true;
+    if (bufferedBytes <= this.limits.highWaterBytes) return true;
     if (!this.has(flagOverHighWater)) this.goOverHighWater();
     return false;
   }
@@ -172,8 +171,8 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
 
   setWriteBufferLimits(limits: { lowBytes?: number; highBytes?: number }): void {
     const marks = checkWaterMarks(limits?.lowBytes, limits?.highBytes);
-    this.#lowWaterBytes = marks.lowWaterBytes;
-    this.#highWaterBytes = marks.highWaterBytes;
+    // Those that it was made with are shared.
+    this.limits = { ...this.limits, ...marks };
     if (this.state !== stateOpen) return;
     if (this.has(flagOverHighWater)) this.handle.notifyDrain(marks.lowWaterBytes);
     else if (this.handle.bufferedBytes > marks.highWaterBytes) this.goOverHighWater();
@@ -202,15 +201,13 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
    */
   replaceBy(handle: StreamHandle, protocol: StreamProtocol): StreamTransport {
     const fresh = new StreamTransport(this.loop, handle, this.limits, this.context);
-    fresh.#lowWaterBytes = this.#lowWaterBytes;
-    fresh.#highWaterBytes = this.#highWaterBytes;
     handle.sink = fresh;
     fresh.protocol = protocol;
     if (this.has(flagBuffered)) this.handle.setReadInto(false);
     if (this.has(flagReadingPaused)) this.handle.resume();
     if (this.has(flagOverHighWater)) {
       fresh.mark(flagOverHighWater);
-      handle.notifyDrain(this.#lowWaterBytes);
+      handle.notifyDrain(this.limits.lowWaterBytes);
     }
     this.owner?.streamReplaced(this, fresh);
     this.state = stateLost;
@@ -235,21 +232,21 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
       if (!(target instanceof Uint8Array) || target.length === 0) {
         throw argTypeError('getBuffer()', 'a Uint8Array of at least one byte', target);
       }
-      this.#lent = target;
-      this.#lender = protocol;
+      this.rare.lent = target;
+      this.rare.lender = protocol;
       return target;
     } catch (error) {
       this.fail('getBuffer', error);
-      this.#lender = null;
+      this.rare.lender = null;
       return scratch;
     }
   }
 
   onFilled(bytes: number): void {
-    const lent = this.#lent;
-    const lender = this.#lender;
-    this.#lent = null;
-    this.#lender = null;
+    const { rare } = this;
+    const { lent, lender } = rare;
+    rare.lent = null;
+    rare.lender = null;
     if (lender === this.#protocol && lender !== null) {
       try {
         lender.bufferUpdated(bytes);
@@ -291,15 +288,20 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
     if (this.has(flagSending)) this.sending?.onClosed(error);
     const protocol = this.#protocol;
     try {
-      protocol.connectionLost?.(this.#fault ?? error);
+      protocol.connectionLost?.(this.#rare?.fault ?? error);
     } catch (thrown) {
       this.report('connectionLost', thrown);
     }
   }
 
+  private get rare(): Rare {
+    this.#rare ??= new Rare();
+    return this.#rare;
+  }
+
   private goOverHighWater(): void {
     this.mark(flagOverHighWater);
-    this.handle.notifyDrain(this.#lowWaterBytes);
+    this.handle.notifyDrain(this.limits.lowWaterBytes);
     try {
       this.#protocol.pauseWriting?.();
     } catch (error) {
@@ -317,19 +319,19 @@ export class StreamTransport extends Stream implements Transport, StreamSink {
       }
       const protocol = this.#protocol as BufferedProtocol;
       const target = this.onAlloc(rest.length);
-      if (this.#lender === null) return;
+      if (this.rare.lender === null) return;
       const count = Math.min(target.length, rest.length);
       target.set(rest.subarray(0, count));
       rest = rest.subarray(count);
-      this.#lent = null;
-      this.#lender = null;
+      this.rare.lent = null;
+      this.rare.lender = null;
       protocol.bufferUpdated(count);
     }
   }
 
   /** An error in a callback that received something: the connection cannot go on. (asyncio) */
   private fail(callback: string, error: unknown): void {
-    this.#fault ??= error instanceof Error ? error : new Error(String(error), { cause: error });
+    this.rare.fault ??= error instanceof Error ? error : new Error(String(error), { cause: error });
     this.report(callback, error);
     this.abort();
   }

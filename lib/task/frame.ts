@@ -10,7 +10,12 @@ import type { EventLoop } from '../loop/event-loop.ts';
 import { runningLoop } from '../loop/event-loop.ts';
 import { defaultLoop } from '../loop/policy.ts';
 import { carriedStorage } from './carried-storage.ts';
-import { type ContextStorage, HookStorage, hooksNeeded } from './hook-storage.ts';
+import {
+  type ContextStorage,
+  HookStorage,
+  hooksNeeded,
+  unfollowedPromise,
+} from './hook-storage.ts';
 import type { Region } from './scope-node.ts';
 import type { Task } from './task.ts';
 
@@ -53,6 +58,10 @@ const hookStorage: HookStorage<Frame> | null = hooksNeeded(AsyncLocalStorage)
 /** @internal Makes a frame current while `fn` runs, and in all async code that starts in it. */
 export const frameStorage: ContextStorage<Frame | undefined> =
   hookStorage ?? carriedStorage<Frame>() ?? new AsyncLocalStorage<Frame | undefined>();
+
+/** @internal Makes a promise with less, where promises are what stores follow; null elsewhere. */
+export const plainPromise: typeof unfollowedPromise | null =
+  hookStorage === null ? null : unfollowedPromise;
 
 /** @internal Nobody but uvio keeps anything for async code. */
 export function nobodyFollows(): boolean {

@@ -34,7 +34,7 @@ export class Future<T = unknown> implements PromiseLike<T> {
   readonly loop: EventLoop;
   /** @internal */
   status: FutureStatus;
-  /** @internal The value, the error or the CancelledError. */
+  /** @internal The value, the error or the CancelledError. Void while pending. */
   outcome: unknown;
   /** @internal One observer needs no set, and most futures have one. */
   observers: FutureObserver | Set<FutureObserver> | null;

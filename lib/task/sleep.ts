@@ -45,6 +45,10 @@ class SleepWaiter<T> extends Waiter<T> {
     this.timer = -1;
   }
 
+  override get plain(): boolean {
+    return this.value === undefined;
+  }
+
   onTimer(): void {
     this.timer = -1;
     this.wake(this.value);

@@ -119,8 +119,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
   // What to run, in fields of its own: an object for it would be most of what starting costs.
   /** @internal Null once started. */
   fn: AnyCoro | null;
-  /** @internal */
-  args: unknown[];
+  // Its arguments are in `outcome` until then.
   /** @internal The creator's async context. */
   resource: AsyncResource | null;
   /** @internal */
@@ -140,7 +139,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     this.pendingCancel = null;
     this.extra = null;
     this.fn = fn;
-    this.args = args;
+    this.outcome = args;
     this.resource = null;
     this.vars = null;
     adopt(this.outer, this as Task);
@@ -410,13 +409,14 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
 
 function forgetWork(task: Task): void {
   task.fn = null;
-  task.args = noArgs;
+  task.outcome = undefined;
   task.resource = null;
 }
 
 function runTask(task: Task): void {
-  const { args, resource } = task;
+  const { resource } = task;
   const fn = task.fn as AnyCoro;
+  const args = task.outcome as unknown[];
   forgetWork(task);
   try {
     if (resource === null) frameStorage.run(task, runFunction, fn, args);

@@ -9,7 +9,7 @@ import { heldResolve, hold } from '../base/held-resolve.ts';
 import { offAbort, onAbort } from './abort.ts';
 import { cancelledPromise, openNode, refusal } from './cancellation.ts';
 import { noteRejected } from './debug.ts';
-import { type Frame, frameStorage } from './frame.ts';
+import { type Frame, frameStorage, plainPromise } from './frame.ts';
 import { noteScheduled, noteWait } from './instruments.ts';
 import { addWaiter, type Region, removeWaiter } from './scope-node.ts';
 
@@ -66,6 +66,11 @@ export class Waiter<T = void> {
     this.resolve = null;
   }
 
+  /** @internal It never ends with a promise, nor with anything else that has a `then`. */
+  get plain(): boolean {
+    return false;
+  }
+
   /** A promise of `start()` is open. */
   get active(): boolean {
     return this.resolve !== null;
@@ -100,7 +105,8 @@ export class Waiter<T = void> {
 
   /** @internal Waits in a region without asking whether it is cancelled. */
   begin(node: Region | null): Promise<T> {
-    const promise = new Promise<T>(hold);
+    const promise =
+      plainPromise !== null && this.plain ? plainPromise<T>(hold) : new Promise<T>(hold);
     this.resolve = heldResolve;
     if (node !== null) {
       addWaiter(node, this as Waiter<unknown>);

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { describe, expect, test } from 'vitest';
-import { HookStorage, hooksNeeded } from '../../lib/task/hook-storage.ts';
+import { HookStorage, hooksNeeded, unfollowedPromise } from '../../lib/task/hook-storage.ts';
 import { checkAll } from './store-routes.ts';
 
 /** A promise has ids of Node's where Node's own hooks follow it. */
@@ -24,6 +24,24 @@ describe.runIf(hooksNeeded(AsyncLocalStorage))('the storage on hooks', () => {
       expect(fieldsOf(new Promise(() => {}))).toBe(1);
     });
     expect(fieldsOf(new Promise(() => {}))).toBe(0);
+  });
+
+  test('spares promises that end with plain values; who waits keeps its store', async () => {
+    await storage.run('mine', async () => {
+      const ends: ((value: number) => void)[] = [];
+      const plain = unfollowedPromise<number>((resolve) => void ends.push(resolve));
+      expect(fieldsOf(plain)).toBe(0);
+      expect(fieldsOf(new Promise(() => {}))).toBe(1);
+      const chained = plain.then(() => storage.getStore());
+      storage.run('other', () => ends[0]?.(7));
+      expect([await plain, storage.getStore(), await chained]).toEqual([7, 'mine', 'mine']);
+      const fails = (): Promise<never> =>
+        unfollowedPromise(() => {
+          throw new Error('no');
+        });
+      await expect(fails()).rejects.toThrow('no');
+      expect(fieldsOf(new Promise(() => {}))).toBe(1);
+    });
   });
 
   checkAll(storage);

@@ -6,12 +6,12 @@
  */
 import { argTypeError, InvalidStateError } from '../../base/errors.ts';
 import { isThenable } from '../../task/enter.ts';
-import type { Call, UnderWay } from '../call.ts';
+import type { Call, CallSettings, UnderWay } from '../call.ts';
 import type { HttpRequest } from '../request.ts';
 import type { Agreed } from './handshake.ts';
 import type { Message } from './inbox.ts';
 import { flagCalling, flagGone } from './sending.ts';
-import { type SocketOwner, WebSocketStream } from './socket.ts';
+import { WebSocketStream } from './socket.ts';
 import type { Terms } from './terms.ts';
 import type { WebSocketConnection } from './types.ts';
 
@@ -20,7 +20,7 @@ export const farewellMs = 1_000;
 
 /**
  * What a route does with its sockets, instead of a handler that is a task for each of them: a
- * fifth of the memory of an idle socket, and less time for each message. The socket stays open
+ * third of the memory of an idle socket, and less time for each message. The socket stays open
  * until either side closes it. They run in the loop, outside of tasks, as those of a Protocol do.
  *
  * What a callback throws, or a promise that it returns rejects with, goes to the loop's exception
@@ -44,31 +44,40 @@ export function checkHandler(given: unknown): void {
   throw argTypeError('handler', 'a function, or callbacks with messageReceived()', given);
 }
 
-export class CalledSocket extends WebSocketStream implements SocketOwner, UnderWay {
+/** The call of a socket, where somebody wants to know of its end; else only that one's settings. */
+export type Origin = Call | CallSettings;
+
+export function originOf(call: Call): Origin {
+  return call.settings.logged ? call : call.settings;
+}
+
+/** Its connection is gone, and its handler has ended. */
+export function socketOver(socket: UnderWay, origin: Origin): void {
+  if ('over' in origin) origin.over(socket, null);
+  else origin.settings.over(socket, origin);
+}
+
+export class CalledSocket extends WebSocketStream implements UnderWay {
   /** @internal */
   place = -1;
   readonly #callbacks: WebSocketCallbacks;
-  readonly #settings: Call['settings'];
-  /** Until it is open; and longer if somebody wants to know of its end. */
-  #call: Call | null;
+  #origin: Origin;
 
   constructor(terms: Terms, agreed: Agreed, call: Call, callbacks: WebSocketCallbacks) {
     super(terms, agreed);
-    this.owner = this;
     this.#callbacks = callbacks;
-    this.#settings = call.settings;
-    this.#call = call;
+    this.#origin = call;
   }
 
   /** @internal */
-  socketMade(): void {
-    const call = this.#call as Call;
-    if (!this.#settings.logged) this.#call = null;
+  override socketMade(): void {
+    const call = this.#origin as Call;
+    this.#origin = originOf(call);
     this.flags |= flagCalling;
     try {
-      this.#watch(this.#callbacks.connectionMade?.(this, call.request));
+      this.watch(this.#callbacks.connectionMade?.(this, call.request));
     } catch (error) {
-      this.#failed(error);
+      this.failed(error);
     }
     this.flags &= ~flagCalling;
   }
@@ -77,31 +86,31 @@ export class CalledSocket extends WebSocketStream implements SocketOwner, UnderW
     if (!this.open) return;
     this.flags |= flagCalling;
     try {
-      this.#watch(this.#callbacks.messageReceived(this, message));
+      this.watch(this.#callbacks.messageReceived(this, message));
     } catch (error) {
-      this.#failed(error);
+      this.failed(error);
     }
     this.flags &= ~flagCalling;
   }
 
   /** @internal */
-  socketGone(): void {
+  override socketGone(): void {
     try {
-      this.#watch(this.#callbacks.connectionLost?.(this));
+      this.watch(this.#callbacks.connectionLost?.(this));
     } catch (error) {
-      this.#failed(error);
+      this.failed(error);
     }
-    this.#settings.over(this, this.#call);
+    socketOver(this, this.#origin);
   }
 
   /** Callbacks return nothing; that one is an async function is seen only by its promise. */
-  #watch(result: unknown): void {
+  private watch(result: unknown): void {
     if (result !== undefined && isThenable(result)) {
-      Promise.resolve(result).catch((error: unknown) => this.#failed(error));
+      Promise.resolve(result).catch((error: unknown) => this.failed(error));
     }
   }
 
-  #failed(error: unknown): void {
+  private failed(error: unknown): void {
     if (!this.has(flagGone)) this.finish(1011, farewellMs);
     const message = 'Exception in a callback of a WebSocket';
     this.terms.loop.callExceptionHandler({ message, error });
@@ -128,7 +137,7 @@ export class CalledSocket extends WebSocketStream implements SocketOwner, UnderW
   }
 
   override receive(): Promise<never> {
-    return Promise.reject(this.#refusal());
+    return Promise.reject(this.refusal());
   }
 
   override receiveText(): Promise<never> {
@@ -140,10 +149,10 @@ export class CalledSocket extends WebSocketStream implements SocketOwner, UnderW
   }
 
   override [Symbol.asyncIterator](): never {
-    throw this.#refusal();
+    throw this.refusal();
   }
 
-  #refusal(): InvalidStateError {
+  private refusal(): InvalidStateError {
     return new InvalidStateError('Messages of this WebSocket go to messageReceived()');
   }
 }

@@ -41,17 +41,32 @@ function asWanted(message: Message, wanted: Wanted | null): Message | Result {
   return wanted === null ? { value: message, done: false } : message;
 }
 
-/** Also the wait of whoever receives, and the loop over messages: one object for each socket. */
+/** Made for the first message that waits. */
+class Queue extends Deque<Message> {
+  bytes = 0;
+}
+
+function isFull(queue: Queue): boolean {
+  return queue.bytes > readAheadBytes || queue.length > readAheadMessages;
+}
+
+/**
+ * Also the wait of whoever receives, and the loop over messages: one object for each socket.
+ * Methods are `private` rather than `#`, which would add a field to each.
+ */
 export class Inbox extends Waiter<Message | Result> implements AsyncIterator<Message, undefined> {
   readonly #owner: InboxOwner;
-  #queue: Deque<Message> | null = null;
-  #bytes = 0;
+  #queue: Queue | null = null;
   /** By whoever waits. Null: a loop, which takes any and whose end is no error. */
   #wanted: Wanted | null = null;
 
   constructor(owner: InboxOwner) {
     super('receive');
     this.#owner = owner;
+  }
+
+  override get plain(): boolean {
+    return true;
   }
 
   get length(): number {
@@ -68,15 +83,12 @@ export class Inbox extends Waiter<Message | Result> implements AsyncIterator<Mes
       }
       this.fail(error);
     }
-    this.#queue ??= new Deque();
-    if (closing && this.#full) return;
-    this.#queue.push(message);
-    this.#bytes += message.length;
-    if (this.#full && !closing) this.#owner.pauseInput();
-  }
-
-  get #full(): boolean {
-    return this.#bytes > readAheadBytes || this.length > readAheadMessages;
+    this.#queue ??= new Queue();
+    const queue = this.#queue;
+    if (closing && isFull(queue)) return;
+    queue.push(message);
+    queue.bytes += message.length;
+    if (isFull(queue) && !closing) this.#owner.pauseInput();
   }
 
   receive(wanted: Wanted, options: ReceiveOptions | undefined): Promise<Message> {
@@ -84,36 +96,39 @@ export class Inbox extends Waiter<Message | Result> implements AsyncIterator<Mes
       const { timeoutMs, ...rest } = options;
       return timeout(timeoutMs, () => this.receive(wanted, rest));
     }
-    return this.#next(wanted, options) as Promise<Message>;
+    return this.nextOf(wanted, options) as Promise<Message>;
   }
 
   /** For a loop: ends, and does not fail, when nothing will come. */
   next(): Promise<Result> {
-    return this.#next(null, undefined) as Promise<Result>;
+    return this.nextOf(null, undefined) as Promise<Result>;
   }
 
-  #next(wanted: Wanted | null, options: WaitOptions | undefined): Promise<Message | Result> {
+  private nextOf(
+    wanted: Wanted | null,
+    options: WaitOptions | undefined,
+  ): Promise<Message | Result> {
     if (this.active) {
       return Promise.reject(new BusyResourceError('Another task receives from this WebSocket'));
     }
     const queue = this.#queue;
-    if (queue !== null && queue.length > 0) return this.#take(queue, wanted, options);
+    if (queue !== null && queue.length > 0) return this.takeFrom(queue, wanted, options);
     if (this.#owner.inputEnded) {
       const cancelled = takeCancellation();
       if (cancelled !== null) return cancelledPromise(cancelled);
       if (wanted === null) return Promise.resolve(over);
-      return Promise.reject(options?.signal?.aborted ? options.signal.reason : this.#refusal());
+      return Promise.reject(options?.signal?.aborted ? options.signal.reason : this.refusal());
     }
     this.#wanted = wanted;
     return this.start(options);
   }
 
-  #refusal(): Error {
+  private refusal(): Error {
     return this.#owner.receiveRefusal();
   }
 
-  #take(
-    queue: Deque<Message>,
+  private takeFrom(
+    queue: Queue,
     wanted: Wanted | null,
     options: WaitOptions | undefined,
   ): Promise<Message | Result> {
@@ -126,8 +141,8 @@ export class Inbox extends Waiter<Message | Result> implements AsyncIterator<Mes
       queue.unshift(message);
       return Promise.reject(error);
     }
-    this.#bytes -= message.length;
-    const below = this.#bytes <= readAheadBytes / 2 && this.length <= readAheadMessages / 2;
+    queue.bytes -= message.length;
+    const below = queue.bytes <= readAheadBytes / 2 && queue.length <= readAheadMessages / 2;
     if (below) this.#owner.resumeInput();
     return Promise.resolve(asWanted(message, wanted));
   }
@@ -136,6 +151,6 @@ export class Inbox extends Waiter<Message | Result> implements AsyncIterator<Mes
   end(): void {
     if (!this.active) return;
     if (this.#wanted === null) this.wake(over);
-    else this.fail(this.#refusal());
+    else this.fail(this.refusal());
   }
 }

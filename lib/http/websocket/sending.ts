@@ -45,12 +45,18 @@ export const flagCalling = 128;
 /** The peer's FIN came. */
 export const flagEof = 256;
 
-/** What only few sockets need. */
+/** What an open socket that only receives, or sends without a wait, does not need: memory. */
 export class Rare {
-  readonly pings: Pings = new Pings();
+  /** Why it broke; null while it did not. */
+  fault: Error | null = null;
+  closeCode: number | null = null;
+  closeReason = '';
+  pings: Pings | null = null;
   drains: Waiter<void>[] = [];
   closers: Waiter<void>[] = [];
   topics: Set<string> | null = null;
+  /** What was published to it in this turn and is not written yet. */
+  published: Run | null = null;
   endTimer = -1;
   /** What ended the input, while it does not count yet. */
   ending: FrameError | Buffer | null = null;
@@ -62,7 +68,10 @@ export class Rare {
   paced = 0;
 }
 
-/** Fields are plain: the other half is a class of its own. */
+/**
+ * Fields are plain: the other half is a class of its own. Methods are `private` rather than `#`: a
+ * class with private methods adds a field to each of its objects.
+ */
 export abstract class SocketSender {
   /** @internal */
   readonly terms: Terms;
@@ -74,12 +83,8 @@ export abstract class SocketSender {
   transport: Transport | null;
   /** @internal */
   flags: number;
-  /** @internal Why it broke; null while it did not. */
-  fault: Error | null;
   /** @internal */
   rareParts: Rare | null;
-  /** @internal What was published to it in this turn and is not written yet. */
-  published: Run | null;
 
   constructor(terms: Terms, agreed: Agreed) {
     this.terms = terms;
@@ -88,9 +93,7 @@ export abstract class SocketSender {
     this.compression = deflate === null ? null : new Compression(deflate);
     this.transport = null;
     this.flags = 0;
-    this.fault = null;
     this.rareParts = null;
-    this.published = null;
   }
 
   get open(): boolean {
@@ -98,9 +101,27 @@ export abstract class SocketSender {
     return (this.flags & over) === 0 && this.fault === null;
   }
 
+  get closeCode(): number | null {
+    return this.rareParts === null ? null : this.rareParts.closeCode;
+  }
+
+  get closeReason(): string {
+    return this.rareParts === null ? '' : this.rareParts.closeReason;
+  }
+
   get bufferedBytes(): number {
-    const { transport, published } = this;
-    return (transport?.writeBufferBytes ?? 0) + (published?.bytes ?? 0);
+    const { transport, rareParts } = this;
+    return (transport?.writeBufferBytes ?? 0) + (rareParts?.published?.bytes ?? 0);
+  }
+
+  /** @internal */
+  get fault(): Error | null {
+    return this.rareParts === null ? null : this.rareParts.fault;
+  }
+
+  /** @internal Only the first one counts. */
+  break(why: Error): void {
+    this.rare.fault ??= why;
   }
 
   /** @internal */
@@ -135,7 +156,7 @@ export abstract class SocketSender {
       return promise;
     }
     if (options?.signal?.aborted) return quietReject(options.signal.reason);
-    if (this.published !== null) this.writePublished();
+    this.writePublished();
     if (this.has(flagFull)) {
       const { maxBufferedBytes } = this.terms.plan;
       const { bufferedBytes } = this;
@@ -143,12 +164,12 @@ export abstract class SocketSender {
         return quietReject(bufferFullError(bufferedBytes, maxBufferedBytes));
       }
     }
-    this.#write(checked);
-    return this.has(flagFull) ? this.#waitForDrain(options) : this.#pace(checked.length, options);
+    this.write(checked);
+    return this.has(flagFull) ? this.waitForDrain(options) : this.pace(checked.length, options);
   }
 
   /** It is written; a loop of sends leaves others their turns. */
-  #pace(bytes: number, options: WaitOptions | undefined): Promise<void> {
+  private pace(bytes: number, options: WaitOptions | undefined): Promise<void> {
     if (this.has(flagCalling)) return resolved;
     const promise = writePace(this.terms.loop).written(bytes, options);
     if (promise === resolved) return promise;
@@ -176,18 +197,18 @@ export abstract class SocketSender {
     }
   }
 
-  #write(data: Data): void {
+  private write(data: Data): void {
     const compression = this.compression;
     const opcode = typeof data === 'string' ? opText : opBinary;
     const { plan } = this.terms;
     if (compression === null || data.length < (plan.compress?.minBytes ?? 0)) {
-      this.#writeFrame(opcode, data);
+      this.writeFrame(opcode, data);
     } else {
-      this.#writeFrame(opcode | 0x40, compression.deflate(data));
+      this.writeFrame(opcode | 0x40, compression.deflate(data));
     }
   }
 
-  #writeFrame(opcode: number, data: Data): void {
+  private writeFrame(opcode: number, data: Data): void {
     const transport = this.transport as Transport;
     const { masker } = this.terms;
     if (masker === null && typeof data !== 'string' && data.length > maxCopiedBytes) {
@@ -197,7 +218,7 @@ export abstract class SocketSender {
     }
   }
 
-  #waitForDrain(options: WaitOptions | undefined): Promise<void> {
+  private waitForDrain(options: WaitOptions | undefined): Promise<void> {
     const waiter = new Waiter<void>('send');
     const promise = waiter.start(options);
     quieted(promise);
@@ -216,23 +237,26 @@ export abstract class SocketSender {
       return Promise.reject(argTypeError('data', 'at most 125 bytes', data));
     }
     if (!this.open) return quietReject(this.sendRefusal());
-    const { pings } = this.rare;
-    const { payload, promise } = pings.add(data, options);
+    const { rare } = this;
+    rare.pings ??= new Pings();
+    const { payload, promise } = rare.pings.add(data, options);
     if (payload !== null) this.sendControl(opPing, payload);
     return promise;
   }
 
   /** @internal */
   sendControl(opcode: number, payload: string | Uint8Array): void {
-    if (this.published !== null) this.writePublished();
+    this.writePublished();
     this.transport?.write(makeFrame(opcode, payload, this.terms.masker));
   }
 
   /** @internal All of it is one write. */
   writePublished(): void {
-    const run = this.published;
-    this.published = null;
-    if (run !== null && !this.has(flagGone)) this.transport?.write(run.joined());
+    const { rareParts } = this;
+    if (rareParts === null || rareParts.published === null) return;
+    const run = rareParts.published;
+    rareParts.published = null;
+    if (!this.has(flagGone)) this.transport?.write(run.joined());
   }
 
   pauseWriting(): void {

@@ -59,32 +59,28 @@ import { CloseWaiter } from './waits.ts';
 /** For the peer to close the connection after both close frames, or to see why it was refused. */
 const lingerMs = 1_000;
 
-/** Whoever serves a socket. */
-export interface SocketOwner {
-  socketMade(): void;
-  socketGone(): void;
-}
-
 export class WebSocketStream
   extends SocketSender
   implements WebSocketConnection, Protocol, FrameSink, InboxOwner, Subscriber
 {
-  closeCode: number | null = null;
-  closeReason = '';
-  /** @internal Called once, when there is a transport; and once when that is gone. */
-  owner: SocketOwner | null = null;
   /** @internal */
   partial: Partial | null = null;
   /** Made for who receives, or for the first message that waits. */
   #ownInbox: Inbox | null = null;
   #heartbeat: Heartbeat | null = null;
 
+  /** @internal For who serves it: called once, when there is a transport. */
+  socketMade(): void {}
+
+  /** @internal Called once, when that is gone. */
+  socketGone(): void {}
+
   /** @internal */
   get stopped(): boolean {
     return this.has(flagStopped);
   }
 
-  get #inbox(): Inbox {
+  private get inbox(): Inbox {
     this.#ownInbox ??= new Inbox(this);
     return this.#ownInbox;
   }
@@ -100,15 +96,15 @@ export class WebSocketStream
   // ---- receiving ----
 
   receive(options?: ReceiveOptions): Promise<Message> {
-    return this.#inbox.receive('any', options);
+    return this.inbox.receive('any', options);
   }
 
   receiveText(options?: ReceiveOptions): Promise<string> {
-    return this.#inbox.receive('text', options) as Promise<string>;
+    return this.inbox.receive('text', options) as Promise<string>;
   }
 
   receiveBytes(options?: ReceiveOptions): Promise<Buffer> {
-    return this.#inbox.receive('bytes', options) as Promise<Buffer>;
+    return this.inbox.receive('bytes', options) as Promise<Buffer>;
   }
 
   async receiveJson<T = unknown>(options?: ReceiveOptions): Promise<T> {
@@ -143,7 +139,7 @@ export class WebSocketStream
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Message, undefined> {
-    return this.#inbox;
+    return this.inbox;
   }
 
   // ---- frames that come ----
@@ -162,7 +158,7 @@ export class WebSocketStream
 
   /** @internal A message has come. */
   protected take(message: Message): void {
-    this.#inbox.push(message, this.has(flagCloseSent));
+    this.inbox.push(message, this.has(flagCloseSent));
   }
 
   /** @internal */
@@ -171,82 +167,83 @@ export class WebSocketStream
       // To a peer that pings without reading, no more pongs than fit.
       if (!this.has(flagCloseSent | flagFull)) this.sendControl(opPong, payload);
     } else if (opcode === opPong) {
-      this.rareParts?.pings.answered(payload);
+      this.rareParts?.pings?.answered(payload);
     } else {
-      this.#endInput(payload);
+      this.endInput(payload);
     }
   }
 
   /** @param why a close frame, or the fault of a bad one */
-  #endInput(why: FrameError | Buffer): void {
+  private endInput(why: FrameError | Buffer): void {
     this.flags |= flagStopped;
     if (!this.has(flagFresh) || !this.open) {
-      this.#countEnd(why);
+      this.countEnd(why);
       return;
     }
     const { rare } = this;
     rare.ending = why;
     rare.endingBehind = Infinity;
-    this.#askEnd(rare);
+    this.askEnd(rare);
   }
 
-  #askEnd(rare: Rare): void {
+  private askEnd(rare: Rare): void {
     if (rare.endingAsked) return;
     rare.endingAsked = true;
-    this.terms.loop.callSoon(() => this.#endSoon(rare));
+    this.terms.loop.callSoon(() => this.endSoon(rare));
   }
 
   /** Not as long as each turn, or the loop's pace, lets somebody take messages before it. */
-  #endSoon(rare: Rare): void {
+  private endSoon(rare: Rare): void {
     rare.endingAsked = false;
     const waiting = this.#ownInbox?.length ?? 0;
     if (waiting === 0 || waiting >= rare.endingBehind) {
-      this.#endNow();
+      this.endNow();
       return;
     }
     rare.endingBehind = waiting;
-    if (rare.paced === 0) this.#askEnd(rare);
+    if (rare.paced === 0) this.askEnd(rare);
   }
 
   /** @internal */
   senderGoesOn(): void {
     const { rare } = this;
-    if (rare.ending !== null && rare.paced === 0) this.#askEnd(rare);
+    if (rare.ending !== null && rare.paced === 0) this.askEnd(rare);
   }
 
-  #endNow(): void {
+  private endNow(): void {
     const why = this.rareParts?.ending ?? null;
     if (why === null) return;
     this.rare.ending = null;
-    this.#countEnd(why);
+    this.countEnd(why);
   }
 
-  #countEnd(why: FrameError | Buffer): void {
+  private countEnd(why: FrameError | Buffer): void {
     try {
       if (why instanceof FrameError) throw why;
-      this.#closeFrame(why);
+      this.closeFrame(why);
     } catch (error) {
-      this.#fail(error as FrameError);
+      this.fail(error as FrameError);
     }
   }
 
   /** @throws FrameError */
-  #closeFrame(payload: Buffer): void {
+  private closeFrame(payload: Buffer): void {
     const { code, reason } = readClose(payload);
-    this.closeCode = code;
-    this.closeReason = reason;
+    const { rare } = this;
+    rare.closeCode = code;
+    rare.closeReason = reason;
     this.flags |= flagCloseReceived;
     const answers = !this.has(flagCloseSent);
-    if (answers) this.#sendClose(payload.subarray(0, 2));
+    if (answers) this.sendClose(payload.subarray(0, 2));
     this.#ownInbox?.end();
     // The server closes first (RFC 6455 §7.1.1), so that the client has no TIME_WAIT.
     if (this.terms.isServer && !answers) this.transport?.close();
-    else if (this.terms.isServer || this.has(flagEof)) this.#leave();
-    else this.#endWithin(lingerMs);
+    else if (this.terms.isServer || this.has(flagEof)) this.part();
+    else this.endWithin(lingerMs);
   }
 
   /** After a close frame that the peer has yet to read. */
-  #leave(): void {
+  private part(): void {
     const transport = this.transport as Transport;
     if (this.has(flagEof)) {
       transport.close();
@@ -255,10 +252,10 @@ export class WebSocketStream
     // What still comes is dropped for a while: a reset could overtake the close frame.
     transport.writeEof();
     transport.resumeReading();
-    this.#endWithin(lingerMs);
+    this.endWithin(lingerMs);
   }
 
-  #sendClose(payload: Uint8Array): void {
+  private sendClose(payload: Uint8Array): void {
     this.flags |= flagCloseSent;
     this.#heartbeat?.stop();
     this.sendControl(opClose, payload);
@@ -274,7 +271,7 @@ export class WebSocketStream
       return Promise.reject(error);
     }
     if (this.has(flagGone)) return resolved;
-    this.#beginClose(payload, this.terms.plan.closeTimeoutMs);
+    this.beginClose(payload, this.terms.plan.closeTimeoutMs);
     const waiter = new CloseWaiter(this);
     const promise = waiter.start();
     if (waiter.active) this.rare.closers.push(waiter);
@@ -283,17 +280,17 @@ export class WebSocketStream
     return promise;
   }
 
-  #beginClose(payload: Buffer, limitMs: number): void {
+  private beginClose(payload: Buffer, limitMs: number): void {
     if (!this.open) return;
-    this.#sendClose(payload);
-    this.#endWithin(limitMs);
+    this.sendClose(payload);
+    this.endWithin(limitMs);
     // What nobody receives must not keep the close frame from being read.
     this.transport?.resumeReading();
   }
 
   /** Closes without a wait. @internal */
   finish(code: number, limitMs: number): void {
-    this.#beginClose(writeClose(code, ''), Math.min(limitMs, this.terms.plan.closeTimeoutMs));
+    this.beginClose(writeClose(code, ''), Math.min(limitMs, this.terms.plan.closeTimeoutMs));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -311,37 +308,37 @@ export class WebSocketStream
 
   /** Breaks the connection off, without a close frame. @internal */
   abort(): void {
-    this.fault ??= new ClosedResourceError('The WebSocket was aborted');
+    this.break(new ClosedResourceError('The WebSocket was aborted'));
     this.transport?.abort();
   }
 
   /** The peer broke the protocol: tells it why, then ends. */
-  #fail(error: FrameError): void {
-    this.fault = error;
+  private fail(error: FrameError): void {
+    this.rare.fault = error;
     if (!this.has(flagCloseSent)) {
-      this.#sendClose(writeClose(error.closeCode, closeReasonOf(error)));
+      this.sendClose(writeClose(error.closeCode, closeReasonOf(error)));
     }
     this.#ownInbox?.end();
-    this.#leave();
+    this.part();
   }
 
-  #endWithin(ms: number): void {
-    this.#stopTimer();
+  private endWithin(ms: number): void {
+    this.stopTimer();
     const { loop } = this.terms;
-    this.rare.endTimer = loop.armTimer(loop.time() + ms, { onTimer: () => this.#late() });
+    this.rare.endTimer = loop.armTimer(loop.time() + ms, { onTimer: () => this.late() });
   }
 
-  #stopTimer(): void {
+  private stopTimer(): void {
     const rare = this.rareParts;
     if (rare === null || rare.endTimer < 0) return;
     this.terms.loop.cancelTimer(rare.endTimer);
     rare.endTimer = -1;
   }
 
-  #late(): void {
+  private late(): void {
     this.rare.endTimer = -1;
     if (!this.has(flagCloseReceived)) {
-      this.fault ??= new BrokenResourceError('No close frame came in time');
+      this.break(new BrokenResourceError('No close frame came in time'));
     }
     this.transport?.abort();
   }
@@ -358,7 +355,7 @@ export class WebSocketStream
 
   /** @internal */
   heartbeatLost(): void {
-    this.fault ??= new BrokenResourceError('The peer has fallen silent');
+    this.break(new BrokenResourceError('The peer has fallen silent'));
     this.transport?.abort();
   }
 
@@ -368,7 +365,7 @@ export class WebSocketStream
     this.transport = transport;
     const { heartbeats } = this.terms;
     if (heartbeats !== null) this.#heartbeat = new Heartbeat(heartbeats, this);
-    this.owner?.socketMade();
+    this.socketMade();
   }
 
   dataReceived(chunk: Buffer): void {
@@ -378,7 +375,7 @@ export class WebSocketStream
       this.terms.readerFor(this.compression !== null).push(this, chunk);
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
-      this.#endInput(error);
+      this.endInput(error);
     }
   }
 
@@ -387,33 +384,33 @@ export class WebSocketStream
     // What came before it is answered first; whatever it is, it ends the connection.
     if (this.rareParts !== null && this.rareParts.ending !== null) return true;
     if (!this.has(flagCloseReceived)) {
-      this.fault ??= new BrokenResourceError('The peer ended the connection without a close frame');
+      this.break(new BrokenResourceError('The peer ended the connection without a close frame'));
     }
     return false;
   }
 
   connectionLost(error?: Error): void {
-    this.#endNow();
+    this.endNow();
     this.flags |= flagGone | flagStopped;
-    this.published = null;
-    this.#stopTimer();
+    if (this.rareParts !== null) this.rareParts.published = null;
+    this.stopTimer();
     this.#heartbeat?.stop();
     if (!this.has(flagCloseReceived)) {
-      this.fault ??= error ?? new BrokenResourceError('The connection was lost');
-      this.closeCode = 1006;
+      this.break(error ?? new BrokenResourceError('The connection was lost'));
+      this.rare.closeCode = 1006;
     }
     this.#ownInbox?.end();
-    this.#endRare();
-    this.owner?.socketGone();
+    this.endRare();
+    this.socketGone();
   }
 
-  #endRare(): void {
+  private endRare(): void {
     const rare = this.rareParts;
     if (rare === null) return;
     const refusal = this.sendRefusal();
     for (const waiter of rare.drains) waiter.fail(refusal);
     rare.drains = [];
-    rare.pings.end(refusal);
+    rare.pings?.end(refusal);
     for (const waiter of rare.closers) waiter.wake();
     rare.closers = [];
     for (const topic of rare.topics ?? []) this.terms.topics?.remove(topic, this);
@@ -423,7 +420,7 @@ export class WebSocketStream
   // ---- topics ----
 
   subscribe(topic: string): void {
-    const topics = this.#checkTopic(topic);
+    const topics = this.checkTopic(topic);
     if (!this.open) return;
     const rare = this.rare;
     rare.topics ??= new Set();
@@ -432,15 +429,15 @@ export class WebSocketStream
   }
 
   unsubscribe(topic: string): void {
-    const topics = this.#checkTopic(topic);
+    const topics = this.checkTopic(topic);
     if (this.rareParts?.topics?.delete(topic)) topics.remove(topic, this);
   }
 
   publish(topic: string, data: Data): number {
-    return this.#checkTopic(topic).publish(topic, data, this);
+    return this.checkTopic(topic).publish(topic, data, this);
   }
 
-  #checkTopic(topic: unknown): Topics {
+  private checkTopic(topic: unknown): Topics {
     if (typeof topic !== 'string') throw argTypeError('topic', 'a string', topic);
     const { topics } = this.terms;
     if (topics === null) throw rangeError('topic', 'of a server: clients have none', topic);
@@ -454,20 +451,21 @@ export class WebSocketStream
     const { plan } = this.terms;
     const compressed = compression !== null && frames.bytes >= (plan.compress?.minBytes ?? 0);
     const frame = frames.for(compressed ? compression.agreement.sendBits : 0);
-    const bytes = (this.published?.bytes ?? 0) + frame.length;
+    const { rare } = this;
+    const bytes = (rare.published?.bytes ?? 0) + frame.length;
     if (bytes > maxRunBytes) this.writePublished();
     if (this.has(flagFull) && this.bufferedBytes + frame.length > plan.maxBufferedBytes) {
       if (!plan.dropsWhenSlow) {
-        this.fault = new BrokenResourceError('The peer is too slow for what is published');
+        this.rare.fault = new BrokenResourceError('The peer is too slow for what is published');
         this.transport?.abort();
       }
       return false;
     }
-    if (this.published === null) {
-      this.published = turn.root;
+    if (rare.published === null) {
+      rare.published = turn.root;
       turn.add(this);
     }
-    this.published = this.published.followedBy(frame);
+    rare.published = rare.published.followedBy(frame);
     if (compressed) compression.sentAlone();
     return true;
   }

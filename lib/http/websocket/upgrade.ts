@@ -10,15 +10,22 @@ import { CANCELLED, FAILED, type Future } from '../../task/future.ts';
 import { startHandlerTask } from '../../task/spawn.ts';
 import { Task, type TaskOwner } from '../../task/task.ts';
 import type { Application } from '../application.ts';
-import type { Call, CallSettings, UnderWay } from '../call.ts';
+import type { Call, UnderWay } from '../call.ts';
 import { HttpError } from '../http-error.ts';
 import { type HttpRequest, ServerRequest } from '../request.ts';
 import { Response, type ResponseLike } from '../response.ts';
-import { CalledSocket, farewellMs, type WebSocketCallbacks } from './callbacks.ts';
+import {
+  CalledSocket,
+  farewellMs,
+  type Origin,
+  originOf,
+  socketOver,
+  type WebSocketCallbacks,
+} from './callbacks.ts';
 import { type Agreed, readRequest } from './handshake.ts';
 import { checkWebSocket, type WebSocketOptions, type WebSocketPlan } from './options.ts';
 import { flagGone } from './sending.ts';
-import { type SocketOwner, WebSocketStream } from './socket.ts';
+import { WebSocketStream } from './socket.ts';
 import { Terms } from './terms.ts';
 import { Topics } from './topics.ts';
 import type { WebSocketConnection } from './types.ts';
@@ -100,42 +107,39 @@ export class UpgradeResponse extends Response {
 }
 
 /** A socket on a server with a handler: its task, its end. */
-class ServedSocket extends WebSocketStream implements TaskOwner, SocketOwner, UnderWay {
+class ServedSocket extends WebSocketStream implements TaskOwner, UnderWay {
   place = -1;
-  readonly #settings: CallSettings;
   /** Who wants to know of its end gets it with its request. */
-  readonly #call: Call | null;
+  readonly #origin: Origin;
   readonly #path: string;
   /** What to run, then what runs. */
   #work: Serve | Task;
 
   constructor(terms: Terms, agreed: Agreed, call: Call, serve: Serve) {
     super(terms, agreed);
-    this.owner = this;
-    this.#settings = call.settings;
+    this.#origin = originOf(call);
     this.#path = call.path;
-    this.#call = call.settings.logged ? call : null;
     this.#work = serve;
   }
 
   /** @internal */
-  socketMade(): void {
+  override socketMade(): void {
     const serve = this.#work as Serve;
     this.#work = startHandlerTask(currentLoop(), null, null, serve, this, this);
   }
 
   /** @internal */
-  socketGone(): void {
-    if (!this.#serving) this.#settings.over(this, this.#call);
+  override socketGone(): void {
+    if (!this.serving) socketOver(this, this.#origin);
   }
 
-  get #serving(): boolean {
+  private get serving(): boolean {
     return this.#work instanceof Task && !this.#work.done;
   }
 
   /** @internal */
   cancel(reason: string): void {
-    if (this.#serving) (this.#work as Task).cancel(reason);
+    if (this.serving) (this.#work as Task).cancel(reason);
     else this.abort();
   }
 
@@ -154,7 +158,7 @@ class ServedSocket extends WebSocketStream implements TaskOwner, SocketOwner, Un
     } else {
       this.finish(1000, Infinity);
     }
-    if (this.has(flagGone)) this.#settings.over(this, this.#call);
+    if (this.has(flagGone)) socketOver(this, this.#origin);
   }
 }
 
