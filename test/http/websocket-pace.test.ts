@@ -1,6 +1,7 @@
 /** Sends share the loop, and what answers messages still comes before the end. */
 import { describe, expect } from 'vitest';
-import { createTask, sleep, taskGroup } from '../../lib/index.ts';
+import type { WebSocketConnection } from '../../lib/http/index.ts';
+import { createTask, Event, sleep, taskGroup } from '../../lib/index.ts';
 import { runTest } from '../task/support.ts';
 import { readToEnd } from './support.ts';
 import { closeCodeIn, echo, frame, rawClient, withPair, withSockets } from './websocket-support.ts';
@@ -79,6 +80,44 @@ describe('messages and a close in one read', () => {
       expect(await readToEnd(peer)).toBe(expected);
     }),
   );
+
+  runTest('are all answered first when the peer reads nothing for a while', () =>
+    withSockets(echo, async (_url, port) => {
+      await using peer = await rawClient(port);
+      const large = Buffer.alloc(3 * 1024 * 1024, 'x');
+      const head = Buffer.from([0x82, 127, 0, 0, 0, 0, 0, 0x30, 0, 0]);
+      const writing = createTask(() =>
+        peer.write(Buffer.concat([frame(FIN | 2, large), ...texts, close])),
+      );
+      await sleep(50);
+      const answer = await readToEnd(peer);
+      expect(answer.slice(0, 10)).toBe(head.toString('latin1'));
+      expect(answer.slice(10 + large.length)).toBe(expected);
+      await writing;
+    }),
+  );
+
+  runTest('of a peer that never reads are dropped in the time for a close', () => {
+    const ended = new Event();
+    const handler = async (socket: WebSocketConnection): Promise<void> => {
+      try {
+        await echo(socket);
+      } finally {
+        ended.set();
+      }
+    };
+    return withSockets(
+      handler,
+      async (_url, port) => {
+        await using peer = await rawClient(port);
+        const large = frame(FIN | 2, Buffer.alloc(4 * 1024 * 1024, 'x'));
+        void peer.write(Buffer.concat([large, large, ...texts, close])).catch(() => {});
+        await ended.wait();
+        peer.abort();
+      },
+      { closeTimeoutMs: 200 },
+    );
+  });
 
   runTest('that is a bad one are all answered first, and the end is the end', () =>
     withSockets(echo, async (_url, port) => {

@@ -66,6 +66,13 @@ export class Rare {
   endingAsked = false;
   /** Sends that are done and whose senders wait for their turn. */
   paced = 0;
+  /** What was still to be sent when the peer was last given time to read it. */
+  leftBytes = 0;
+
+  /** Somebody has sent and goes on later: by the loop's pace, or when the peer has read. */
+  get sends(): boolean {
+    return this.paced > 0 || this.drains.some(({ active }) => active);
+  }
 }
 
 /**
@@ -184,7 +191,7 @@ export abstract class SocketSender {
     return promise;
   }
 
-  /** @internal One that was held up by the loop's pace. */
+  /** @internal One that was held up. */
   abstract senderGoesOn(): void;
 
   sendJson(value: unknown, options?: WaitOptions): Promise<void> {
@@ -270,5 +277,6 @@ export abstract class SocketSender {
     const { drains } = rare;
     rare.drains = [];
     for (const waiter of drains) waiter.wake();
+    this.senderGoesOn();
   }
 }

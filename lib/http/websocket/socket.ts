@@ -58,6 +58,8 @@ import { CloseWaiter } from './waits.ts';
 
 /** For the peer to close the connection after both close frames, or to see why it was refused. */
 const lingerMs = 1_000;
+/** A peer that has taken so much meanwhile gets that time again: what was sent before is on its way. */
+const lingerBytes = 16_384;
 
 export class WebSocketStream
   extends SocketSender
@@ -176,7 +178,8 @@ export class WebSocketStream
   /** @param why a close frame, or the fault of a bad one */
   private endInput(why: FrameError | Buffer): void {
     this.flags |= flagStopped;
-    if (!this.has(flagFresh) || !this.open) {
+    const answering = this.waiting > 0 && this.rareParts?.sends === true;
+    if (!(this.has(flagFresh) || answering) || !this.open) {
       this.countEnd(why);
       return;
     }
@@ -192,22 +195,28 @@ export class WebSocketStream
     this.terms.loop.callSoon(() => this.endSoon(rare));
   }
 
-  /** Not as long as each turn, or the loop's pace, lets somebody take messages before it. */
+  /** Messages that nobody has received. */
+  private get waiting(): number {
+    return this.#ownInbox?.length ?? 0;
+  }
+
+  /** Not as long as each turn, or whoever goes on with sending, takes messages before it. */
   private endSoon(rare: Rare): void {
     rare.endingAsked = false;
-    const waiting = this.#ownInbox?.length ?? 0;
+    const { waiting } = this;
     if (waiting === 0 || waiting >= rare.endingBehind) {
       this.endNow();
       return;
     }
     rare.endingBehind = waiting;
-    if (rare.paced === 0) this.askEnd(rare);
+    if (!rare.sends) this.askEnd(rare);
+    else if (rare.endTimer < 0) this.endWithin(this.terms.plan.closeTimeoutMs);
   }
 
   /** @internal */
   senderGoesOn(): void {
     const { rare } = this;
-    if (rare.ending !== null && rare.paced === 0) this.askEnd(rare);
+    if (rare.ending !== null && !rare.sends) this.askEnd(rare);
   }
 
   private endNow(): void {
@@ -252,6 +261,7 @@ export class WebSocketStream
     // What still comes is dropped for a while: a reset could overtake the close frame.
     transport.writeEof();
     transport.resumeReading();
+    this.rare.leftBytes = transport.writeBufferBytes;
     this.endWithin(lingerMs);
   }
 
@@ -336,7 +346,18 @@ export class WebSocketStream
   }
 
   private late(): void {
-    this.rare.endTimer = -1;
+    const { rare } = this;
+    rare.endTimer = -1;
+    if (rare.ending !== null) {
+      this.endNow();
+      return;
+    }
+    const { bufferedBytes } = this;
+    if (this.has(flagCloseReceived) && rare.leftBytes - bufferedBytes >= lingerBytes) {
+      rare.leftBytes = bufferedBytes;
+      this.endWithin(lingerMs);
+      return;
+    }
     if (!this.has(flagCloseReceived)) {
       this.break(new BrokenResourceError('No close frame came in time'));
     }
