@@ -96,7 +96,7 @@ function besieged(count: number, { rounds, ms }: { rounds: number; ms: number })
     for (let i = 0; i < rounds; i++) {
       calm.push(p99(await latencies(clients, ms)));
       await besiege(attackers, subject.servedPort, count);
-      // Hundreds of downloads that begin at once are a load, if a short one: it is not what is asked.
+      // Hundreds of downloads that begin at once are a load, if a short one: not what is asked.
       await pause(ms);
       busy.push(p99(await latencies(clients, ms)));
       await attackers.ask('leave', {}, 60_000);

@@ -425,7 +425,6 @@ describe('a client that leaves', () => {
         async () => {
           try {
             begun.set();
-            // Cancelled, it does not last.
             await sleep(handlerCancellation ? 20_000 : 30);
           } catch (error) {
             how = error;

@@ -58,7 +58,7 @@ import { CloseWaiter } from './waits.ts';
 
 /** For the peer to close the connection after both close frames, or to see why it was refused. */
 const lingerMs = 1_000;
-/** A peer that has taken so much meanwhile gets that time again: what was sent before is on its way. */
+/** A peer that has taken so much meanwhile gets that time again: what was sent is on its way. */
 const lingerBytes = 16_384;
 
 export class WebSocketStream
