@@ -418,8 +418,7 @@ describe('a client that leaves', () => {
   // covers: aiohttp/handler-cancellation
   runTest('leaves the handler alone by default, and cancels it if that is wanted', async () => {
     for (const handlerCancellation of [false, true]) {
-      const begun = new Event();
-      const ended = new Event();
+      const [begun, ended] = [new Event(), new Event()];
       let how: unknown = 'normal';
       await withHandler(
         async () => {
