@@ -14,6 +14,7 @@ export const libuvBinary = join(buildFolder, 'peers', 'libuv-echo');
 export const epollBinary = join(buildFolder, 'peers', 'epoll-echo');
 export const uringBinary = join(buildFolder, 'peers', 'io-uring-echo');
 export const floorBinary = join(buildFolder, 'peers', 'websocket-floor');
+export const httpFloorBinary = join(buildFolder, 'peers', 'http-floor');
 export const goTasksBinary = join(buildFolder, 'peers', 'go-tasks');
 export const goBinary = join(buildFolder, 'peers', 'go-echo');
 
@@ -44,10 +45,10 @@ function compileC(binary, source, ...libraries) {
   return run(process.env.CC ?? 'cc', [...flags, ...libraries]);
 }
 
-/** Compiles the kernel's floor of bench/websocket.mjs; throws with the compiler's words. */
-export function buildFloor() {
+/** Compiles the kernel's floor of a bench; throws with the compiler's words. */
+export function buildFloor(binary = floorBinary, folder = 'websocket') {
   mkdirSync(join(buildFolder, 'peers'), { recursive: true });
-  const result = compileC(floorBinary, join(bench, 'websocket', 'floor.c'));
+  const result = compileC(binary, join(bench, folder, 'floor.c'));
   if (!result.ok) throw new Error(`The floor did not build:\n${result.why}`);
 }
 

@@ -5,7 +5,8 @@
 // The server has core 0, wrk core 1. In each round each server is asked once, one after the other;
 // told is the median. Results go to bench/results/NAME.json. Peers come from npm into .peers/ (git
 // ignores it): npm install --prefix .peers fastify bun@1.4.5 (uWebSockets.js
-// needs a newer glibc than Debian 12 has)
+// needs a newer glibc than Debian 12 has). The peer `floor` (plaintext and pipelined only) is a C
+// program that answers with constant bytes: what the kernel asks for, whoever the server is.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,6 +14,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { buildFloor, httpFloorBinary } from './build.mjs';
 import { facts } from './lib/machine.mjs';
 import { median } from './lib/stats.mjs';
 
@@ -75,6 +77,7 @@ function goBinary() {
 const bunBinary = join(peersFolder, 'node_modules', '.bin', 'bun');
 
 function commandOf(peer) {
+  if (peer === 'floor') return [httpFloorBinary];
   if (peer === 'go') return ['env', 'GOMAXPROCS=1', goBinary()];
   if (peer === 'bun') return [bunBinary, serverFile, peer];
   if (peer === 'aiohttp') return ['/usr/bin/python3', join(here, 'http', 'aiohttp_server.py')];
@@ -117,14 +120,17 @@ function wrk(port, { path, args }, seconds) {
   });
 }
 
+const unknownToFloor = new Set(['json', 'echo']);
+if (flags.peers.split(',').includes('floor')) buildFloor(httpFloorBinary, 'http');
 const servers = [];
 for (const peer of flags.peers.split(',')) servers.push(await start(peer));
 const summary = [];
 for (const name of flags.scenarios.split(',')) {
   const scenario = scenarios[name];
-  const samples = new Map(servers.map(({ peer }) => [peer, []]));
+  const able = servers.filter(({ peer }) => peer !== 'floor' || !unknownToFloor.has(name));
+  const samples = new Map(able.map(({ peer }) => [peer, []]));
   for (let round = 0; round < Number(flags.rounds); round++) {
-    for (const { peer, child, port } of servers) {
+    for (const { peer, child, port } of able) {
       // Compilers warm up in the first round.
       if (round === 0) await wrk(port, scenario, 1);
       const before = cpuMs(child.pid);
@@ -133,7 +139,7 @@ for (const name of flags.scenarios.split(',')) {
       samples.get(peer).push({ us, rate: requests / seconds });
     }
   }
-  const base = median(samples.get(servers[0].peer).map(({ us }) => us));
+  const base = median(samples.get(able[0].peer).map(({ us }) => us));
   for (const [peer, list] of samples) {
     const us = median(list.map((one) => one.us));
     const rate = median(list.map((one) => one.rate));
