@@ -24,7 +24,7 @@ function handledBy(program: Program): number {
 
 // Programs, which mostly start and wait: side by side. Other work beside them slows their start.
 // Ten programs at once: sanitized, on two slow cores, each takes its time.
-const limitMs = process.env['UVIO_SANITIZED'] ? 120_000 : 30_000;
+const limitMs = process.env['UVIO_SANITIZED'] ? 300_000 : 30_000;
 
 describe.skipIf(missingWorkers !== null).concurrent('workers', { timeout: limitMs }, () => {
   // covers: gunicorn/workers
