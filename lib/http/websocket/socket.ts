@@ -477,7 +477,7 @@ export class WebSocketStream
     if (bytes > maxRunBytes) this.writePublished();
     if (this.has(flagFull) && this.bufferedBytes + frame.length > plan.maxBufferedBytes) {
       if (!plan.dropsWhenSlow) {
-        this.rare.fault = new BrokenResourceError('The peer is too slow for what is published');
+        rare.fault = new BrokenResourceError('The peer is too slow for what is published');
         this.transport?.abort();
       }
       return false;
