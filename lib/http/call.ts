@@ -16,6 +16,7 @@ import type { Application } from './application.ts';
 import { BodyReader } from './exchange-body.ts';
 import type { ExchangeWriter } from './exchange-writer.ts';
 import { HttpError } from './http-error.ts';
+import type { Placed } from './placed.ts';
 import type { TrustTest } from './proxy.ts';
 import { ServerRequest } from './request.ts';
 import { Response, type ResponseLike } from './response.ts';
@@ -23,9 +24,7 @@ import { sendResponse } from './send.ts';
 import type { Exchange, ExchangeSink } from './wire.ts';
 
 /** What a server waits for when it ends, and cancels when that takes too long. */
-export interface UnderWay {
-  /** In the server's list; -1: not in it. */
-  place: number;
+export interface UnderWay extends Placed {
   /** The server ends, and nothing else will end this. */
   leave?(): void;
   cancel(reason: string): void;

@@ -6,13 +6,12 @@
  */
 import type { EventLoop } from '../io/handles.ts';
 import { refreshDate } from './answer.ts';
+import { joinList, leaveList, type Placed } from './placed.ts';
 
 const minTickMs = 5;
 const maxTickMs = 250;
 
-export interface Swept {
-  /** In the sweep's list; -1: not in it. */
-  sweepPlace: number;
+export interface Swept extends Placed {
   /** On the clock of the sweep; Infinity: never. */
   dueMs: number;
   onDue(nowMs: number): void;
@@ -21,7 +20,6 @@ export interface Swept {
 export class Sweep {
   readonly #loop: EventLoop;
   readonly #tickMs: number;
-  // Not a Set: its old tables, which V8 keeps, keep connections that left long ago.
   readonly #swept: Swept[] = [];
   #nowMs = 0;
   #timer = -1;
@@ -43,20 +41,12 @@ export class Sweep {
   }
 
   add(one: Swept): void {
-    one.sweepPlace = this.#swept.length;
-    this.#swept.push(one);
+    joinList(this.#swept, one);
     if (this.#timer === -1) this.#arm();
   }
 
   remove(one: Swept): void {
-    const { sweepPlace } = one;
-    if (sweepPlace < 0) return;
-    one.sweepPlace = -1;
-    const last = this.#swept.pop() as Swept;
-    if (last !== one) {
-      this.#swept[sweepPlace] = last;
-      last.sweepPlace = sweepPlace;
-    }
+    leaveList(this.#swept, one);
     if (this.#swept.length > 0 || this.#timer === -1) return;
     this.#loop.cancelTimer(this.#timer);
     this.#timer = -1;

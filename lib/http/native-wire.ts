@@ -42,7 +42,7 @@ const waitBody = 3;
 const waitEnd = 4;
 
 export class NativeConnection extends WireConnection implements StreamSink, ExchangeHome, Swept {
-  sweepPlace = -1;
+  place = -1;
   dueMs: number = Infinity;
   sentBytes = 0;
   fileWaits = false;

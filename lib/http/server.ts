@@ -24,6 +24,7 @@ import { dispatcherOf, fetchDispatcher } from './dispatch.ts';
 import { http2Wire } from './http2-wire.ts';
 import { nativeWire } from './native-wire.ts';
 import { nodeWire } from './node-wire.ts';
+import { joinList, leaveList } from './placed.ts';
 import {
   type AccessRecord,
   checkServe,
@@ -226,7 +227,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     this.#requests++;
     if (this.#accessLog !== null) call.startedMs = this.loop.time();
     call.start(this.loop);
-    if (call.task !== null) this.#enter(call);
+    if (call.task !== null) joinList(this.#calls, call);
   }
 
   onRefused(connection: WireConnection, status: number, _reason: string): void {
@@ -242,7 +243,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
 
   began(one: UnderWay): void {
     this.#requests++;
-    this.#enter(one);
+    joinList(this.#calls, one);
   }
 
   over(one: UnderWay, call: Call | null): void {
@@ -260,23 +261,9 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     this.#leave(one);
   }
 
-  // Not a Set: its tables cost more, and V8 keeps old ones alive.
-  #enter(one: UnderWay): void {
-    one.place = this.#calls.length;
-    this.#calls.push(one);
-  }
-
   #leave(one: UnderWay): void {
     this.#requests--;
-    const { place } = one;
-    if (place >= 0) {
-      one.place = -1;
-      const last = this.#calls.pop() as UnderWay;
-      if (last !== one) {
-        this.#calls[place] = last;
-        last.place = place;
-      }
-    }
+    leaveList(this.#calls, one);
     if (this.#calls.length > 0) return;
     const waiters = this.#idleWaiters;
     this.#idleWaiters = [];

@@ -5,7 +5,7 @@ import { sleep } from '../../lib/task/sleep.ts';
 import { runTest } from '../task/support.ts';
 
 class One implements Swept {
-  sweepPlace = -1;
+  place = -1;
   dueMs: number;
   told = 0;
   readonly #onDue: () => void;
@@ -37,7 +37,7 @@ describe('a sweep', () => {
     await sleep(60);
     // Looked at from the back: 5 took 0 away before that was told.
     expect(all.map((one) => one.told)).toEqual([0, 1, 0, 1, 1, 1, 1]);
-    expect(all.map((one) => one.sweepPlace >= 0)).toEqual([
+    expect(all.map((one) => one.place >= 0)).toEqual([
       false,
       false,
       true,

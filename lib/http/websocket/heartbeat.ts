@@ -27,7 +27,7 @@ export class Heartbeats {
 }
 
 export class Heartbeat implements Swept {
-  sweepPlace = -1;
+  place = -1;
   dueMs = 0;
   readonly #all: Heartbeats;
   readonly #target: Beating;
