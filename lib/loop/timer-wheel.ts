@@ -10,7 +10,8 @@
  * appending keeps them in order of arming. What lies in another window of 2^32 ms waits in `far`.
  * Buckets are circular lists; their heads are the first nodes of the same arrays. Where many are
  * due, what costs is memory that is not in the cache: so links and deadline of a slot lie side by
- * side, a batch is readied tick by tick, and generations are touched only where an id was given.
+ * side, slots of one bucket in blocks, a batch is readied tick by tick, and generations are
+ * touched only where an id was given.
  */
 
 import { highWord, lowWord } from './double-words.ts';
@@ -33,6 +34,9 @@ const firstSlot = bucketCount + 3;
 /** In place of the previous node: the entry is in the batch that fires now, in no list. */
 const inBatch = -1;
 const startCapacity = 2048;
+/** Where so many entries are held, each list takes its fresh slots from blocks of its own. */
+const manyEntries = 1024;
+const blockMask = 31;
 /** Slots are 24 bits of an id. */
 const maxSlots = 2 ** 24;
 const slotMask = maxSlots - 1;
@@ -62,6 +66,8 @@ export class TimerWheel {
   #targets: (TimerTarget | null)[] = new Array(startCapacity).fill(null);
   /** Slots from here on were never used: their pages are not touched before they are. */
   #unused: number = firstSlot;
+  /** The next slot of each list's block; a multiple of the block's size when there is none. */
+  readonly #blocks: Int32Array = new Int32Array(firstSlot);
   /** Head of the list of freed slots; 0 is a bucket, so it means none. */
   #free = 0;
   /** Held slots that have a mark. */
@@ -94,19 +100,21 @@ export class TimerWheel {
    * fire in order of arming where none of them is `strict`, else by their deadlines.
    */
   arm(deadlineMs: number, target: TimerTarget, strict: boolean = true): number {
-    const slot = this.#take(deadlineMs, target);
+    if (deadlineMs === Infinity) return this.#armNever(target);
+    // What a batch arms is for the next one, even if it is due.
+    const head = deadlineMs <= this.#batchMs ? late : this.#bucketOf(deadlineMs);
+    const slot = this.#take(head, deadlineMs, target);
     this.refs++;
-    if (deadlineMs === Infinity) {
-      // In no list, and not ref'd: nothing will ever come of it.
-      this.#emptyList(slot);
-      this.#mark(slot, unrefMark);
-      this.refs--;
-    } else {
-      // What a batch arms is for the next one, even if it is due.
-      const head = deadlineMs <= this.#batchMs ? late : this.#bucketOf(deadlineMs);
-      this.#append(head, slot);
-      if (strict) this.#strict[head] = 1;
-    }
+    this.#append(head, slot);
+    if (strict) this.#strict[head] = 1;
+    return slot;
+  }
+
+  /** In no list, and not ref'd: nothing will ever come of it. */
+  #armNever(target: TimerTarget): number {
+    const slot = this.#take(far, Infinity, target);
+    this.#emptyList(slot);
+    this.#mark(slot, unrefMark);
     return slot;
   }
 
@@ -241,10 +249,11 @@ export class TimerWheel {
     return least;
   }
 
-  #take(deadlineMs: number, target: TimerTarget): number {
+  /** A slot for the list of `head`. */
+  #take(head: number, deadlineMs: number, target: TimerTarget): number {
     let slot = this.#free;
     if (slot !== 0) this.#free = this.#after(slot);
-    else slot = this.#freshSlot();
+    else slot = this.#freshSlot(this.size < manyEntries ? firing : head);
     this.#deadlines[slot * 2 + 1] = deadlineMs;
     this.#targets[slot] = target;
     this.size++;
@@ -447,14 +456,21 @@ export class TimerWheel {
 
   /** Slots are given out in order of memory again: a burst is then fast to go through. */
   #startOver(): void {
+    // Emptying them all costs more than a timer: only where they all may be in use.
+    if (this.#unused >= firstSlot + manyEntries) this.#blocks.fill(0);
+    else this.#blocks[firing] = 0;
     this.#unused = firstSlot;
     this.#free = 0;
   }
 
-  #freshSlot(): number {
-    const slot = this.#unused;
-    if (slot === this.#targets.length) this.#grow();
-    this.#unused = slot + 1;
+  #freshSlot(head: number): number {
+    let slot = this.#blocks[head] as number;
+    if ((slot & blockMask) === 0) {
+      slot = this.#unused;
+      if (slot === this.#targets.length) this.#grow();
+      this.#unused = (slot | blockMask) + 1;
+    }
+    this.#blocks[head] = slot + 1;
     return slot;
   }
 

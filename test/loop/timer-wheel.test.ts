@@ -271,4 +271,32 @@ describe('TimerWheel', () => {
     }
     expect(wheel.size).toBe(0);
   });
+
+  test('of many at once no two share a slot; they fire in order, and again when all are gone', () => {
+    const wheel = new TimerWheel(0);
+    const random = generator(7);
+    for (let round = 0; round < 3; round++) {
+      const start = round * 1000;
+      const held = new Map<number, Target>();
+      const arm = (order: number): void => {
+        const target = new Target(start + Math.floor(random() * 600), order);
+        target.slot = wheel.arm(target.deadline, target, false);
+        if (held.has(target.slot)) expect.unreachable();
+        held.set(target.slot, target);
+      };
+      for (let i = 0; i < 5000; i++) arm(i);
+      for (const target of [...held.values()].filter(({ order }) => order % 3 === 0)) {
+        wheel.cancel(target.slot);
+        held.delete(target.slot);
+      }
+      for (let i = 5000; i < 9000; i++) arm(i);
+      const wanted = [...held.values()].sort(
+        (a, b) => a.deadline - b.deadline || a.order - b.order,
+      );
+      wheel.collect(start + 900);
+      const fired = Array.from(wanted, () => wheel.takeDue() as Target);
+      expect(fired.map(({ order }) => order)).toEqual(wanted.map(({ order }) => order));
+      expect([wheel.takeDue(), wheel.size, wheel.nearest()]).toEqual([null, 0, Infinity]);
+    }
+  });
 });
