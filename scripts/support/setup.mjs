@@ -47,13 +47,21 @@ export async function buildNative() {
   return { native, reason };
 }
 
-/** tsc leaves the output of deleted sources behind, and it would be packed. */
+/**
+ * tsc leaves the output of deleted sources behind, and it would be packed; and what it wrote once
+ * it does not miss.
+ */
 function removeStaleOutput() {
   const dist = join(root, 'dist');
   if (!existsSync(dist)) return;
   for (const name of readdirSync(dist, { recursive: true })) {
     const source = join(root, 'lib', name.replace(/(\.d\.ts|\.js)$/, '.ts'));
     if (/\.(js|ts)$/.test(name) && !existsSync(source)) rmSync(join(dist, name));
+  }
+  for (const name of readdirSync(join(root, 'lib'), { recursive: true })) {
+    const written = ['.js', '.d.ts'].map((end) => join(dist, name.replace(/\.ts$/, end)));
+    if (!name.endsWith('.ts') || written.every(existsSync)) continue;
+    rmSync(join(dist, '.tsbuildinfo'), { force: true });
   }
 }
 

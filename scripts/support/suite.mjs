@@ -44,6 +44,17 @@ function tellReport({ testResults }) {
   return files;
 }
 
+/** Where the time of a whole run goes: CI has fifteen minutes. */
+const SLOWEST = 8;
+
+function tellSlowest({ testResults }) {
+  if (testResults.length < 10 * SLOWEST) return;
+  const seconds = ({ startTime, endTime }) => (endTime - startTime) / 1000;
+  const files = testResults.toSorted((a, b) => seconds(b) - seconds(a)).slice(0, SLOWEST);
+  const words = files.map((file) => `${relative(root, file.name)} ${seconds(file).toFixed(1)} s`);
+  console.log(`slowest: ${words.join(', ')}`);
+}
+
 /** @returns {{ counts: ReturnType<typeof noCounts>, files: string[] }} files: with failures */
 function readReport(report, code) {
   const counts = noCounts();
@@ -54,6 +65,7 @@ function readReport(report, code) {
     counts.failed = results.numFailedTests;
     counts.skipped = results.numPendingTests + results.numTodoTests;
     files = tellReport(results);
+    tellSlowest(results);
   }
   // A worker that crashed fails the run but no single test.
   if (code !== 0 && counts.failed === 0) counts.failed = 1;
