@@ -263,16 +263,30 @@ function checkCallback(callback: unknown): void {
   if (typeof callback !== 'function') throw argTypeError('callback', 'a function', callback);
 }
 
-/** As new, but for prepared statements, which stay. */
-export async function resetSession(session: Session): Promise<void> {
+/** Ends a transaction that was left open, and waits for queries that nobody has awaited. */
+export async function rollBackOpen({ wire, inTransaction }: Session): Promise<void> {
+  if (inTransaction || !wire.idle) await new SimpleRequest(wire, 'ROLLBACK').submit();
+}
+
+function forgetListeners(session: Session): void {
   session.channels.clear();
   session.logs.clear();
   session.queryLoggers.clear();
   session.watchQueries();
   session.depth = 0;
-  const { wire } = session;
-  if (session.inTransaction || !wire.idle) await new SimpleRequest(wire, 'ROLLBACK').submit();
-  await new SimpleRequest(wire, resetSql).submit();
+}
+
+/** The next borrower is somebody else. */
+export function endLoan(session: Session): void {
+  forgetListeners(session);
+  session.terminations.clear();
+}
+
+/** As new, but for prepared statements, which stay. */
+export async function resetSession(session: Session): Promise<void> {
+  forgetListeners(session);
+  await rollBackOpen(session);
+  await new SimpleRequest(session.wire, resetSql).submit();
 }
 
 const farewellMs = 10_000;
