@@ -16,6 +16,8 @@ import type { Notification, QueryRecord } from './types.ts';
 import type { Wire, WireEvents } from './wire.ts';
 
 const maxParameters = 256;
+/** Between two times that types are asked for anew on suspicion. */
+const suspicionMs = 10_000;
 
 export type Listener<T> = (value: T) => void;
 
@@ -26,6 +28,7 @@ export class Session implements WireEvents {
   readonly statements: StatementCache;
   readonly codecs: CodecSet;
   #parameters = 0;
+  #forgotMs = -Infinity;
   readonly parameters: Record<string, string> = { __proto__: null } as never;
   serverVersion: { readonly major: number; readonly minor: number } = { major: 0, minor: 0 };
   pid = 0;
@@ -50,6 +53,7 @@ export class Session implements WireEvents {
     this.codecs = new CodecSet(catalog, plan);
     this.statements = new StatementCache(plan, () => wire.loop.time());
     wire.events = this;
+    catalog.watchers.add(this.#dropTypes);
     this.watchQueries();
   }
 
@@ -62,11 +66,20 @@ export class Session implements WireEvents {
     this.wire.observed = this.queryLoggers.size > 0 || queryChannel.hasSubscribers;
   }
 
-  /** The shape of a type is not what it was. */
-  forgetTypes(): void {
-    this.codecs.catalog.clear();
+  readonly #dropTypes = (): void => {
     this.codecs.clear();
     this.statements.clear();
+  };
+
+  /** The shape of a type is not what it was, for all connections of a pool. */
+  forgetTypes(): void {
+    this.codecs.catalog.clear();
+    this.#forgotMs = this.wire.loop.time();
+  }
+
+  /** Perhaps: but values that never fit must not have all connections ask again and again. */
+  suspectTypes(): void {
+    if (this.wire.loop.time() - this.#forgotMs > suspicionMs) this.forgetTypes();
   }
 
   /** 15.3, 9.6.24, 17devel, or a pooler's own words. */
@@ -106,6 +119,7 @@ export class Session implements WireEvents {
   }
 
   ended(error: PostgresConnectionError | null): void {
+    this.codecs.catalog.watchers.delete(this.#dropTypes);
     this.onEnd?.();
     if (closedChannel.hasSubscribers) closedChannel.publish({ pid: this.pid, error });
     this.#tell<void>(this.terminations, undefined, 'termination');

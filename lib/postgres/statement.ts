@@ -54,6 +54,8 @@ export class Statement {
   #answers = 0;
   /** Users beside the cache. */
   holders = 0;
+  /** A parameter did not take its value. */
+  refused = false;
   /** Of the server's Bind message: portal and name, formats of parameters. */
   #head: Buffer = Buffer.alloc(0);
   #tail: Buffer = Buffer.alloc(0);
@@ -122,6 +124,7 @@ export class Statement {
         (parameters[i] as Codec).encode(out, value);
       } catch (error) {
         out.rewind(start);
+        if (error instanceof ValueError) this.refused = true;
         throw parameterError(error, i, parameters[i] as Codec);
       }
       out.patchLength(field);
