@@ -10,7 +10,7 @@ import { CancelScope } from '../task/scope.ts';
 import { timeout } from '../task/timeout.ts';
 import { Catalog } from './catalog.ts';
 import { connectSession } from './connect.ts';
-import { quoteName } from './copy.ts';
+import { quoteChannel, quoteName } from './copy.ts';
 import { SessionCursor } from './cursor.ts';
 import { InterfaceError, PostgresConnectionError, type PostgresError } from './errors.ts';
 import { Executor, type Lender } from './executor.ts';
@@ -151,7 +151,7 @@ export class SessionConnection extends Executor implements PooledConnection {
   ): Promise<void> {
     checkCallback(callback);
     const { session } = this;
-    const sql = `LISTEN ${quoteName(channel)}`;
+    const sql = `LISTEN ${quoteChannel(channel)}`;
     let listeners = session.channels.get(channel);
     const first = listeners === undefined;
     if (listeners === undefined) {
