@@ -7,8 +7,8 @@
 import type { Catalog } from './catalog.ts';
 import { closedChannel, queryChannel } from './channels.ts';
 import { CodecSet } from './codec-set.ts';
-import { type PostgresConnectionError, type PostgresError, ProtocolError } from './errors.ts';
-import type { Address, ConnectPlan } from './options.ts';
+import { PostgresConnectionError, type PostgresError, ProtocolError } from './errors.ts';
+import { type Address, type ConnectPlan, isUtf8 } from './options.ts';
 import * as proto from './protocol.ts';
 import type { Request } from './request.ts';
 import { StatementCache } from './statement.ts';
@@ -116,6 +116,10 @@ export class Session implements WireEvents {
     }
     this.parameters[name] = value;
     if (name === 'server_version') this.readVersion(value);
+    // All that comes would be read as something else than it is.
+    if (name === 'client_encoding' && this.wire.startup === null && !isUtf8(value)) {
+      throw new PostgresConnectionError(`client_encoding was set to ${value}; it must be UTF8`);
+    }
   }
 
   ended(error: PostgresConnectionError | null): void {
