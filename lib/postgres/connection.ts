@@ -39,6 +39,9 @@ import type {
 /** What a session had at its start. */
 export const resetSql: string = 'SELECT pg_advisory_unlock_all();CLOSE ALL;UNLISTEN *;RESET ALL;';
 
+/** There is no way to close a statement: the server may forget those that nobody can use. */
+const unreachable: FinalizationRegistry<() => void> = new FinalizationRegistry((letGo) => letGo());
+
 /** Where the session of a connection is. */
 class Holder implements Lender {
   session: Session | null;
@@ -126,8 +129,11 @@ export class SessionConnection extends Executor implements PooledConnection {
 
   async prepare<R = Row>(sql: string, options: QueryOptions = {}): Promise<PreparedStatement<R>> {
     const statement = await new PrepareRequest(this.session, sql).submit(options);
-    statement.holders++;
-    return new SessionStatement<R>(() => this.session, statement, options);
+    const { statements } = this.session;
+    statements.hold(statement);
+    const prepared = new SessionStatement<R>(() => this.session, statement, options);
+    unreachable.register(prepared, () => statements.letGo(statement));
+    return prepared;
   }
 
   cursor<R = Row>(sql: string, ...args: unknown[]): Cursor<R> {
@@ -280,6 +286,7 @@ function forgetListeners(session: Session): void {
 export function endLoan(session: Session): void {
   forgetListeners(session);
   session.terminations.clear();
+  session.statements.letAllGo();
 }
 
 /** As new, but for prepared statements, which stay. */

@@ -448,7 +448,7 @@ export function quoteName(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** NAMEDATALEN - 1: of more the server cuts the rest off, and tells of the notifications of that. */
+/** NAMEDATALEN - 1: the server cuts longer names off, and notifies under what is left. */
 const maxNameBytes = 63;
 
 /** The name of a channel, quoted. @throws InterfaceError for one that nothing could come from */

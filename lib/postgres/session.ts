@@ -132,6 +132,11 @@ export class Session implements WireEvents {
     this.terminations.clear();
   }
 
+  /** The server has forgotten all statements. */
+  discarded(): void {
+    this.statements.clear(false);
+  }
+
   query(request: Request<unknown>): void {
     const { sql: query, args, error, startedMs } = request;
     const durationMs = startedMs === 0 ? 0 : performance.now() - startedMs;

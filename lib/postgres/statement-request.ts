@@ -97,16 +97,16 @@ export abstract class StatementRequest<T> extends Request<T> {
     const { statements } = this.session;
     const { out } = this.wire;
     if (statements.toClose.length > 0) statements.writeCloses(out);
-    const given = this.statement !== null;
-    const known = this.statement ?? statements.get(this.sql);
-    if (known !== null && !known.closed) {
+    const given = this.statement?.closed === false ? this.statement : null;
+    const known = given ?? statements.get(this.sql);
+    if (known !== null) {
       this.statement = known;
       this.phase = 'running';
       try {
         return this.run(known);
       } catch (error) {
         // Perhaps its parameters have other types by now: a column was altered, or a composite.
-        if (!known.refused || given) {
+        if (!known.refused) {
           this.failWith(error);
           return NOTHING;
         }
@@ -130,7 +130,7 @@ export abstract class StatementRequest<T> extends Request<T> {
 
   /** It is prepared anew by whoever needs it, and the types of the user are asked for. */
   drop(statement: Statement): void {
-    this.session.statements.delete(statement);
+    this.session.statements.retire(statement);
     if (statement.parameterOids.some((oid) => oid >= firstUserOid)) this.session.suspectTypes();
   }
 

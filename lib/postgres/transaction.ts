@@ -79,8 +79,8 @@ export class SessionTransaction implements Transaction {
     try {
       await begin.submit();
     } catch (error) {
-      // Cancelled while it was sent: the server may have done it. What was never sent is not undone:
-      // to go back to a savepoint that is not there would abort the transaction around it.
+      // Cancelled while it was sent: the server may have done it. What was never sent is not
+      // undone: going back to a savepoint that is not there aborts the transaction around it.
       if (session.wire.closed || !begin.begun) this.#ended('rolled back');
       else await this.rollback().catch(() => {});
       throw error;

@@ -17,8 +17,8 @@ withServer('composites', () => {
     await types(
       connection,
       `CREATE TYPE pg_temp.part AS (a int, at timestamptz);
-      CREATE TYPE pg_temp.mixed AS (m money, j jsonb, k json, b bytea, c "char", f real, t timestamptz,
-        u timestamp, d date, n int8, i int[], p pg_temp.part, list pg_temp.part[], s text);
+      CREATE TYPE pg_temp.mixed AS (m money, j jsonb, k json, b bytea, c "char", f real,
+        t timestamptz, u timestamp, d date, n int8, i int[], p pg_temp.part, list pg_temp.part[], s text);
       CREATE TYPE pg_temp.short AS (m money, j int, k int, b bytea)`,
     );
     const value = {
@@ -37,7 +37,7 @@ withServer('composites', () => {
       list: [{ a: 2, at: null }, null],
       s: 'x, "y" (z)',
     };
-    const got: object = await connection.fetchVal('SELECT $1::pg_temp.mixed', value);
+    const got = await connection.fetchVal('SELECT $1::pg_temp.mixed', value);
     expect({ ...got }).toEqual(value);
     await connection.execute("SET bytea_output = 'escape'");
     const bytes = "SELECT ROW('$1', NULL, NULL, '\\x005cff')::pg_temp.short";
@@ -52,7 +52,7 @@ withServer('composites', () => {
     await types(connection, 'CREATE TYPE pg_temp.priced AS (price numeric, j jsonb)');
     await connection.setTypeCodec('numeric', { encode: String, decode: Number });
     const value = { price: 1.5, j: { a: 1 } };
-    const got: object = await connection.fetchVal('SELECT $1::pg_temp.priced', value);
+    const got = await connection.fetchVal('SELECT $1::pg_temp.priced', value);
     expect({ ...got }).toEqual(value);
   });
 
@@ -61,7 +61,7 @@ withServer('composites', () => {
       connection,
       'CREATE TYPE pg_temp.odd AS (a int, constructor text, "toString" text)',
     );
-    const got: object = await connection.fetchVal('SELECT $1::pg_temp.odd', { a: 1 });
+    const got = await connection.fetchVal('SELECT $1::pg_temp.odd', { a: 1 });
     expect({ ...got }).toEqual({ a: 1, constructor: null, toString: null });
   });
 
