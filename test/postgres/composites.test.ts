@@ -18,7 +18,8 @@ withServer('composites', () => {
       connection,
       `CREATE TYPE pg_temp.part AS (a int, at timestamptz);
       CREATE TYPE pg_temp.mixed AS (m money, j jsonb, k json, b bytea, c "char", f real,
-        t timestamptz, u timestamp, d date, n int8, i int[], p pg_temp.part, list pg_temp.part[], s text);
+        t timestamptz, u timestamp, d date, n int8, i int[], p pg_temp.part, list pg_temp.part[],
+        s text);
       CREATE TYPE pg_temp.short AS (m money, j int, k int, b bytea)`,
     );
     const value = {

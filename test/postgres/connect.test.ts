@@ -114,7 +114,8 @@ describe('the options of connect', () => {
     });
   });
 
-  const passwords = '# c\n*:1:*:me:one\nh\\:x:*:db:me:t\\\\w:o\nlocalhost:*:*:*:socket\n';
+  const passwords =
+    '# c\n*:1:*:me:one\nh\\:x:*:db:me:t\\\\w:o\n/own:*:*:*:own\nlocalhost:*:*:*:socket\n';
 
   test('take the password of the first line that fits', () => {
     withFile(passwords, 0o600, (passfile) => {
@@ -122,6 +123,7 @@ describe('the options of connect', () => {
       expect(plan.password({ host: 'any', port: 1 })).toBe('one');
       expect(plan.password({ host: 'h:x', port: 2 })).toBe('t\\w:o');
       expect(plan.password({ host: '/run', port: 2 })).toBe('socket');
+      expect(plan.password({ host: '/own', port: 2 })).toBe('own');
       expect(plan.password({ host: 'other', port: 2 })).toBe(undefined);
     });
   });
