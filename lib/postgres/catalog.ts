@@ -76,6 +76,8 @@ export const firstUserOid = 16_384;
 /** Shared by the connections of a pool. */
 export class Catalog {
   readonly #known: Map<number, TypeInfo> = new Map();
+  /** Called when the schema has changed: each session has made codecs of what was known. */
+  readonly watchers: Set<() => void> = new Set();
 
   get(oid: number): TypeInfo | undefined {
     return builtinTypes().get(oid) ?? this.#known.get(oid);
@@ -88,6 +90,7 @@ export class Catalog {
   /** The schema has changed. */
   clear(): void {
     this.#known.clear();
+    for (const watcher of this.watchers) watcher();
   }
 }
 

@@ -115,6 +115,8 @@ export class CodecSet {
   readonly #custom: Map<number, Codec> = new Map();
   readonly #made: Map<number, Codec> = new Map();
   readonly #record: Codec;
+  /** Types that records without a name have shown. */
+  readonly #seen: Set<number> = new Set();
   /** Oids that were asked for and are no types any more. */
   readonly #absent: Set<number> = new Set();
 
@@ -122,7 +124,7 @@ export class CodecSet {
     this.catalog = catalog;
     this.#base = baseCodecs(options);
     this.#record = recordCodec(
-      (oid) => this.find(oid, new Set()),
+      (oid) => this.find(oid, this.#seen),
       (names) => shapeOf(names, []),
     );
   }
@@ -130,6 +132,11 @@ export class CodecSet {
   /** The codec, or undefined with the oids it lacks added to `missing`. */
   find(oid: number, missing: Set<number>): Codec | undefined {
     return this.#find(oid, missing, 0);
+  }
+
+  /** Types that will be needed, though no statement names them. */
+  addSeen(missing: Set<number>): void {
+    for (const oid of this.#seen) this.find(oid, missing);
   }
 
   /** Some oids were asked for: those that were not found are text from now on. */

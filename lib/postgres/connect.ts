@@ -146,11 +146,38 @@ function isFinal(error: unknown): boolean {
   return error instanceof PostgresError && !/^(57P0|53|08)/.test(error.code);
 }
 
-async function tryAll(loop: Loop, plan: ConnectPlan, catalog: Catalog): Promise<Session> {
+/** A limit of one host is no limit of all. */
+async function limited<T>(limitMs: number, open: () => Promise<T>): Promise<T> {
+  try {
+    return await timeout(limitMs, open);
+  } catch (error) {
+    if (!(error instanceof TimeoutError)) throw error;
+    throw new PostgresConnectionError(`No answer within ${Math.round(limitMs)} ms`, {
+      cause: error,
+    });
+  }
+}
+
+interface Turn {
+  readonly endMs: number;
+  /** Attempts that are to come after those of this turn. */
+  readonly later: number;
+}
+
+async function tryAll(
+  loop: Loop,
+  plan: ConnectPlan,
+  catalog: Catalog,
+  { endMs, later }: Turn,
+): Promise<Session> {
   const errors: unknown[] = [];
-  for (const address of plan.addresses) {
+  for (const [i, address] of plan.addresses.entries()) {
+    const open = (): Promise<Session> => openSession(loop, plan, address, catalog);
+    // One that does not answer must not take the time of those behind it.
+    const others = plan.addresses.length - i - 1 + later;
+    const limitMs = others === 0 ? Infinity : (endMs - loop.time()) / (others + 1);
     try {
-      return await openSession(loop, plan, address, catalog);
+      return limitMs === Infinity ? await open() : await limited(limitMs, open);
     } catch (error) {
       if (isFinal(error) || plan.addresses.length === 1) throw error;
       errors.push(error);
@@ -168,12 +195,14 @@ export async function connectSession(
   catalog: Catalog,
 ): Promise<Session> {
   const attempt = async (): Promise<Session> => {
-    if (plan.targetSession !== 'prefer-standby') return await tryAll(loop, plan, catalog);
+    const last = { endMs: loop.time() + plan.timeoutMs, later: 0 };
+    if (plan.targetSession !== 'prefer-standby') return await tryAll(loop, plan, catalog, last);
     try {
-      return await tryAll(loop, { ...plan, targetSession: 'standby' }, catalog);
+      const first = { ...last, later: plan.addresses.length };
+      return await tryAll(loop, { ...plan, targetSession: 'standby' }, catalog, first);
     } catch (error) {
       if (isFinal(error)) throw error;
-      return await tryAll(loop, { ...plan, targetSession: 'any' }, catalog);
+      return await tryAll(loop, { ...plan, targetSession: 'any' }, catalog, last);
     }
   };
   return plan.timeoutMs === Infinity ? await attempt() : await timeout(plan.timeoutMs, attempt);

@@ -10,7 +10,7 @@ import { CancelScope } from '../task/scope.ts';
 import { timeout } from '../task/timeout.ts';
 import { Catalog } from './catalog.ts';
 import { connectSession } from './connect.ts';
-import { quoteName } from './copy.ts';
+import { quoteChannel, quoteName } from './copy.ts';
 import { SessionCursor } from './cursor.ts';
 import { InterfaceError, PostgresConnectionError, type PostgresError } from './errors.ts';
 import { Executor, type Lender } from './executor.ts';
@@ -38,6 +38,9 @@ import type {
 
 /** What a session had at its start. */
 export const resetSql: string = 'SELECT pg_advisory_unlock_all();CLOSE ALL;UNLISTEN *;RESET ALL;';
+
+/** There is no way to close a statement: the server may forget those that nobody can use. */
+const unreachable: FinalizationRegistry<() => void> = new FinalizationRegistry((letGo) => letGo());
 
 /** Where the session of a connection is. */
 class Holder implements Lender {
@@ -126,8 +129,11 @@ export class SessionConnection extends Executor implements PooledConnection {
 
   async prepare<R = Row>(sql: string, options: QueryOptions = {}): Promise<PreparedStatement<R>> {
     const statement = await new PrepareRequest(this.session, sql).submit(options);
-    statement.holders++;
-    return new SessionStatement<R>(() => this.session, statement, options);
+    const { statements } = this.session;
+    statements.hold(statement);
+    const prepared = new SessionStatement<R>(() => this.session, statement, options);
+    unreachable.register(prepared, () => statements.letGo(statement));
+    return prepared;
   }
 
   cursor<R = Row>(sql: string, ...args: unknown[]): Cursor<R> {
@@ -151,7 +157,7 @@ export class SessionConnection extends Executor implements PooledConnection {
   ): Promise<void> {
     checkCallback(callback);
     const { session } = this;
-    const sql = `LISTEN ${quoteName(channel)}`;
+    const sql = `LISTEN ${quoteChannel(channel)}`;
     let listeners = session.channels.get(channel);
     const first = listeners === undefined;
     if (listeners === undefined) {
@@ -263,16 +269,31 @@ function checkCallback(callback: unknown): void {
   if (typeof callback !== 'function') throw argTypeError('callback', 'a function', callback);
 }
 
-/** As new, but for prepared statements, which stay. */
-export async function resetSession(session: Session): Promise<void> {
+/** Ends a transaction that was left open, and waits for queries that nobody has awaited. */
+export async function rollBackOpen({ wire, inTransaction }: Session): Promise<void> {
+  if (inTransaction || !wire.idle) await new SimpleRequest(wire, 'ROLLBACK').submit();
+}
+
+function forgetListeners(session: Session): void {
   session.channels.clear();
   session.logs.clear();
   session.queryLoggers.clear();
   session.watchQueries();
   session.depth = 0;
-  const { wire } = session;
-  if (session.inTransaction || !wire.idle) await new SimpleRequest(wire, 'ROLLBACK').submit();
-  await new SimpleRequest(wire, resetSql).submit();
+}
+
+/** The next borrower is somebody else. */
+export function endLoan(session: Session): void {
+  forgetListeners(session);
+  session.terminations.clear();
+  session.statements.letAllGo();
+}
+
+/** As new, but for prepared statements, which stay. */
+export async function resetSession(session: Session): Promise<void> {
+  forgetListeners(session);
+  await rollBackOpen(session);
+  await new SimpleRequest(session.wire, resetSql).submit();
 }
 
 const farewellMs = 10_000;

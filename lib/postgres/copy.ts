@@ -9,9 +9,11 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { Readable, Writable } from 'node:stream';
 import type { Awaitable, Data } from '../base/errors.ts';
 import type { ByteParsers } from '../io/handles.ts';
+import { checkSignal, takeCancellation } from '../task/waiter.ts';
 import { type Codec, ValueError } from './codecs/codec.ts';
 import { InterfaceError, type PostgresError, ProtocolError } from './errors.ts';
-import { quit } from './many.ts';
+import { Feeding, takeList } from './feeding.ts';
+import { checkArgumentLists, quit } from './many.ts';
 import * as proto from './protocol.ts';
 import { PrepareRequest, readTag, writeCopyFail } from './queries.ts';
 import { type Begun, HOLD, Request, type RequestOptions, SENT } from './request.ts';
@@ -192,6 +194,7 @@ class CopyOutRequest extends CopyRequest {
 }
 
 class CopyInRequest extends CopyRequest {
+  readonly feeding: Feeding = new Feeding();
   #open = false;
   #ended = false;
 
@@ -227,14 +230,17 @@ class CopyInRequest extends CopyRequest {
     if (out.length > flushBytes) this.wire.flush();
   }
 
-  end(options: RequestOptions): Promise<void> {
-    if (!this.finished && !this.#ended) {
-      this.#ended = true;
-      const { out } = this.wire;
-      out.endMessage(out.message(proto.COPY_DONE));
-      this.wire.sent(this as Request<unknown>);
-    }
-    return this.step(options);
+  end(): void {
+    if (this.finished || this.#ended) return;
+    this.#ended = true;
+    const { out } = this.wire;
+    out.endMessage(out.message(proto.COPY_DONE));
+    this.wire.sent(this as Request<unknown>);
+  }
+
+  override onServerError(error: PostgresError): void {
+    super.onServerError(error);
+    this.feeding.stop();
   }
 
   override abandon(): void {
@@ -288,6 +294,10 @@ export async function copyOut(
     await request.submit(options);
     for (;;) {
       const chunk = request.next();
+      // Its receiver may know nothing of scopes, and there may be no other wait for long.
+      checkSignal(options);
+      const cancelled = takeCancellation();
+      if (cancelled !== null) throw cancelled;
       if (chunk !== null) await sink.write(chunk);
       else if (request.finished) break;
       else await request.step(options);
@@ -304,13 +314,17 @@ export async function copyOut(
 
 type Chunks = AsyncIterable<Data>;
 
-function sourceOf(source: CopySource): Chunks {
-  if (typeof source === 'string') return createReadStream(source, { highWaterMark: 256 * 1024 });
+/** Opens it: not before the server wants data, as nobody would close it again. */
+function sourceOf(source: CopySource): () => Chunks {
+  if (typeof source === 'string') {
+    return () => createReadStream(source, { highWaterMark: 256 * 1024 });
+  }
   if (typeof source === 'object' && source !== null) {
-    if (Symbol.asyncIterator in source) return source as Chunks;
-    if ('getReader' in source) return Readable.fromWeb(source) as Chunks;
+    // A stream of the Web is both, and only so it can be given up while it stalls.
+    if ('getReader' in source) return () => Readable.fromWeb(source) as Chunks;
+    if (Symbol.asyncIterator in source) return () => source as Chunks;
     // biome-ignore lint/suspicious/noExplicitAny: lists of chunks are taken, too.
-    if (Symbol.iterator in source) return Readable.from(source as any) as Chunks;
+    if (Symbol.iterator in source) return () => Readable.from(source as any) as Chunks;
   }
   throw new InterfaceError('The source of COPY is a path, a ReadableStream or an async iterable');
 }
@@ -321,22 +335,40 @@ export async function copyIn(
   source: CopySource,
   options: RequestOptions,
 ): Promise<string> {
-  const chunks = sourceOf(source);
+  const open = sourceOf(source);
+  return await feedCopy(session, sql, options, async ({ feeding, wire }, feed) => {
+    const chunks = open();
+    try {
+      await feeding.all(chunks, (chunk) => {
+        feed(() => writeData(wire, chunk));
+        wire.flush();
+        return wire.drained();
+      });
+    } finally {
+      if (chunks instanceof Readable) chunks.destroy();
+    }
+  });
+}
+
+/** A COPY of what `work` feeds. */
+async function feedCopy(
+  session: Session,
+  sql: string,
+  options: RequestOptions,
+  work: (request: CopyInRequest, feed: (write: () => void) => void) => Promise<void>,
+): Promise<string> {
   const request = new CopyInRequest(session, sql);
   await request.submit(options);
-  const { wire } = session;
+  const ended = request.step(options);
+  ended.catch(request.feeding.stop);
   try {
-    for await (const chunk of chunks) {
-      if (request.failed) break;
-      request.feed(() => writeData(wire, chunk));
-      wire.flush();
-      if (!wire.writable) await wire.drained();
-    }
+    await work(request, (write) => request.feed(write));
   } catch (error) {
     quit(request as Request<unknown>, error);
     throw error;
   }
-  await request.end(options);
+  request.end();
+  await ended;
   return request.tag;
 }
 
@@ -379,6 +411,7 @@ export async function copyRecords(
   records: Arguments,
   options: RequestOptions,
 ): Promise<string> {
+  checkArgumentLists(records);
   const described: Statement = await new PrepareRequest(session, target.columnsSql).submit(options);
   session.statements.release(described);
   const { codecs, columns } = described;
@@ -386,37 +419,24 @@ export async function copyRecords(
   if (textOnly !== undefined) {
     throw new InterfaceError(`Column ${textOnly.name} has a type without a binary form`);
   }
-  const request = new CopyInRequest(session, target.sql);
-  await request.submit(options);
-  const { wire } = session;
   let row = 0;
-  const add = (record: unknown): void => {
-    row++;
-    request.feed(() => writeRecord(wire, record, codecs, row));
-  };
-  try {
-    request.feed(() => wire.out.bytes(binarySignature));
+  return await feedCopy(session, target.sql, options, async ({ feeding, wire }, feed) => {
+    feed(() => wire.out.bytes(binarySignature));
+    const add = (record: unknown): Promise<void> | undefined => {
+      row++;
+      feed(() => writeRecord(wire, record, codecs, row));
+      return wire.writable ? undefined : wire.drained();
+    };
     if (Symbol.asyncIterator in records) {
-      for await (const record of records) {
-        if (request.failed) break;
-        add(record);
+      await feeding.all(records, (record) => {
         wire.flushSoon();
-        if (!wire.writable) await wire.drained();
-      }
+        return add(record);
+      });
     } else {
-      for (const record of records) {
-        if (request.failed) break;
-        add(record);
-        if (!wire.writable) await wire.drained();
-      }
+      await takeList(records, feeding, add);
     }
-    request.feed(() => wire.out.int16(-1));
-  } catch (error) {
-    quit(request as Request<unknown>, error);
-    throw error;
-  }
-  await request.end(options);
-  return request.tag;
+    if (!feeding.stopped) feed(() => wire.out.int16(-1));
+  });
 }
 
 // --- SQL
@@ -426,6 +446,16 @@ export function quoteName(name: string): string {
     throw new InterfaceError('A name is a string that is not empty');
   }
   return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** NAMEDATALEN - 1: the server cuts longer names off, and notifies under what is left. */
+const maxNameBytes = 63;
+
+/** The name of a channel, quoted. @throws InterfaceError for one that nothing could come from */
+export function quoteChannel(name: string): string {
+  const quoted = quoteName(name);
+  if (Buffer.byteLength(name) <= maxNameBytes) return quoted;
+  throw new InterfaceError(`The name of a channel has at most ${maxNameBytes} bytes: ${name}`);
 }
 
 export function quoteText(text: string): string {

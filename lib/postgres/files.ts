@@ -47,13 +47,16 @@ export function readPassword(
     });
     return undefined;
   }
-  const host = address.host.startsWith('/') ? 'localhost' : address.host;
-  const wanted = [host, String(address.port), database, user];
+  // libpq has the folder of a socket in its place, if it is not its own default.
+  const hosts = address.host.startsWith('/') ? ['localhost', address.host] : [address.host];
+  const wanted = [hosts, [String(address.port)], [database], [user]];
   for (const line of readFileSync(path, 'utf8').split(/\r?\n/)) {
     if (line === '' || line.startsWith('#')) continue;
     const fields = fieldsOf(line);
     if (fields.length !== 5) continue;
-    if (wanted.every((value, i) => fields[i] === '*' || fields[i] === value)) return fields[4];
+    if (wanted.every((values, i) => fields[i] === '*' || values.includes(fields[i] as string))) {
+      return fields[4];
+    }
   }
   return undefined;
 }

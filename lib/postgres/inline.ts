@@ -14,14 +14,26 @@ const tokens: RegExp = new RegExp(
   [
     "'(?:[^']|'')*'",
     '"(?:[^"]|"")*"',
-    '--[^\\n]*',
-    '/\\*[\\s\\S]*?\\*/',
-    '(\\$(?:[A-Za-z_]\\w*)?\\$)',
-    '[A-Za-z_][\\w$]*',
+    '--[^\\n\\r]*',
+    '(/\\*)',
+    '(\\$(?:[A-Za-z_\\u0080-\\uffff][\\w\\u0080-\\uffff]*)?\\$)',
+    '[A-Za-z_\\u0080-\\uffff][\\w$\\u0080-\\uffff]*',
     '\\$(\\d+)',
   ].join('|'),
   'g',
 );
+
+/** PostgreSQL's comments nest. */
+function commentEnd(sql: string, from: number): number {
+  const edges = /\/\*|\*\//g;
+  edges.lastIndex = from;
+  for (let depth = 1; depth > 0; ) {
+    const edge = edges.exec(sql);
+    if (edge === null) return sql.length;
+    depth += edge[0] === '/*' ? 1 : -1;
+  }
+  return edges.lastIndex;
+}
 
 /** Replaces each $n. @throws InterfaceError for escapes that it does not understand */
 export function replaceParameters(sql: string, literals: readonly string[]): string {
@@ -29,8 +41,10 @@ export function replaceParameters(sql: string, literals: readonly string[]): str
   let at = 0;
   tokens.lastIndex = 0;
   for (let match = tokens.exec(sql); match !== null; match = tokens.exec(sql)) {
-    const [whole, dollarQuote, index] = match;
-    if (dollarQuote !== undefined) {
+    const [whole, comment, dollarQuote, index] = match;
+    if (comment !== undefined) {
+      tokens.lastIndex = commentEnd(sql, tokens.lastIndex);
+    } else if (dollarQuote !== undefined) {
       const end = sql.indexOf(dollarQuote, tokens.lastIndex);
       if (end < 0) throw new InterfaceError('The query has a dollar quote without end');
       tokens.lastIndex = end + dollarQuote.length;
@@ -77,6 +91,7 @@ export async function inlineArguments(
     'row',
     null,
   ).submit(options);
-  const literals = [...texts].map((literal, i) => `${literal}::${named[i]}`);
+  // In parentheses: a subscript may follow, and not everywhere a cast may stand.
+  const literals = [...texts].map((literal, i) => `(${literal}::${named[i]})`);
   return replaceParameters(sql, literals);
 }

@@ -6,6 +6,7 @@
  */
 import type { PostgresError } from './errors.ts';
 import { InterfaceError, ProtocolError } from './errors.ts';
+import { Feeding, takeList } from './feeding.ts';
 import * as proto from './protocol.ts';
 import { RowsRequest } from './queries.ts';
 import { type Begun, HOLD, type Request, type RequestOptions } from './request.ts';
@@ -19,6 +20,7 @@ const flushBytes = 32 * 1024;
 const noPortal = 'uvio_no_such_portal';
 
 class ManyRequest extends RowsRequest<unknown[]> {
+  readonly feeding: Feeding = new Feeding();
   #fed = 0;
   #done = 0;
   #ended = false;
@@ -38,20 +40,29 @@ class ManyRequest extends RowsRequest<unknown[]> {
   feed(args: unknown): void {
     if (!Array.isArray(args)) throw new InterfaceError('Arguments of a query are an array');
     const { out } = this.wire;
-    (this.statement as Statement).writeBind(out, args);
+    const statement = this.statement as Statement;
+    try {
+      statement.writeBind(out, args);
+    } catch (error) {
+      if (statement.refused) this.drop(statement);
+      throw error;
+    }
     writeExecute(out, 0);
     this.#fed++;
     if (out.length > flushBytes) this.wire.flush();
   }
 
-  /** All were fed: waits for the end. */
-  end(options?: RequestOptions): Promise<unknown[]> {
+  /** The end, also while arguments are fed. */
+  ended(options: RequestOptions): Promise<unknown[]> {
     if (this.finished) {
       return this.failed ? Promise.reject(this.error) : Promise.resolve(this.list);
     }
-    const promise = this.start(options);
+    return this.start(options);
+  }
+
+  /** All were fed. */
+  end(): void {
     if (this.active) this.#sync();
-    return promise;
   }
 
   #sync(): void {
@@ -75,7 +86,9 @@ class ManyRequest extends RowsRequest<unknown[]> {
 
   override onServerError(error: PostgresError): void {
     super.onServerError(error);
-    if (this.phase === 'running') this.wire.resumeWriting();
+    if (this.phase !== 'running') return;
+    this.feeding.stop();
+    this.wire.resumeWriting();
   }
 
   override onReady(): boolean {
@@ -96,20 +109,22 @@ class ManyRequest extends RowsRequest<unknown[]> {
 }
 
 async function feedAll(request: ManyRequest, args: Arguments): Promise<void> {
-  const { wire } = request;
-  if (Symbol.asyncIterator in args) {
-    for await (const one of args) {
-      if (request.failed) return;
-      request.feed(one);
-      wire.flushSoon();
-      if (!wire.writable) await wire.drained();
-    }
-    return;
-  }
-  for (const one of args) {
-    if (request.failed) return;
+  const { feeding, wire } = request;
+  const take = (one: unknown): Promise<void> | undefined => {
     request.feed(one);
-    if (!wire.writable) await wire.drained();
+    return wire.writable ? undefined : wire.drained();
+  };
+  if (!(Symbol.asyncIterator in args)) return await takeList(args, feeding, take);
+  await feeding.all(args, (one) => {
+    wire.flushSoon();
+    return take(one);
+  });
+}
+
+export function checkArgumentLists(args: unknown): void {
+  const iterable = typeof args === 'object' && args !== null;
+  if (!iterable || !(Symbol.iterator in args || Symbol.asyncIterator in args)) {
+    throw new InterfaceError('The arguments must be an iterable of arrays');
   }
 }
 
@@ -122,19 +137,19 @@ export async function runMany(
   collect: boolean,
   statement: Statement | null = null,
 ): Promise<unknown[]> {
-  const iterable = typeof args === 'object' && args !== null;
-  if (!iterable || !(Symbol.iterator in args || Symbol.asyncIterator in args)) {
-    throw new InterfaceError('The arguments must be an iterable of arrays');
-  }
+  checkArgumentLists(args);
   const request = new ManyRequest(session, sql, collect, statement);
   await request.submit(options);
+  const ended = request.ended(options);
+  ended.catch(request.feeding.stop);
   try {
     await feedAll(request, args);
   } catch (error) {
     quit(request as Request<unknown>, error);
     throw error;
   }
-  return await request.end(options);
+  request.end();
+  return await ended;
 }
 
 /** Its user has failed: ends it without a cancellation, and does not wait. */
@@ -144,4 +159,6 @@ export function quit(request: Request<unknown>, error: unknown): void {
   request.disarm();
   request.abandoned = true;
   request.abandon();
+  // Its wait ends now, though the server's answer comes later.
+  request.fail(error);
 }

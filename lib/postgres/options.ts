@@ -76,6 +76,14 @@ function fromEnvironment(): Settings {
 
 const aliases: Readonly<Record<string, string>> = { database: 'dbname', ssl: 'sslmode' };
 
+/** `ssl=true`, as in URLs of JDBC: libpq reads it so. */
+const sslWords: Readonly<Record<string, string>> = {
+  true: 'require',
+  '1': 'require',
+  false: 'disable',
+  '0': 'disable',
+};
+
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);
@@ -123,13 +131,21 @@ export function parseDsn(dsn: string): Map<string, string> {
     const equals = pair.indexOf('=');
     const key = decode(equals < 0 ? pair : pair.slice(0, equals));
     const value = equals < 0 ? '' : decode(pair.slice(equals + 1).replaceAll('+', ' '));
-    found.set(aliases[key] ?? key, value);
+    found.set(aliases[key] ?? key, (key === 'ssl' && sslWords[value]) || value);
   }
   return found;
 }
 
 /** What is no option of the client is a setting of the session. */
 const clientSettings = new Set([...Object.keys(environment), 'service', 'gssencmode']);
+// Of libpq, and of no meaning here. Those that restrict it (requirepeer …) the server refuses.
+for (const name of ['keepalives', 'keepalives_idle', 'keepalives_interval', 'keepalives_count']) {
+  clientSettings.add(name);
+}
+for (const name of ['tcp_user_timeout', 'sslcompression', 'sslsni', 'krbsrvname', 'gsslib']) {
+  clientSettings.add(name);
+}
+clientSettings.add('fallback_application_name');
 clientSettings.delete('application_name');
 clientSettings.delete('options');
 
@@ -189,13 +205,25 @@ function choice<T extends string>(name: string, value: string, allowed: readonly
   throw new InterfaceError(`${name} must be one of ${allowed.join(', ')}, not '${value}'`);
 }
 
+/** A name of the only encoding that this client speaks. */
+export function isUtf8(encoding: string): boolean {
+  return /^(utf-?8|unicode)$/i.test(encoding);
+}
+
 function sessionSettings(options: ConnectOptions, settings: Settings): Record<string, string> {
   const found: Record<string, string> = {};
+  const fallback = settings.get('fallback_application_name');
+  if (fallback !== undefined) found['application_name'] = fallback;
   for (const [name, value] of settings) if (!clientSettings.has(name)) found[name] = value;
   for (const [name, value] of Object.entries(options.serverSettings ?? {})) {
     found[name] = String(value);
   }
+  // libpq's word for the encoding of the terminal.
+  if (found['client_encoding'] === 'auto') delete found['client_encoding'];
   for (const [name, value] of Object.entries(found)) {
+    if (name.toLowerCase() === 'client_encoding' && !isUtf8(value)) {
+      throw new InterfaceError(`client_encoding is UTF8 always, and cannot be ${value}`);
+    }
     if (`${name}${value}`.includes('\0')) throw new InterfaceError(`${name} has a NUL`);
   }
   return found;
@@ -218,6 +246,22 @@ function checkNul(name: string, value: string): string {
   return value;
 }
 
+function passwordOf(
+  given: ConnectOptions['password'],
+  byFile: (address: Address) => string | undefined,
+): ConnectPlan['password'] {
+  if (typeof given === 'function') {
+    return async () => {
+      const password: unknown = await given();
+      if (typeof password === 'string' || password === undefined) return password;
+      throw argTypeError('password()', 'a string', password);
+    };
+  }
+  if (given === undefined || given === null) return byFile;
+  if (typeof given !== 'string') throw argTypeError('password', 'a string or a function', given);
+  return () => given;
+}
+
 /** @throws InterfaceError, TypeError, RangeError */
 export function makePlan(given: string | ConnectOptions = {}): ConnectPlan {
   const options = typeof given === 'string' ? { dsn: given } : given;
@@ -236,10 +280,7 @@ export function makePlan(given: string | ConnectOptions = {}): ConnectPlan {
     addresses: addressesOf(options, settings),
     user,
     database,
-    password: (address) => {
-      if (typeof password === 'function') return password();
-      return password ?? readPassword(passfile, address, database, user);
-    },
+    password: passwordOf(password, (address) => readPassword(passfile, address, database, user)),
     ...tls,
     channelBinding: choice('channel_binding', settings.get('channel_binding') ?? 'prefer', [
       'disable',

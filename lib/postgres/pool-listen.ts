@@ -11,7 +11,7 @@ import { CancelScope } from '../task/scope.ts';
 import { sleep } from '../task/sleep.ts';
 import { Waiter } from '../task/waiter.ts';
 import { closeSession } from './connection.ts';
-import { quoteName } from './copy.ts';
+import { quoteChannel } from './copy.ts';
 import { PostgresConnectionError } from './errors.ts';
 import { SimpleRequest } from './queries.ts';
 import type { Session } from './session.ts';
@@ -65,7 +65,7 @@ async function open(source: ListenSource, channel: string): Promise<Ear> {
   const session = await source.open();
   const ear = new Ear(session, channel);
   try {
-    await new SimpleRequest(session.wire, `LISTEN ${quoteName(channel)}`).submit();
+    await new SimpleRequest(session.wire, `LISTEN ${quoteChannel(channel)}`).submit();
   } catch (error) {
     session.wire.destroy(new PostgresConnectionError('LISTEN failed', { cause: error }));
     throw error;

@@ -13,7 +13,14 @@ import { CancelScope, shielded } from '../task/scope.ts';
 import { Waiter } from '../task/waiter.ts';
 import { Catalog } from './catalog.ts';
 import { connectSession, detached } from './connect.ts';
-import { closeSession, resetSession, resetSql, SessionConnection } from './connection.ts';
+import {
+  closeSession,
+  endLoan,
+  resetSession,
+  resetSql,
+  rollBackOpen,
+  SessionConnection,
+} from './connection.ts';
 import { InterfaceError, PostgresConnectionError } from './errors.ts';
 import { Executor, type Lender } from './executor.ts';
 import { type ConnectPlan, makePlan } from './options.ts';
@@ -271,8 +278,9 @@ export class SessionPool extends Executor implements Pool {
     try {
       const { reset } = this.#plan;
       if (session.wire.closed) return;
+      endLoan(session);
       if (reset !== undefined) {
-        await shielded(async () => await reset(connection), { graceMs: resetGraceMs });
+        await shielded(() => resetBy(reset, connection, session), { graceMs: resetGraceMs });
       } else if (session.inTransaction || !session.wire.idle) {
         await shielded(() => resetSession(session), { graceMs: resetGraceMs });
       } else {
@@ -289,12 +297,6 @@ export class SessionPool extends Executor implements Pool {
 
   /** Nobody waits for the answer: what comes next is sent behind it. */
   #resetSoon(session: Session): void {
-    session.channels.clear();
-    session.logs.clear();
-    session.terminations.clear();
-    session.queryLoggers.clear();
-    session.watchQueries();
-    session.depth = 0;
     new SimpleRequest(session.wire, resetSql).submitDetached((error) => {
       session.wire.destroy(new PostgresConnectionError('Its reset failed', { cause: error }));
     });
@@ -450,6 +452,17 @@ export class SessionPool extends Executor implements Pool {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+/** The user's hook stands for the reset query, not for the end of a transaction. */
+async function resetBy(
+  reset: NonNullable<PoolOptions['reset']>,
+  connection: SessionConnection,
+  session: Session,
+): Promise<void> {
+  await rollBackOpen(session);
+  await reset(connection);
+  if (!session.wire.closed) await rollBackOpen(session);
 }
 
 /**

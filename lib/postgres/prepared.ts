@@ -6,10 +6,11 @@
  */
 import { SessionCursor } from './cursor.ts';
 import { runMany } from './many.ts';
-import { QueryRequest, SimpleRequest, type Wanted } from './queries.ts';
+import { QueryRequest, type Wanted } from './queries.ts';
 import type { RequestOptions } from './request.ts';
 import type { Session } from './session.ts';
 import type { Statement } from './statement.ts';
+import { SessionTransaction } from './transaction.ts';
 import type { Arguments, Cursor, PreparedStatement, Row, StatementColumn } from './types.ts';
 
 export class SessionStatement<R = Row> implements PreparedStatement<R> {
@@ -78,14 +79,12 @@ export class SessionStatement<R = Row> implements PreparedStatement<R> {
       return await new QueryRequest(session, sql, args, 'value', null).submit(this.#options);
     };
     if (options.analyze !== true) return await explain('');
-    const run = (sql: string): Promise<string> => new SimpleRequest(session.wire, sql).submit();
-    const nested = session.inTransaction;
-    await run(nested ? 'SAVEPOINT uvio_explain' : 'BEGIN');
-    const undo = nested ? 'ROLLBACK TO SAVEPOINT uvio_explain' : 'ROLLBACK';
+    const transaction = new SessionTransaction(this.#session, {});
+    await transaction.start();
     try {
       return await explain(', ANALYZE');
     } finally {
-      await run(undo);
+      await transaction.rollback();
     }
   }
 }

@@ -17,7 +17,9 @@ import type { Wire } from './wire.ts';
 /** 'INSERT 0 1' */
 export function readTag(wire: Wire, at: number, end: number): string {
   if (end <= at || wire.buffer[end - 1] !== 0) throw new ProtocolError('a command tag without end');
-  return readLatin1(wire.buffer, at, end - 1);
+  const tag = readLatin1(wire.buffer, at, end - 1);
+  if (tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL') wire.events?.discarded();
+  return tag;
 }
 
 /** The server began a COPY for a query that is none of ours. */
@@ -68,7 +70,10 @@ export abstract class RowsRequest<T> extends StatementRequest<T> {
     } catch (error) {
       if (error instanceof PostgresConnectionError) throw error;
       // A codec, or a field that is not of its type: the rest is read, and dropped.
-      if (error instanceof FieldError) this.session.forgetTypes();
+      if (error instanceof FieldError) {
+        this.session.forgetTypes();
+        if (this.statement !== null) this.session.statements.retire(this.statement);
+      }
       this.failWith(error);
       return at;
     }

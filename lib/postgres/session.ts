@@ -7,8 +7,8 @@
 import type { Catalog } from './catalog.ts';
 import { closedChannel, queryChannel } from './channels.ts';
 import { CodecSet } from './codec-set.ts';
-import { type PostgresConnectionError, type PostgresError, ProtocolError } from './errors.ts';
-import type { Address, ConnectPlan } from './options.ts';
+import { PostgresConnectionError, type PostgresError, ProtocolError } from './errors.ts';
+import { type Address, type ConnectPlan, isUtf8 } from './options.ts';
 import * as proto from './protocol.ts';
 import type { Request } from './request.ts';
 import { StatementCache } from './statement.ts';
@@ -16,6 +16,8 @@ import type { Notification, QueryRecord } from './types.ts';
 import type { Wire, WireEvents } from './wire.ts';
 
 const maxParameters = 256;
+/** Between two times that types are asked for anew on suspicion. */
+const suspicionMs = 10_000;
 
 export type Listener<T> = (value: T) => void;
 
@@ -26,6 +28,7 @@ export class Session implements WireEvents {
   readonly statements: StatementCache;
   readonly codecs: CodecSet;
   #parameters = 0;
+  #forgotMs = -Infinity;
   readonly parameters: Record<string, string> = { __proto__: null } as never;
   serverVersion: { readonly major: number; readonly minor: number } = { major: 0, minor: 0 };
   pid = 0;
@@ -50,6 +53,7 @@ export class Session implements WireEvents {
     this.codecs = new CodecSet(catalog, plan);
     this.statements = new StatementCache(plan, () => wire.loop.time());
     wire.events = this;
+    catalog.watchers.add(this.#dropTypes);
     this.watchQueries();
   }
 
@@ -62,11 +66,20 @@ export class Session implements WireEvents {
     this.wire.observed = this.queryLoggers.size > 0 || queryChannel.hasSubscribers;
   }
 
-  /** The shape of a type is not what it was. */
-  forgetTypes(): void {
-    this.codecs.catalog.clear();
+  readonly #dropTypes = (): void => {
     this.codecs.clear();
     this.statements.clear();
+  };
+
+  /** The shape of a type is not what it was, for all connections of a pool. */
+  forgetTypes(): void {
+    this.codecs.catalog.clear();
+    this.#forgotMs = this.wire.loop.time();
+  }
+
+  /** Perhaps: but values that never fit must not have all connections ask again and again. */
+  suspectTypes(): void {
+    if (this.wire.loop.time() - this.#forgotMs > suspicionMs) this.forgetTypes();
   }
 
   /** 15.3, 9.6.24, 17devel, or a pooler's own words. */
@@ -103,15 +116,25 @@ export class Session implements WireEvents {
     }
     this.parameters[name] = value;
     if (name === 'server_version') this.readVersion(value);
+    // All that comes would be read as something else than it is.
+    if (name === 'client_encoding' && this.wire.startup === null && !isUtf8(value)) {
+      throw new PostgresConnectionError(`client_encoding was set to ${value}; it must be UTF8`);
+    }
   }
 
   ended(error: PostgresConnectionError | null): void {
+    this.codecs.catalog.watchers.delete(this.#dropTypes);
     this.onEnd?.();
     if (closedChannel.hasSubscribers) closedChannel.publish({ pid: this.pid, error });
     this.#tell<void>(this.terminations, undefined, 'termination');
     this.channels.clear();
     this.logs.clear();
     this.terminations.clear();
+  }
+
+  /** The server has forgotten all statements. */
+  discarded(): void {
+    this.statements.clear(false);
   }
 
   query(request: Request<unknown>): void {

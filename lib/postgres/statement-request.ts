@@ -9,7 +9,7 @@
  * then queries of pg_type, each a Sync of its own), then comes the work itself.
  */
 import type { Buffer } from 'node:buffer';
-import { infoFromRow, introspectionOids, introspectionQuery } from './catalog.ts';
+import { firstUserOid, infoFromRow, introspectionOids, introspectionQuery } from './catalog.ts';
 import type { Codec } from './codecs/codec.ts';
 import { PostgresError, ProtocolError } from './errors.ts';
 import * as proto from './protocol.ts';
@@ -33,6 +33,12 @@ type Phase = 'preparing' | 'syncing' | 'asking' | 'running' | 'failing';
 /** SQLSTATEs after which a statement must be prepared anew. */
 const FEATURE_NOT_SUPPORTED = '0A000';
 const INVALID_STATEMENT_NAME = '26000';
+
+/**
+ * What the server says of a statement whose parameters have another type by now: it keeps the one
+ * of the first time. datatype_mismatch, undefined_function, cannot_coerce, ambiguous_function
+ */
+const otherTypes: ReadonlySet<string> = new Set(['42804', '42883', '42846', '42725']);
 
 function isOutdated(error: unknown): boolean {
   if (!(error instanceof PostgresError)) return false;
@@ -91,15 +97,20 @@ export abstract class StatementRequest<T> extends Request<T> {
     const { statements } = this.session;
     const { out } = this.wire;
     if (statements.toClose.length > 0) statements.writeCloses(out);
-    const known = this.statement ?? statements.get(this.sql);
-    if (known !== null && !known.closed) {
+    const given = this.statement?.closed === false ? this.statement : null;
+    const known = given ?? statements.get(this.sql);
+    if (known !== null) {
       this.statement = known;
       this.phase = 'running';
       try {
         return this.run(known);
       } catch (error) {
-        this.failWith(error);
-        return NOTHING;
+        // Perhaps its parameters have other types by now: a column was altered, or a composite.
+        if (!known.refused) {
+          this.failWith(error);
+          return NOTHING;
+        }
+        this.drop(known);
       }
     }
     try {
@@ -115,6 +126,12 @@ export abstract class StatementRequest<T> extends Request<T> {
     if (!named && !this.wire.alone) return LATER;
     this.#prepare();
     return HOLD;
+  }
+
+  /** It is prepared anew by whoever needs it, and the types of the user are asked for. */
+  drop(statement: Statement): void {
+    this.session.statements.retire(statement);
+    if (statement.parameterOids.some((oid) => oid >= firstUserOid)) this.session.suspectTypes();
   }
 
   #prepare(): void {
@@ -164,6 +181,7 @@ export abstract class StatementRequest<T> extends Request<T> {
     const find = (oid: number): Codec | undefined => codecs.find(oid, missing);
     const parameters = this.#prepared.parameterOids.map(find);
     const columns = this.#prepared.columns?.map(({ oid }) => find(oid)) ?? [];
+    codecs.addSeen(missing);
     const { out } = this.wire;
     if (missing.size > 0 && !this.abandoned) {
       this.#prepared.asked = missing;
@@ -224,8 +242,9 @@ export abstract class StatementRequest<T> extends Request<T> {
     } else if (phase === 'asking' || phase === 'syncing') {
       this.phase = 'failing';
       this.wire.sent(this as Request<unknown>);
-    } else if (isOutdated(error) && this.statement !== null) {
-      this.session.statements.delete(this.statement);
+    } else if (this.statement !== null) {
+      if (isOutdated(error)) this.session.statements.delete(this.statement);
+      else if (otherTypes.has(error.code)) this.drop(this.statement);
     }
   }
 
@@ -301,6 +320,7 @@ export abstract class StatementRequest<T> extends Request<T> {
     const missing = new Set<number>();
     for (const oid of this.#prepared.parameterOids) codecs.find(oid, missing);
     for (const { oid } of this.#prepared.columns ?? []) codecs.find(oid, missing);
+    codecs.addSeen(missing);
     this.#prepared.asked = missing;
     if (missing.size > 0) {
       this.#ask();

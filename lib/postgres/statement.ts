@@ -54,6 +54,8 @@ export class Statement {
   #answers = 0;
   /** Users beside the cache. */
   holders = 0;
+  /** A parameter did not take its value. */
+  refused = false;
   /** Of the server's Bind message: portal and name, formats of parameters. */
   #head: Buffer = Buffer.alloc(0);
   #tail: Buffer = Buffer.alloc(0);
@@ -122,6 +124,7 @@ export class Statement {
         (parameters[i] as Codec).encode(out, value);
       } catch (error) {
         out.rewind(start);
+        if (error instanceof ValueError) this.refused = true;
         throw parameterError(error, i, parameters[i] as Codec);
       }
       out.patchLength(field);
@@ -214,6 +217,8 @@ export class StatementCache {
   readonly limits: CacheLimits;
   readonly #now: () => number;
   readonly #bySql: Map<string, Statement> = new Map();
+  /** Prepared by the user, who may still hold them. */
+  readonly #held: Set<Statement> = new Set();
   #last: Statement | null = null;
   /** Names that the server may forget; told with the next request. */
   readonly toClose: string[] = [];
@@ -281,15 +286,36 @@ export class StatementCache {
     this.toClose.push(statement.name);
   }
 
+  hold(statement: Statement): void {
+    statement.holders++;
+    this.#held.add(statement);
+  }
+
+  /** @param all there is nobody left who could use it */
+  letGo(statement: Statement, all: boolean = false): void {
+    if (!this.#held.has(statement)) return;
+    statement.holders = all ? 0 : statement.holders - 1;
+    if (statement.holders > 0) return;
+    this.#held.delete(statement);
+    this.release(statement);
+  }
+
+  /** Whoever had the session has it no longer. */
+  letAllGo(): void {
+    for (const statement of [...this.#held]) this.letGo(statement, true);
+  }
+
+  /** Not used again: those who hold it prepare it anew. */
+  retire(statement: Statement): void {
+    this.delete(statement);
+    if (statement.closed || statement.name === '') return;
+    statement.closed = true;
+    this.toClose.push(statement.name);
+  }
+
   /** @param known false: the server has forgotten them already (DISCARD ALL) */
   clear(known: boolean = true): void {
-    const all = [...this.#bySql.values()];
-    this.#bySql.clear();
-    this.#last = null;
-    for (const statement of all) {
-      if (known) this.release(statement);
-      else statement.closed = true;
-    }
+    for (const statement of [...this.#bySql.values(), ...this.#held]) this.retire(statement);
     if (!known) this.toClose.length = 0;
   }
 

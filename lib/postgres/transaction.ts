@@ -5,9 +5,9 @@
  * work reported as committed that the server has rolled back.
  */
 import { shielded } from '../task/scope.ts';
-import { InterfaceError } from './errors.ts';
+import { InterfaceError, PostgresError } from './errors.ts';
 import * as proto from './protocol.ts';
-import { SimpleRequest } from './queries.ts';
+import { SimpleRequest, SyncRequest } from './queries.ts';
 import type { Session } from './session.ts';
 import type { Transaction, TransactionOptions } from './types.ts';
 
@@ -33,6 +33,12 @@ function beginSql({ isolation, readonly, deferrable }: TransactionOptions): stri
   return sql;
 }
 
+const IN_FAILED_TRANSACTION = '25P02';
+
+function aborted(): InterfaceError {
+  return new InterfaceError('An error had aborted the transaction: it was rolled back');
+}
+
 type State = 'new' | 'started' | 'committed' | 'rolled back';
 
 export class SessionTransaction implements Transaction {
@@ -47,8 +53,14 @@ export class SessionTransaction implements Transaction {
     this.#options = options;
   }
 
-  async #run(sql: string): Promise<string> {
-    return await new SimpleRequest(this.#session().wire, sql).submit();
+  /** Whatever the scope: a cancellation waits for it, though not for ever. */
+  async #undo(): Promise<void> {
+    const name = this.#savepoint;
+    const sql =
+      name === null ? 'ROLLBACK' : `ROLLBACK TO SAVEPOINT ${name}; RELEASE SAVEPOINT ${name}`;
+    const { wire } = this.#session();
+    if (wire.closed) return;
+    await shielded(() => new SimpleRequest(wire, sql).submit(), { graceMs: rollbackGraceMs });
   }
 
   async start(): Promise<void> {
@@ -63,11 +75,13 @@ export class SessionTransaction implements Transaction {
     const sql = this.#savepoint === null ? beginSql(this.#options) : `SAVEPOINT ${this.#savepoint}`;
     this.#state = 'started';
     session.depth++;
+    const begin = new SimpleRequest(session.wire, sql);
     try {
-      await this.#run(sql);
+      await begin.submit();
     } catch (error) {
-      // Cancelled while it was sent: the server may have done it.
-      if (session.wire.closed) this.#ended('rolled back');
+      // Cancelled while it was sent: the server may have done it. What was never sent is not
+      // undone: going back to a savepoint that is not there aborts the transaction around it.
+      if (session.wire.closed || !begin.begun) this.#ended('rolled back');
       else await this.rollback().catch(() => {});
       throw error;
     }
@@ -78,23 +92,43 @@ export class SessionTransaction implements Transaction {
     const session = this.#session();
     if (session.wire.status === proto.IN_FAILED) {
       await this.rollback();
-      throw new InterfaceError('An error had aborted the transaction: it was rolled back');
+      throw aborted();
     }
     this.#ended('committed');
-    await this.#run(this.#savepoint === null ? 'COMMIT' : `RELEASE SAVEPOINT ${this.#savepoint}`);
+    const sql = this.#savepoint === null ? 'COMMIT' : `RELEASE SAVEPOINT ${this.#savepoint}`;
+    const end = new SimpleRequest(session.wire, sql);
+    let tag: string;
+    try {
+      tag = await end.submit();
+    } catch (error) {
+      this.#state = 'rolled back';
+      await this.#undoUnless(end).catch(() => {});
+      const { code } = error instanceof PostgresError ? error : { code: '' };
+      throw code === IN_FAILED_TRANSACTION ? aborted() : error;
+    }
+    // So the server answers to COMMIT when a query that nobody had awaited has failed before it.
+    if (tag === 'ROLLBACK') {
+      this.#state = 'rolled back';
+      throw aborted();
+    }
+  }
+
+  /** After an end that has failed or was cancelled, perhaps before it was sent. */
+  async #undoUnless(end: SimpleRequest): Promise<void> {
+    const { wire } = this.#session();
+    if (end.begun) {
+      // A COMMIT ends the transaction, whatever becomes of it.
+      if (this.#savepoint === null) return;
+      await shielded(() => new SyncRequest(wire).submit(), { graceMs: rollbackGraceMs });
+      if (end.completed) return;
+    }
+    await this.#undo();
   }
 
   async rollback(): Promise<void> {
     this.#checkStarted('roll back');
-    const session = this.#session();
     this.#ended('rolled back');
-    const savepoint = this.#savepoint;
-    const sql =
-      savepoint === null
-        ? 'ROLLBACK'
-        : `ROLLBACK TO SAVEPOINT ${savepoint}; RELEASE SAVEPOINT ${savepoint}`;
-    if (session.wire.closed) return;
-    await shielded(() => this.#run(sql), { graceMs: rollbackGraceMs });
+    await this.#undo();
   }
 
   #checkStarted(what: string): void {

@@ -192,8 +192,9 @@ export interface PreparedStatement<R = Row> {
 }
 
 /**
- * One session with the server. One query at a time: a second one gets InterfaceError. Cancelling
- * a query tells the server to stop it; the connection stays usable.
+ * One session with the server. Queries that are not awaited one by one are sent together and
+ * answered in order, and have one transaction in common: tasks that need one each take a
+ * connection each. Cancelling a query tells the server to stop it; the connection stays usable.
  */
 export interface Connection extends Executable, AsyncDisposable {
   readonly closed: boolean;

@@ -29,6 +29,7 @@ export interface WireEvents {
   parameter(name: string, value: string): void;
   ended(error: PostgresConnectionError | null): void;
   query(request: Request<unknown>): void;
+  discarded(): void;
 }
 
 /** The part that knows the messages before the first ReadyForQuery. */
@@ -126,9 +127,8 @@ export class Wire implements BufferedProtocol {
   connectionLost(error?: Error): void {
     this.#lost = true;
     const fatal = this.#fatal;
-    if (fatal !== null) this.#end(new PostgresConnectionError(fatal.message, { cause: fatal }));
-    else
-      this.#end(new PostgresConnectionError('The server closed the connection', { cause: error }));
+    const why = fatal?.message ?? 'The server closed the connection';
+    this.#end(new PostgresConnectionError(why, { cause: fatal ?? error }));
     for (const waiter of this.#closings) waiter.wake();
     this.#closings.clear();
   }

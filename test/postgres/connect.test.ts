@@ -12,6 +12,7 @@ import { Scram } from '../../lib/postgres/scram.ts';
 import { CancelScope } from '../../lib/task/scope.ts';
 import { passwordUsers, sharedPostgres } from '../support/postgres.ts';
 import { failure } from '../task/support.ts';
+import { withFake } from './fake.ts';
 import { open, serverTest, where, withServer } from './support.ts';
 
 const kept = { ...process.env };
@@ -60,6 +61,33 @@ describe('the options of connect', () => {
     expect([plan.user, plan.database]).toEqual(['me', 'db']);
   });
 
+  test('of a DSN that are libpq’s alone do not go to the server', () => {
+    const dsn =
+      'postgres://h/db?keepalives=1&keepalives_idle=30&sslsni=1&fallback_application_name=f';
+    expect(makePlan(dsn).serverSettings).toEqual({ application_name: 'f' });
+    expect(makePlan(`${dsn}&application_name=a`).serverSettings).toEqual({ application_name: 'a' });
+    const modes = ['true', '1', 'false', 'verify-ca'].map(
+      (ssl) => makePlan(`${dsn}&ssl=${ssl}`).tls,
+    );
+    expect(modes).toEqual(['require', 'require', 'disable', 'verify-ca']);
+  });
+
+  test('know one encoding, and passwords that are strings', async () => {
+    for (const serverSettings of [
+      { client_encoding: 'LATIN1' },
+      { Client_Encoding: 'SQL_ASCII' },
+    ]) {
+      expect(() => makePlan({ serverSettings })).toThrow(/UTF8/);
+    }
+    expect(() => makePlan('postgres:///?client_encoding=latin1')).toThrow(/UTF8/);
+    expect(makePlan('postgres:///?client_encoding=auto').serverSettings).toEqual({});
+    expect(makePlan('postgres:///?client_encoding=utf-8').serverSettings).toBeDefined();
+    expect(() => makePlan({ password: 5 as never })).toThrow(TypeError);
+    const { password } = makePlan({ password: () => 5 as never });
+    const asked = (async () => await password({ host: 'h', port: 1 }))();
+    expect(await failure(asked)).toBeInstanceOf(TypeError);
+  });
+
   test('win over the DSN, which wins over the environment', () => {
     process.env['PGHOST'] = 'env';
     process.env['PGUSER'] = 'env';
@@ -86,7 +114,8 @@ describe('the options of connect', () => {
     });
   });
 
-  const passwords = '# c\n*:1:*:me:one\nh\\:x:*:db:me:t\\\\w:o\nlocalhost:*:*:*:socket\n';
+  const passwords =
+    '# c\n*:1:*:me:one\nh\\:x:*:db:me:t\\\\w:o\n/own:*:*:*:own\nlocalhost:*:*:*:socket\n';
 
   test('take the password of the first line that fits', () => {
     withFile(passwords, 0o600, (passfile) => {
@@ -94,6 +123,7 @@ describe('the options of connect', () => {
       expect(plan.password({ host: 'any', port: 1 })).toBe('one');
       expect(plan.password({ host: 'h:x', port: 2 })).toBe('t\\w:o');
       expect(plan.password({ host: '/run', port: 2 })).toBe('socket');
+      expect(plan.password({ host: '/own', port: 2 })).toBe('own');
       expect(plan.password({ host: 'other', port: 2 })).toBe(undefined);
     });
   });
@@ -158,6 +188,8 @@ describe('parts', () => {
       /* $1 */ a$1 $q$ $1 $q$ $2`;
     expect(replaceParameters(sql, ['X', 'Y'])).toBe(`X '$1' "$1" -- $1
       /* $1 */ a$1 $q$ $1 $q$ Y`);
+    const nested = '/* /* $1 */ $1 */ é$1 $é$ $1 $é$ -- $1\r$1';
+    expect(replaceParameters(nested, ['X'])).toBe(`${nested.slice(0, -2)}X`);
     expect(() => replaceParameters('$3', ['X'])).toThrow(/for \$3/);
     expect(() => replaceParameters("E'\\'' $1", ['X'])).toThrow(/E'/);
     expect(() => replaceParameters('$a$ x', [])).toThrow(/without end/);
@@ -196,6 +228,15 @@ withServer('a server', () => {
     expect(await settings).toMatchObject({ code: '22023' });
   });
 
+  serverTest('that is told to speak another encoding than UTF-8 is left', async () => {
+    const connection = await open();
+    await connection.execute("SET client_encoding = 'UTF8'");
+    const told = await failure(connection.execute("SET client_encoding = 'LATIN1'"));
+    expect(told).toMatchObject({ name: 'PostgresConnectionError' });
+    expect(told.message).toMatch(/client_encoding .* UTF8/);
+    expect(connection.closed).toBe(true);
+  });
+
   serverTest('is reached by a UNIX socket, too', async () => {
     const { socketDir } = await sharedPostgres();
     const connection = await open({ host: socketDir, serverSettings: { application_name: 'x' } });
@@ -218,6 +259,21 @@ withServer('a server', () => {
     expect(none).toMatchObject({ name: 'PostgresConnectionError', code: 'ECONNREFUSED' });
     const all = await failure(open({ host: ['127.0.0.1', '127.0.0.1'], port: [1, 2] }));
     expect(all.message).toMatch(/No host could be used/);
+  });
+
+  serverTest('that does not answer leaves time for the next one', async () => {
+    const { host, port } = await where();
+    await withFake(
+      (client) => client.ended(),
+      async (silent) => {
+        for (const targetSession of ['any', 'prefer-standby'] as const) {
+          const options = { host: ['127.0.0.1', host], port: [silent, port], timeoutMs: 1_000 };
+          const connection = await open({ ...options, targetSession });
+          expect(await connection.fetchVal('SELECT 1')).toBe(1);
+          await connection.close();
+        }
+      },
+    );
   });
 
   serverTest('of another kind is skipped', async () => {

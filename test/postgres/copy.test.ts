@@ -1,5 +1,14 @@
 /** COPY in both directions, notifications, notices. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ReadableStream, WritableStream } from 'node:stream/web';
@@ -106,6 +115,10 @@ withServer('COPY out', () => {
       FROM (SELECT 1 AS "x$2y") s`;
     await connection.copyFromQuery(sql, [5, "it's \\ $1", null], { output });
     expect(text()).toBe("5\tit's \\\\ $1\t$1\t1\t $1 \t\\N\n");
+    const places = 'SELECT ($1::int[])[2], $1[1] FETCH FIRST $2 ROWS ONLY';
+    expect(await connection.copyFromQuery(places, [[7, 8], 1], { output: () => {} })).toBe(
+      'COPY 1',
+    );
     const wrong = connection.copyFromQuery('SELECT $1::int', [1, 2], { output });
     expect((await failure(wrong)).message).toMatch(/parameters/);
   });
@@ -167,6 +180,34 @@ withServer('COPY in', () => {
       await connection.execute('TRUNCATE t');
       await connection.copyToTable('t', { source: parts(...chunks), format });
       expect(await connection.fetchVal('SELECT sum(a) FROM t')).toBe(500_500n);
+    }
+  });
+
+  connectionTest('opens its source when the server wants it', async (connection) => {
+    const folder = mkdtempSync(join(tmpdir(), 'uvio-copy-'));
+    const path = join(folder, 'data');
+    writeFileSync(path, '1\n');
+    let pulled = 0;
+    const stream = new ReadableStream<Uint8Array>(
+      { pull: () => void pulled++ },
+      { highWaterMark: 0 },
+    );
+    try {
+      for (const source of [path, stream]) {
+        const broken = connection.copyToTable('no_such_table', { source });
+        expect(await failure(broken)).toMatchObject({ code: '42P01' });
+      }
+      expect([pulled, stream.locked]).toEqual([0, false]);
+      // A file that was being opened is open by now.
+      for (let i = 0; i < 8; i++) await readFile(path);
+      const open = process.platform === 'linux' ? readdirSync('/proc/self/fd') : [];
+      const names = open
+        .map((fd) => `/proc/self/fd/${fd}`)
+        .filter((link) => existsSync(link))
+        .map((link) => readlinkSync(link));
+      expect(names.filter((name) => name === path)).toEqual([]);
+    } finally {
+      rmSync(folder, { recursive: true });
     }
   });
 
@@ -276,6 +317,15 @@ withServer('listeners', () => {
       ['WARNING', 'careful'],
       ['NOTICE', 'fyi'],
     ]);
+  });
+
+  connectionTest('of a channel that the server would cut are refused', async (connection) => {
+    const fits = 'x'.repeat(63);
+    await connection.addListener(fits, () => {});
+    for (const name of [`${fits}x`, 'ü'.repeat(32)]) {
+      const refused = connection.addListener(name, () => {});
+      expect((await failure(refused)).message).toMatch(/at most 63 bytes/);
+    }
   });
 
   connectionTest('that are no functions are refused', async (connection) => {

@@ -132,6 +132,30 @@ withServer('a pool', () => {
     await pool.close();
   });
 
+  serverTest('keeps nothing of a borrower, also when reset does nothing', async () => {
+    const heard: string[] = [];
+    const states: boolean[] = [];
+    const reset = async (connection: Connection): Promise<void> => {
+      states.push(connection.inTransaction);
+      if (states.length === 1) await connection.execute('BEGIN');
+    };
+    const pool = await openPool({ maxSize: 1, reset });
+    await pool.use(async (connection) => {
+      connection.addTerminationListener(() => heard.push('termination'));
+      connection.addLogListener(() => heard.push('log'));
+      connection.addQueryLogger(() => heard.push('query'));
+      await connection.execute('BEGIN; SELECT 1');
+    });
+    heard.length = 0;
+    await pool.use(async (connection) => {
+      expect(connection.inTransaction).toBe(false);
+      await connection.execute("DO $$ BEGIN RAISE NOTICE 'x'; END $$");
+    });
+    expect(states).toEqual([false, false]);
+    await pool.close();
+    expect(heard).toEqual([]);
+  });
+
   serverTest('lets go of a session whose hook fails', async () => {
     let broken = true;
     const pool = await openPool({

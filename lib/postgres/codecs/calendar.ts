@@ -81,7 +81,7 @@ export function zoneText(secondsEast: number): string {
   return (secondsEast < 0 ? '-' : '+') + parts.map(two).join(':');
 }
 
-const dateForm = /^(\d{4,6})-(\d\d)-(\d\d)( BC)?$/;
+const dateForm = /^(\d{4,7})-(\d\d)-(\d\d)( BC)?$/;
 const timeForm = /^(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?$/;
 const zoneForm = /^([+-])(\d\d)(?::?(\d\d))?(?::?(\d\d))?$/;
 /** A date, then perhaps a time with or without a zone. */

@@ -5,6 +5,7 @@
  * a bound; an element read beyond its container.
  */
 import type { Buffer } from 'node:buffer';
+import { InterfaceError } from '../errors.ts';
 import { canGenerate, fixedReads, type RowShape } from '../rows.ts';
 import type { Writer } from '../writer.ts';
 import { type Codec, FieldError, refuse, ValueError } from './codec.ts';
@@ -120,7 +121,6 @@ return function list(view, at, end) {
 function sizesOf(value: readonly unknown[], element: Codec): number[] {
   const sizes: number[] = [];
   let level: unknown = value;
-  // An element may be an array itself: that of a JSON type, or a composite.
   const nests = !takesArrays(element);
   while (Array.isArray(level)) {
     sizes.push(level.length);
@@ -130,8 +130,10 @@ function sizesOf(value: readonly unknown[], element: Codec): number[] {
   return sizes;
 }
 
-function takesArrays(element: Codec): boolean {
-  return element.name === 'json' || element.name === 'jsonb' || 'composite' in element;
+/** Whether one value of it may be an array, so that an array inside an array is no dimension. */
+export function takesArrays(element: Codec): boolean {
+  if (element.name === 'json' || element.name === 'jsonb') return true;
+  return 'attributes' in element || 'element' in element || 'range' in element;
 }
 
 function writeElements(
@@ -165,15 +167,20 @@ export function writeField(out: Writer, codec: Codec, value: unknown): void {
   out.patchLength(mark);
 }
 
+export interface ArrayCodec extends Codec {
+  readonly element: Codec;
+}
+
 /**
  * @param oid that of the element, which stands in the array
  * @param first the index of the first element: that of int2vector and oidvector is 0
  */
-export function arrayCodec(element: Codec, oid: number, first: 0 | 1 = 1): Codec {
+export function arrayCodec(element: Codec, oid: number, first: 0 | 1 = 1): ArrayCodec {
   const name = `${element.name}[]`;
   const readList = listReader(element);
   return {
     name,
+    element,
     binary: true,
     decode(buffer, view, at, end) {
       // One dimension, and as many elements as there is room for.
@@ -271,9 +278,10 @@ export function rangeCodec(name: string, bound: Codec): Codec {
   };
 }
 
-export function multirangeCodec(name: string, range: Codec): Codec {
+export function multirangeCodec(name: string, range: Codec): Codec & { readonly range: Codec } {
   return {
     name,
+    range,
     binary: true,
     decode(buffer, view, at, end) {
       const count = end - at < 4 ? -1 : view.getInt32(at);
@@ -297,7 +305,11 @@ export interface Attribute {
   readonly codec: Codec;
 }
 
-function attributeValues(value: unknown, attributes: readonly Attribute[]): readonly unknown[] {
+/** In the order of the type. */
+export function attributeValues(
+  value: unknown,
+  attributes: readonly Attribute[],
+): readonly unknown[] {
   if (Array.isArray(value)) {
     if (value.length === attributes.length) return value;
     throw refuse(`${attributes.length} attributes`, value);
@@ -306,7 +318,21 @@ function attributeValues(value: unknown, attributes: readonly Attribute[]): read
   const names = new Set(attributes.map(({ name }) => name));
   const extra = Object.keys(value).find((key) => !names.has(key));
   if (extra !== undefined) throw new ValueError(`it has no attribute '${extra}'`);
-  return attributes.map(({ name }) => (value as Record<string, unknown>)[name]);
+  return attributes.map(({ name }) => {
+    // 'constructor' is one of every object, and none that somebody gave.
+    const inherited = name in Object.prototype && !Object.hasOwn(value, name);
+    return inherited ? undefined : (value as Record<string, unknown>)[name];
+  });
+}
+
+export interface CompositeCodec extends Codec {
+  readonly attributes: readonly Attribute[];
+  readonly shape: RowShape;
+}
+
+/** Most likely it was altered since it was asked for. */
+function outdated(name: string, why: string): FieldError {
+  return new FieldError(name, `${why}. If the type was altered, the next query knows it`);
 }
 
 /** A composite: a row out, an object or an array in. */
@@ -314,18 +340,19 @@ export function compositeCodec(
   name: string,
   attributes: readonly Attribute[],
   shape: RowShape,
-): Codec & { readonly composite: true } {
+): CompositeCodec {
   return {
     name,
-    composite: true,
+    attributes,
+    shape,
     binary: true,
     decode(buffer, view, at, end) {
       const count = end - at < 4 ? -1 : view.getInt32(at);
-      if (count !== attributes.length) throw new FieldError(name, `${count} attributes`);
+      if (count !== attributes.length) throw outdated(name, `${count} attributes`);
       let p = at + 4;
-      const list = attributes.map(({ codec }) => {
+      const list = attributes.map(({ name: attribute, oid, codec }) => {
         if (p + 8 > end) throw new FieldError(name, 'its length');
-        // The oid is that of the declared type, which the codec was chosen by.
+        if (view.getUint32(p) !== oid) throw outdated(name, `${attribute} has another type`);
         const reader = new ElementReader(codec, buffer, view, p + 4, end);
         const [value] = reader.list(1);
         p = reader.at;
@@ -352,7 +379,7 @@ export function compositeCodec(
   };
 }
 
-/** An anonymous record: its types stand in the value; what is not built in comes as text. */
+/** An anonymous record: its types stand in the value, and may be unknown until then. */
 export function recordCodec(
   codecOf: (oid: number) => Codec | undefined,
   shapeFor: (names: readonly string[]) => RowShape,
@@ -367,7 +394,16 @@ export function recordCodec(
       let p = at + 4;
       for (let i = 0; i < count; i++) {
         const codec = codecOf(view.getUint32(p));
-        if (codec === undefined) throw new FieldError('record', 'a field of an unknown type');
+        if (codec === undefined) {
+          const why = `a field of the type ${view.getUint32(p)}, which the next query will know`;
+          throw new FieldError('record', why);
+        }
+        // The fields are binary, whatever the client would rather have.
+        const isNull = end - p >= 8 && view.getInt32(p + 4) === -1;
+        if (!codec.binary && !isNull && codec.name !== 'xml') {
+          const what = `a record without a name has a field of type ${codec.name}`;
+          throw new InterfaceError(`${what}, which is read as text only: cast it to text`);
+        }
         const reader = new ElementReader(codec, buffer, view, p + 4, end);
         list.push(reader.list(1)[0]);
         p = reader.at;
