@@ -21,6 +21,9 @@ constexpr uint8_t kEdgeEnd = 4;
 constexpr uint8_t kEdgeFresh = 8;
 // The last Send took less than it was given: the kernel knows that we wait for room.
 constexpr uint8_t kEdgeShort = 16;
+// After as many looks that told of nothing but bytes for one and the same connection, the next ones
+// are guessed. A guess that was wrong doubles the number, one that was right takes one off.
+constexpr int kMaxSteadyLooks = 1024;
 constexpr uint32_t kEndEvents = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 
 }  // namespace
@@ -51,7 +54,52 @@ void EpollEngine::OnClose(uv_handle_t* handle) {
 }
 
 void EpollEngine::OnPoll(uv_poll_t* poll, int, int) {
-  static_cast<EpollEngine*>(poll->data)->Poll();
+  auto* self = static_cast<EpollEngine*>(poll->data);
+  if (!self->Guess()) self->Poll();
+}
+
+// libuv has told that something is ready. With a client that waits for its one answer it is known
+// what: then the look that would say so is saved. Only if libuv has slept, before which it has seen
+// that nothing is left: so whoever comes at the same time is heard by the next look, which is a
+// real one, as libuv tells again without sleeping.
+bool EpollEngine::Guess() {
+  const uint64_t idle_ns = uv_metrics_idle_time(loop_);
+  const bool slept = idle_ns != idle_ns_;
+  idle_ns_ = idle_ns;
+  Endpoint* endpoint = usual_;
+  if (!slept || endpoint == nullptr || steady_ < least_steady_ || hot_ != nullptr) return false;
+  if (endpoint->engine.interest != kInterestIn) return false;
+  // Registered for room as well, which it does not wait for, it would be ready for libuv for ever.
+  if (endpoint->engine.registered == 2 && Register(endpoint, false) != 0) return false;
+  guessed_ = true;
+  endpoint->engine.edge |= kInterestIn;
+  Link(endpoint);
+  host_->OnReady(endpoint, kInterestIn, false);
+  return true;
+}
+
+// A guess was read.
+void EpollEngine::Judge(bool right) {
+  guessed_ = false;
+  if (right) {
+    if (least_steady_ > kSteadyLooks) least_steady_--;
+  } else {
+    steady_ = 0;
+    if (least_steady_ < kMaxSteadyLooks) least_steady_ *= 2;
+  }
+}
+
+// A look has told of `count`.
+void EpollEngine::Note(Endpoint* endpoint, uint32_t seen, int count) {
+  const bool bytes = count == 1 && (seen & ~uint32_t{EPOLLOUT}) == EPOLLIN;
+  if (bytes && endpoint == usual_) {
+    if (steady_ < least_steady_) steady_++;
+    return;
+  }
+  steady_ = 0;
+  // Of a pipe a read might wait, if others have changed its descriptor.
+  const bool socket = endpoint->kind == Kind::kStream && !endpoint->Has(kFlagPlain);
+  usual_ = bytes && socket ? endpoint : nullptr;
 }
 
 // Registered with the first interest: then it is known whether room to write matters yet.
@@ -87,6 +135,7 @@ int EpollEngine::SetInterest(Endpoint* endpoint, uint8_t interest) {
 
 // The descriptor is closed by the caller, which ends its registration.
 void EpollEngine::Remove(Endpoint* endpoint) {
+  if (endpoint == usual_) usual_ = nullptr;
   endpoint->engine.interest = kInterestNone;
   Hold(endpoint);
   Unlink(endpoint);
@@ -132,6 +181,7 @@ void EpollEngine::TakeEdges() {
   epoll_event events[kEventsPerCall];
   for (int call = 0; call < kCallsPerPoll; call++) {
     const int count = epoll_wait(fd_, events, kEventsPerCall, 0);
+    if (count > 0) Note(static_cast<Endpoint*>(events[0].data.ptr), events[0].events, count);
     for (int i = 0; i < count; i++) {
       auto* endpoint = static_cast<Endpoint*>(events[i].data.ptr);
       const uint32_t seen = events[i].events;
@@ -188,6 +238,7 @@ int64_t EpollEngine::Receive(Endpoint* endpoint, void* into, size_t capacity) {
   const bool plain = endpoint->Has(kFlagPlain);
   const int64_t got = plain ? SystemRead(endpoint->fd, into, capacity)
                             : SystemReceive(endpoint->fd, into, capacity);
+  if (guessed_ && endpoint == usual_) Judge(got != -EAGAIN);
   EngineSlot& slot = endpoint->engine;
   const bool more = got > 0 && (static_cast<size_t>(got) == capacity || (slot.edge & kEdgeEnd));
   if (!more) slot.edge &= ~kInterestIn;

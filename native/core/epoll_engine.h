@@ -34,12 +34,16 @@ class EpollEngine : public Engine {
   int SendDatagrams(Endpoint* endpoint, const DatagramSlot* slots, int count) override;
 
  private:
+  static constexpr int kSteadyLooks = 8;
   static void OnPoll(uv_poll_t* poll, int status, int events);
   static void OnClose(uv_handle_t* handle);
   int Register(Endpoint* endpoint, bool out);
   void Hold(Endpoint* endpoint);
   void Link(Endpoint* endpoint);
   void Unlink(Endpoint* endpoint);
+  bool Guess();
+  void Judge(bool right);
+  void Note(Endpoint* endpoint, uint32_t seen, int count);
   void TakeEdges();
 
   uv_loop_t* loop_;
@@ -49,6 +53,11 @@ class EpollEngine : public Engine {
   int holders_ = 0;  // endpoints that keep the process alive
   Endpoint* hot_ = nullptr;       // those whose edges may meet their interest
   Endpoint* hot_tail_ = nullptr;
+  Endpoint* usual_ = nullptr;     // the one that the last looks told of
+  int steady_ = 0;                // how many of them
+  int least_steady_ = kSteadyLooks;
+  uint64_t idle_ns_ = 0;          // that libuv has slept, as at its last word
+  bool guessed_ = false;          // and not read since
 };
 
 }  // namespace uvio

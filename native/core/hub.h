@@ -190,6 +190,7 @@ class Hub final : public EngineHost {
 
   // hub_turn.cc
   void Turn();
+  bool LookAgain(uint64_t start_ns);
   void ReadAll();
   bool ReadOne(Endpoint* endpoint);
   void ReadNothing(Endpoint* endpoint, int64_t got);
@@ -233,6 +234,9 @@ class Hub final : public EngineHost {
   int next_out_[kMaxOutRecords];
   int64_t total_queued_ = 0;
   int in_count_ = 0;
+  int luck_ = kAlwaysLucky;  // of looks for more: how many have found something, of late
+  int passed_ = 0;           // looks that were not taken since
+  uint64_t idle_ns_ = 0;     // that libuv has slept, as at the last one
   int starved_ = 0;
   size_t bulk_bytes_ = 0;  // read in this round
   bool unread_ = false;    // some that are ready had no room in this round

@@ -122,7 +122,7 @@ void Hub::Turn() {
       Flush();
       if (count == 0 || !unread_) round++;
       if (ready_.head != nullptr || events_ != nullptr) continue;
-      if (uv_hrtime() - start_ns > kMaxTurnNs || engine_->Poll() == 0) break;
+      if (!LookAgain(start_ns)) break;
     }
     in_turn_ = false;
   }
@@ -133,6 +133,24 @@ void Hub::Turn() {
     uv_idle_stop(&wake_);
   }
   if (spin_ns_ != 0) Spin(active);
+}
+
+// Whether another look has found something. It costs a system call, an iteration of Node's loop
+// that finds the same costs five: so not where hardly any look has found something, as with a
+// client that waits for its one answer, and libuv sleeps each time. It tells of what is missed.
+bool Hub::LookAgain(uint64_t start_ns) {
+  const uint64_t idle_ns = uv_metrics_idle_time(loop_);
+  const bool slept = idle_ns != idle_ns_;
+  idle_ns_ = idle_ns;
+  const bool known = engine_->Pending();
+  if (slept && !known && luck_ < kLeastLuck && ++passed_ < kLooksPassed) return false;
+  if (uv_hrtime() - start_ns > kMaxTurnNs) return false;
+  const bool found = engine_->Poll() > 0;
+  if (!known) {
+    passed_ = 0;
+    luck_ += ((found ? kAlwaysLucky : 0) - luck_) / 8;
+  }
+  return found;
 }
 
 // Busy-poll: for spin_ns_ after the last activity the poll phase does not sleep.
