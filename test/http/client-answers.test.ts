@@ -86,6 +86,27 @@ runTest('cookies of a request stand in for those of the jar with their names', (
   }),
 );
 
+runTest('a cookie that a redirect sets stands in for that of the request', () =>
+  withServer(
+    new Application()
+      .get('/to', () => Response.redirect('/end').setCookie('a', 'set').setCookie('b', 'set'))
+      .get('/end', echo),
+    async (url) => {
+      for (const [cookieJar, cookie] of [
+        [new CookieJar({ unsafe: true }), 'a=set; b=set; c=own'],
+        [null, 'a=own; c=own'],
+      ] as const) {
+        await withSession({ cookieJar }, async (session) => {
+          const { headers } = await session
+            .get(`${url}/to`, { cookies: { a: 'own', c: 'own' } })
+            .json();
+          expect(headers.cookie).toBe(cookie);
+        });
+      }
+    },
+  ),
+);
+
 test('no_proxy names addresses of IPv6 in brackets and without', () => {
   const before = { ...process.env };
   process.env['http_proxy'] = 'http://proxy.test:1';

@@ -116,6 +116,14 @@ function nextRequest(
   return new OutgoingRequest(method, url, headers, body);
 }
 
+/** What a redirect sets, or deletes, is the jar's from then on. */
+function withoutSet(secrets: Secrets, response: ClientResponse): Secrets {
+  if (secrets.cookies === '') return secrets;
+  const set = response.cookies;
+  const others = secrets.cookies.split('; ').filter((one) => !set.has(one.split('=')[0] as string));
+  return { ...secrets, cookies: others.join('; ') };
+}
+
 export async function follow(
   sender: Sender,
   plan: RequestPlan,
@@ -159,6 +167,7 @@ export async function follow(
     const next = nextRequest(sender, request, response.status, location);
     if (next === null) throw refuse(response, 'asks for the body again, which was used up');
     if (request.url.origin !== next.url.origin) secrets = noSecrets;
+    else if (sender.cookieJar !== null) secrets = withoutSet(secrets, response);
     for (const hooks of sender.trace) hooks.redirect?.({ request, location: next.url });
     history = [...history, response];
     request = next;
