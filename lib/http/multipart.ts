@@ -90,7 +90,8 @@ class Part extends ReadingStream implements BodyPart {
 
 /** What `for await` over `request.multipart()` goes through. */
 export class MultipartLoop implements AsyncIterable<BodyPart>, AsyncIterator<BodyPart, undefined> {
-  readonly #reader: ByteReader;
+  readonly #reader: Pick<ByteReader, 'read'>;
+  readonly #asError: (error: unknown) => unknown;
   readonly #parser: MultipartParser;
   #ready: Part[] = [];
   #current: Part | null = null;
@@ -100,9 +101,17 @@ export class MultipartLoop implements AsyncIterable<BodyPart>, AsyncIterator<Bod
   #error: unknown = null;
   #stepping: Promise<void> | null = null;
 
-  /** @throws HttpError 415 for another type, 400 without a boundary */
-  constructor(reader: ByteReader, contentType: string | null) {
+  /**
+   * @param asError of what is malformed, or more than may be
+   * @throws HttpError 415 for another type, 400 without a boundary
+   */
+  constructor(
+    reader: Pick<ByteReader, 'read'>,
+    contentType: string | null,
+    asError: (error: unknown) => unknown = (error) => error,
+  ) {
     this.#reader = reader;
+    this.#asError = asError;
     this.#parser = new MultipartParser(boundaryOf(contentType ?? ''), {
       onPart: (headers) => this.#begin(headers),
       onData: (chunk) => {
@@ -144,7 +153,7 @@ export class MultipartLoop implements AsyncIterable<BodyPart>, AsyncIterator<Bod
   }
 
   #fail(error: unknown): void {
-    this.#error ??= error;
+    this.#error ??= this.#asError(error);
     const part = this.#coming;
     if (part !== null && !part.complete) part.onClosed(this.#error as Error);
   }

@@ -75,6 +75,31 @@ describe('a session with HTTP/2', () => {
     }),
   );
 
+  runTest('sends and gets headers as over HTTP/1', () => {
+    const app = new Application()
+      .get('/', (request) => {
+        const { headers } = request;
+        const told = [headers.get('cookie'), headers.get('x-name'), headers.get('x-more')];
+        return Response.json(told, { headers: { 'x-name': 'é', 'x-utf8': 'Ã©' } });
+      })
+      .get('/to', () => new Response('', { status: 302, headers: { location: '/Ã©' } }))
+      .get('/é', () => new Response('é'));
+    return withPair(app, async ({ session, url }) => {
+      const headers = [
+        ['cookie', 'a=1'],
+        ['cookie', 'b=2'],
+        ['x-name', 'é'],
+        ['x-more', '1'],
+        ['x-more', '2'],
+      ] as const;
+      const response = await session.get(url, { headers });
+      expect(response.httpVersion).toBe('2');
+      expect([response.headers.get('x-name'), response.headers.get('x-utf8')]).toEqual(['é', 'Ã©']);
+      expect(await response.json()).toEqual(['a=1; b=2', 'é', '1, 2']);
+      expect(await session.get(`${url}/to`).text()).toBe('é');
+    });
+  });
+
   runTest('shares one connection, from the first request on', async () => {
     let most = 0;
     let now = 0;

@@ -161,7 +161,8 @@ describe.each(['whole', 'bytes', 'random'] as const)('delivered %s', (how) => {
 });
 
 function sinkFor(onMessage: (payload: Buffer) => void = () => {}): FrameSink {
-  return { partial: null, stopped: false, onMessage, onControl: () => {} };
+  const full = false;
+  return { partial: null, stopped: false, full, hold: () => {}, onMessage, onControl: () => {} };
 }
 
 describe('the reader', () => {

@@ -51,10 +51,11 @@ function isFramed(bytes: Buffer): boolean {
   return ((bytes[0] as number) & 0x0f) === 8;
 }
 
-function makeTransform(encoding: string, first: Buffer): Transform {
+/** @param first null: not known, what the standard says is taken for granted (RFC 9110 8.4.1.2) */
+function makeTransform(encoding: string, first: Buffer | null): Transform {
   if (encoding === 'br') return createBrotliDecompress();
   if (encoding !== 'deflate') return createGunzip();
-  return isFramed(first) ? createInflate() : createInflateRaw();
+  return first === null || isFramed(first) ? createInflate() : createInflateRaw();
 }
 
 /** A body that has come already is decoded at once when both sides are at most as large. */
@@ -160,7 +161,8 @@ export class Decoder {
 
   #makeChain(start: Buffer): void {
     for (const encoding of this.#encodings) {
-      const transform = makeTransform(encoding, start);
+      // What comes out of another one begins otherwise.
+      const transform = makeTransform(encoding, this.#chain.length === 0 ? start : null);
       transform.on('error', (error) => this.#fail(error));
       this.#chain.at(-1)?.pipe(transform);
       this.#chain.push(transform);

@@ -21,7 +21,9 @@ class Lines {
     if (text === '') return;
     if (this.#afterCr && text.startsWith('\n')) text = text.slice(1);
     this.#afterCr = text.endsWith('\r');
-    const lines = (this.#rest + text).split(/\r\n|\r|\n/);
+    const lines = text.split(/\r\n|\r|\n/);
+    // Looked at once, however small the pieces are in which a long line comes.
+    lines[0] = this.#rest + lines[0];
     this.#rest = lines.pop() as string;
     if (this.#rest.length > maxEventLength) throw new ClientPayloadError('A line is too long');
     yield* lines;
@@ -44,7 +46,8 @@ class Pending {
     let value = colon < 0 ? '' : line.slice(colon + 1);
     if (value.startsWith(' ')) value = value.slice(1);
     if (name === 'data') {
-      this.#length += value.length;
+      // Lines without text take memory as well.
+      this.#length += value.length + 1;
       if (this.#length > maxEventLength) throw new ClientPayloadError('An event is too long');
       this.#data.push(value);
     } else if (name === 'event') this.#event = value;

@@ -38,7 +38,8 @@ function headersOf(plan: Outgoing, more: boolean): OutgoingHttpHeaders {
     if (name === 'host') headers[':authority'] = value;
     if (owned.has(name) || ofConnections.has(name)) continue;
     const before = headers[name];
-    headers[name] = before === undefined ? value : `${before}, ${value}`;
+    const separator = name === 'cookie' ? '; ' : ', ';
+    headers[name] = before === undefined ? value : `${before}${separator}${value}`;
   }
   const bytes = plan.body === null ? plan.declaredBytes : Buffer.byteLength(plan.body);
   if (bytes !== null) headers['content-length'] = String(bytes);

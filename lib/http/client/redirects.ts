@@ -68,29 +68,38 @@ function refuse(response: ClientResponse, why: string): ClientResponseError {
   return new ClientResponseError(`${url} ${why}`, { status, headers, url, history });
 }
 
-/** Null: none. @throws InvalidUrlError */
-function locationOf(response: ClientResponse): URL | null {
+/** Where a redirect leads to. */
+interface Location {
+  readonly url: URL;
+  /** Value of Authorization; null: the URL names nobody. */
+  readonly user: string | null;
+}
+
+/** Null: none. @throws InvalidUrlError, TypeError for a user whom Basic cannot name */
+function locationOf(response: ClientResponse, plan: RequestPlan): Location | null {
   if (!redirects.has(response.status)) return null;
   const location = response.headers.get('location');
   if (location === null) return null;
   // Header bytes are Latin-1; what is not ASCII is the UTF-8 of a URL.
   const text = Buffer.from(location, 'latin1').toString('utf8');
-  const url = checkUrl(text, new URL(response.url));
+  const known = plan.upgrade === null ? text : text.replace(/^ws(?=s?:)/i, 'http');
+  const url = checkUrl(known, new URL(response.url));
   url.hash = '';
-  return url;
+  return { url, user: takeUser(url) };
 }
 
 function nextRequest(
   sender: Sender,
   before: ClientRequest,
   status: number,
-  url: URL,
+  { url, user: named }: Location,
 ): ClientRequest | null {
   const headers = new HttpHeaders(before.headers);
   let { method, body } = before;
-  const toGet = status === 303 ? method !== 'HEAD' : status < 303 && method === 'POST';
+  const toGet =
+    status === 303 ? method !== 'GET' && method !== 'HEAD' : status < 303 && method === 'POST';
   if (toGet) {
-    if (method !== 'GET') body = null;
+    body = null;
     method = 'GET';
     for (const name of ['encoding', 'language', 'length', 'location', 'type']) {
       headers.delete(`content-${name}`);
@@ -101,10 +110,18 @@ function nextRequest(
       headers.delete(name);
     }
   }
-  let user = takeUser(url);
+  let user = named;
   if (before.url.origin !== url.origin) user ??= netrcUser(sender.netrc, url);
   if (user !== null) headers.set('authorization', user);
   return new OutgoingRequest(method, url, headers, body);
+}
+
+/** What a redirect sets, or deletes, is the jar's from then on. */
+function withoutSet(secrets: Secrets, response: ClientResponse): Secrets {
+  if (secrets.cookies === '') return secrets;
+  const set = response.cookies;
+  const others = secrets.cookies.split('; ').filter((one) => !set.has(one.split('=')[0] as string));
+  return { ...secrets, cookies: others.join('; ') };
 }
 
 export async function follow(
@@ -131,15 +148,15 @@ export async function follow(
       response = await dispatch(sender, plan, request, secrets, history);
     }
     if (plan.redirect === 'manual') return response;
-    let url: URL | null;
+    let location: Location | null;
     try {
-      url = locationOf(response);
+      location = locationOf(response, plan);
     } catch (error) {
       await response.release();
       if (error instanceof InvalidUrlError) throw error;
       throw refuse(response, 'redirects to what is no URL');
     }
-    if (url === null) return response;
+    if (location === null) return response;
     await response.release();
     if (plan.redirect === 'error') throw refuse(response, 'redirects');
     if (history.length >= plan.maxRedirects) {
@@ -147,10 +164,11 @@ export async function follow(
       const message = `More than ${plan.maxRedirects} redirects`;
       throw new TooManyRedirectsError(message, { status, headers, url: response.url, history });
     }
-    const next = nextRequest(sender, request, response.status, url);
+    const next = nextRequest(sender, request, response.status, location);
     if (next === null) throw refuse(response, 'asks for the body again, which was used up');
     if (request.url.origin !== next.url.origin) secrets = noSecrets;
-    for (const hooks of sender.trace) hooks.redirect?.({ request, location: url });
+    else if (sender.cookieJar !== null) secrets = withoutSet(secrets, response);
+    for (const hooks of sender.trace) hooks.redirect?.({ request, location: next.url });
     history = [...history, response];
     request = next;
   }

@@ -15,6 +15,7 @@ import { ClientPayloadError, ClientResponseError } from '../client-errors.ts';
 import type { ServerSentEvent } from '../events.ts';
 import { readForm } from '../forms.ts';
 import { HttpHeaders } from '../headers.ts';
+import { HttpError } from '../http-error.ts';
 import { type BodyPart, MultipartLoop } from '../multipart.ts';
 import { readEvents } from './event-reader.ts';
 import type { ClientExchange } from './exchange.ts';
@@ -54,6 +55,8 @@ export class ReceivedResponse implements ClientResponse {
   #headers: HttpHeaders | null = null;
   #stream: ReadableStream<Uint8Array> | null = null;
   #used = false;
+  /** Decoded, and kept by whoever reads. */
+  #wholeBytes = 0;
 
   constructor(exchange: ClientExchange, url: string, history: readonly ClientResponse[]) {
     this.#exchange = exchange;
@@ -140,13 +143,42 @@ export class ReceivedResponse implements ClientResponse {
     return new Blob([await this.arrayBuffer()], { type });
   }
 
-  formData(): Promise<FormData> {
-    return readForm(this);
+  /** ClientPayloadError for what is no form, or a malformed one. */
+  async formData(): Promise<FormData> {
+    try {
+      const form = await readForm({
+        headers: this.headers,
+        text: () => this.text(),
+        multipart: () => this.#parts({ read: () => this.#readBounded() }),
+      });
+      this.#exchange.discard();
+      return form;
+    } catch (error) {
+      const refusal = asPayloadError(error);
+      if (this.#used) this.#exchange.crash(refusal);
+      throw refusal;
+    }
   }
 
   multipart(): AsyncIterable<BodyPart> {
-    this.#use();
-    return new MultipartLoop(this.#exchange.body, this.#head.header('content-type'));
+    return this.#parts(this.#exchange.body);
+  }
+
+  /** @throws ClientPayloadError */
+  #parts(reader: Pick<ByteReader, 'read'>): AsyncIterable<BodyPart> {
+    const asError = (error: unknown): unknown => {
+      const refusal = asPayloadError(error);
+      this.#exchange.crash(refusal);
+      return refusal;
+    };
+    if (this.bodyUsed) throw usedError();
+    try {
+      const parts = new MultipartLoop(reader, this.#head.header('content-type'), asError);
+      this.#used = true;
+      return parts;
+    } catch (error) {
+      throw asPayloadError(error);
+    }
   }
 
   events(): AsyncIterable<ServerSentEvent> {
@@ -186,7 +218,7 @@ export class ReceivedResponse implements ClientResponse {
   }
 
   #use(): void {
-    if (this.bodyUsed) throw new TypeError('The body of this response was used already');
+    if (this.bodyUsed) throw usedError();
     this.#used = true;
   }
 
@@ -231,26 +263,32 @@ export class ReceivedResponse implements ClientResponse {
     return decode(bytes, type);
   }
 
-  /** As a whole, unless it grows as only an attack does. */
   async #readDecoded(): Promise<Buffer> {
     const chunks: Buffer[] = [];
-    let bytes = 0;
     for (;;) {
-      const chunk = await this.#exchange.body.read();
+      const chunk = await this.#readBounded();
       if (chunk === null) return Buffer.concat(chunks);
       chunks.push(chunk);
-      bytes += chunk.length;
-      if (bytes > bombBytes && bytes > bombFactor * this.#exchange.bodyBytes) {
-        this.#exchange.discard();
-        throw new ClientPayloadError('The body grows too much when it is decompressed');
-      }
     }
+  }
+
+  /** Of a body that is kept as a whole, unless it grows as only an attack does. */
+  async #readBounded(): Promise<Buffer | null> {
+    const chunk = await this.#exchange.body.read();
+    if (chunk !== null) this.#wholeBytes += chunk.length;
+    const bytes = this.#wholeBytes;
+    if (bytes > bombBytes && bytes > bombFactor * this.#exchange.bodyBytes) {
+      this.#exchange.discard();
+      throw new ClientPayloadError('The body grows too much when it is decompressed');
+    }
+    return chunk;
   }
 
   #makeStream(): ReadableStream<Uint8Array> {
     return new ReadableStream<Uint8Array>(
       {
         pull: async (controller): Promise<void> => {
+          this.#used = true;
           const chunk = await this.#exchange.body.read();
           if (chunk === null) controller.close();
           else controller.enqueue(new Uint8Array(Buffer.from(chunk)));
@@ -274,6 +312,16 @@ export function takeJson(response: ClientResponse): unknown {
 
 export function takeBytes(response: ClientResponse): Buffer | Promise<Buffer> {
   return response instanceof ReceivedResponse ? response.take(asBytes) : response.bytes();
+}
+
+/** What is an answer on a server is none here: it would be taken for that of a handler. */
+function asPayloadError(error: unknown): unknown {
+  if (!(error instanceof HttpError)) return error;
+  return new ClientPayloadError(error.message, { cause: error });
+}
+
+function usedError(): TypeError {
+  return new TypeError('The body of this response was used already');
 }
 
 function released(): ClientPayloadError {

@@ -138,6 +138,17 @@ function proxyOf(sender: Sender, plan: RequestPlan, url: URL): ProxyRoute | null
   return sender.trustEnv ? environmentProxy(url, sender.netrc) : null;
 }
 
+function cookieNames(cookies: string): string[] {
+  return cookies.split(';').map((one) => (one.split('=')[0] as string).trim());
+}
+
+/** What a request says itself is not said by the jar in another way. */
+function joinCookies(header: string, kept: string, own: string): string {
+  const said = new Set([...cookieNames(header), ...cookieNames(own)]);
+  const others = kept.split('; ').filter((one) => !said.has(one.split('=')[0] as string));
+  return [header, ...others, own].filter((part) => part !== '').join('; ');
+}
+
 /** The bytes and limits of a request. Its own headers stay as they are. */
 function prepare(
   sender: Sender,
@@ -153,8 +164,9 @@ function prepare(
   let headers = request.headers as HttpHeaders;
   const changes = body !== null || kept !== '' || cookies !== '' || proxy !== null;
   if (changes || !(headers instanceof HttpHeaders)) headers = new HttpHeaders(headers);
-  const jar = [headers.get('cookie') ?? '', kept, cookies].filter((part) => part !== '');
-  if (kept !== '' || cookies !== '') headers.set('cookie', jar.join('; '));
+  if (kept !== '' || cookies !== '') {
+    headers.set('cookie', joinCookies(headers.get('cookie') ?? '', kept, cookies));
+  }
   let target = url.pathname + url.search;
   if (proxy !== null && !route.tunnel) {
     target = `http://${url.host}${target}`;

@@ -83,7 +83,11 @@ export class SocketHandshake implements Upgrade {
   take(head: ResponseHead): WebSocketStream | null {
     const { protocols, compress } = this.#plan;
     const get = (name: string): string | null => head.header(name);
-    const agreed = readResponse(get, this.#key, protocols, compress);
+    // 101 is none of HTTP/1.0's (RFC 9110 15.2).
+    const agreed =
+      head.httpVersion === '1.0'
+        ? 'It is HTTP/1.0'
+        : readResponse(get, this.#key, protocols, compress);
     if (typeof agreed === 'string') {
       this.#refusal = agreed;
       return null;

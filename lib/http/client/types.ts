@@ -93,7 +93,7 @@ export interface RequestOptions extends RequestDefaults, WaitOptions {
   json?: unknown;
   /** application/x-www-form-urlencoded; instead of `body`. */
   form?: Record<string, string> | URLSearchParams;
-  /** For this request only, beside those of the jar. */
+  /** For this request only, beside those of the jar that have other names. */
   cookies?: Record<string, string>;
   /** Wait for 100, at most a second, before the body. Default false. */
   expectContinue?: boolean;

@@ -35,6 +35,10 @@ export interface FrameSink {
   partial: Partial | null;
   /** Nothing more is read, also of the chunk that is being read. */
   readonly stopped: boolean;
+  /** Its messages wait to be taken. */
+  readonly full: boolean;
+  /** What is left of a chunk, to be pushed when they were. */
+  hold(rest: Buffer): void;
   /** A whole message. Text that is not compressed was checked to be UTF-8. */
   onMessage(payload: Buffer, text: boolean, compressed: boolean): void;
   /** @param opcode close, ping or pong */
@@ -124,6 +128,11 @@ export class FrameReader {
   push(sink: FrameSink, chunk: Buffer): void {
     let at = 0;
     while (at < chunk.length && !sink.stopped) {
+      // A message may be a thousand times as large as what came.
+      if (this.#rules.compressed && sink.full) {
+        sink.hold(chunk.subarray(at));
+        return;
+      }
       const { partial } = sink;
       if (partial === null || partial.idle) at = this.#readWhole(sink, chunk, at);
       else if (partial.inPayload) at = this.#readPayload(sink, partial, chunk, at);
@@ -140,7 +149,7 @@ export class FrameReader {
     const first = chunk[start] as number;
     if (left < size || (first & 0x80) === 0)
       return this.#readHeader(sink, opened(sink), chunk, start);
-    this.#parseHeader(chunk, start, size, 0);
+    this.#parseHeader(chunk, start, size, null);
     const from = start + size;
     const end = from + foundBytes;
     if (end > chunk.length) return this.#readHeader(sink, opened(sink), chunk, start);
@@ -168,7 +177,7 @@ export class FrameReader {
       const size = this.#headerSize(header, 0, message);
       if (partial.headerBytes < size) continue;
       partial.headerBytes = 0;
-      this.#parseHeader(header, 0, size, partial.partsBytes);
+      this.#parseHeader(header, 0, size, partial);
       const opcode = foundFirst & 0x0f;
       partial.inPayload = true;
       partial.first = foundFirst;
@@ -222,8 +231,8 @@ export class FrameReader {
     }
   }
 
-  /** @param messageBytes of the message that the frame goes on with */
-  #parseHeader(bytes: Buffer, start: number, size: number, messageBytes: number): void {
+  /** @param partial with the message that the frame may go on with */
+  #parseHeader(bytes: Buffer, start: number, size: number, partial: Partial | null): void {
     const first = bytes[start] as number;
     let length = (bytes[start + 1] as number) & 0x7f;
     if (length === 126) {
@@ -238,8 +247,15 @@ export class FrameReader {
     foundFirst = first;
     foundBytes = length;
     if (this.#rules.masked) foundKey = bytes.readInt32LE(start + size - 4);
+    if ((first & 0x0f) < opClose) this.#checkLength(first, length, partial);
+  }
+
+  #checkLength(first: number, length: number, partial: Partial | null): void {
     const { maxMessageBytes } = this.#rules;
-    if ((first & 0x0f) < opClose && messageBytes + length > maxMessageBytes) {
+    const goesOn = partial !== null && partial.message !== 0;
+    const compressed = goesOn ? partial.compressed : (first & 0x40) !== 0;
+    const most = compressed ? deflatedBytes(maxMessageBytes) : maxMessageBytes;
+    if ((goesOn ? partial.partsBytes : 0) + length > most) {
       throw new FrameError(closeTooBig, `A message is longer than ${maxMessageBytes} bytes`);
     }
   }
@@ -274,6 +290,11 @@ export class FrameReader {
       sink.onMessage(payload, text, partial.compressed);
     }
   }
+}
+
+/** What cannot be compressed grows, at worst to nine bits for each byte (RFC 1951 3.2.6). */
+function deflatedBytes(bytes: number): number {
+  return bytes * 1.125 + 64;
 }
 
 function opened(sink: FrameSink): Partial {

@@ -11,6 +11,7 @@ import {
   bufferFullError,
   ClosedResourceError,
   type Data,
+  rangeError,
   type WaitOptions,
 } from '../../base/errors.ts';
 import { quieted, quietReject, resolved } from '../../base/quiet.ts';
@@ -25,6 +26,13 @@ import type { Agreed } from './handshake.ts';
 import { Pings } from './pings.ts';
 import type { Run } from './run.ts';
 import type { Terms } from './terms.ts';
+import {
+  maxRunBytes,
+  type SharedFrames,
+  type Subscriber,
+  type Topics,
+  type Turn,
+} from './topics.ts';
 
 /** Our close frame was sent. */
 export const flagCloseSent = 1;
@@ -58,6 +66,8 @@ export class Rare {
   /** What was published to it in this turn and is not written yet. */
   published: Run | null = null;
   endTimer = -1;
+  /** What was read, and is looked at when what came before it was taken. */
+  rest: Buffer | null = null;
   /** What ended the input, while it does not count yet. */
   ending: FrameError | Buffer | null = null;
   /** Messages that waited when the end was looked at last. */
@@ -79,7 +89,7 @@ export class Rare {
  * Fields are plain: the other half is a class of its own. Methods are `private` rather than `#`: a
  * class with private methods adds a field to each of its objects.
  */
-export abstract class SocketSender {
+export abstract class SocketSender implements Subscriber {
   /** @internal */
   readonly terms: Terms;
   /** @internal */
@@ -278,5 +288,58 @@ export abstract class SocketSender {
     rare.drains = [];
     for (const waiter of drains) waiter.wake();
     this.senderGoesOn();
+  }
+
+  // ---- topics ----
+
+  subscribe(topic: string): void {
+    const topics = this.checkTopic(topic);
+    if (!this.open) return;
+    const rare = this.rare;
+    rare.topics ??= new Set();
+    rare.topics.add(topic);
+    topics.add(topic, this);
+  }
+
+  unsubscribe(topic: string): void {
+    const topics = this.checkTopic(topic);
+    if (this.rareParts?.topics?.delete(topic)) topics.remove(topic, this);
+  }
+
+  publish(topic: string, data: Data): number {
+    return this.checkTopic(topic).publish(topic, data, this);
+  }
+
+  private checkTopic(topic: unknown): Topics {
+    if (typeof topic !== 'string') throw argTypeError('topic', 'a string', topic);
+    const { topics } = this.terms;
+    if (topics === null) throw rangeError('topic', 'of a server: clients have none', topic);
+    return topics;
+  }
+
+  /** @internal False: it was left out, or its connection ended. */
+  deliver(frames: SharedFrames, turn: Turn): boolean {
+    if (!this.open) return false;
+    const compression = this.compression;
+    const { plan } = this.terms;
+    const compressed = compression !== null && frames.bytes >= (plan.compress?.minBytes ?? 0);
+    const frame = frames.for(compressed ? compression.agreement.sendBits : 0);
+    const { rare } = this;
+    const bytes = (rare.published?.bytes ?? 0) + frame.length;
+    if (bytes > maxRunBytes) this.writePublished();
+    if (this.has(flagFull) && this.bufferedBytes + frame.length > plan.maxBufferedBytes) {
+      if (!plan.dropsWhenSlow) {
+        rare.fault = new BrokenResourceError('The peer is too slow for what is published');
+        this.transport?.abort();
+      }
+      return false;
+    }
+    if (rare.published === null) {
+      rare.published = turn.root;
+      turn.add(this);
+    }
+    rare.published = rare.published.followedBy(frame);
+    if (compressed) compression.sentAlone();
+    return true;
   }
 }

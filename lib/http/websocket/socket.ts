@@ -10,13 +10,7 @@
  * who answers messages at once has answered those before it.
  */
 import { Buffer, isUtf8 } from 'node:buffer';
-import {
-  argTypeError,
-  BrokenResourceError,
-  ClosedResourceError,
-  type Data,
-  rangeError,
-} from '../../base/errors.ts';
+import { BrokenResourceError, ClosedResourceError } from '../../base/errors.ts';
 import { quieted, resolved } from '../../base/quiet.ts';
 import type { SocketAddress } from '../../io/net-types.ts';
 import type { Protocol, Transport } from '../../io/protocols.ts';
@@ -46,13 +40,6 @@ import {
   type Rare,
   SocketSender,
 } from './sending.ts';
-import {
-  maxRunBytes,
-  type SharedFrames,
-  type Subscriber,
-  type Topics,
-  type Turn,
-} from './topics.ts';
 import type { WebSocketConnection } from './types.ts';
 import { CloseWaiter } from './waits.ts';
 
@@ -63,7 +50,7 @@ const lingerBytes = 16_384;
 
 export class WebSocketStream
   extends SocketSender
-  implements WebSocketConnection, Protocol, FrameSink, InboxOwner, Subscriber
+  implements WebSocketConnection, Protocol, FrameSink, InboxOwner
 {
   /** @internal */
   partial: Partial | null = null;
@@ -80,6 +67,16 @@ export class WebSocketStream
   /** @internal */
   get stopped(): boolean {
     return this.has(flagStopped);
+  }
+
+  /** @internal */
+  get full(): boolean {
+    return this.has(flagHeld);
+  }
+
+  /** @internal */
+  hold(rest: Buffer): void {
+    this.rare.rest = rest;
   }
 
   private get inbox(): Inbox {
@@ -129,7 +126,12 @@ export class WebSocketStream
   resumeInput(): void {
     if (this.has(flagHeld)) this.#heartbeat?.heard();
     this.flags &= ~flagHeld;
-    this.transport?.resumeReading();
+    const rest = this.rareParts?.rest ?? null;
+    if (rest !== null) {
+      this.rare.rest = null;
+      this.dataReceived(rest);
+    }
+    if (!this.has(flagHeld)) this.transport?.resumeReading();
   }
 
   /** @internal */
@@ -295,7 +297,7 @@ export class WebSocketStream
     this.sendClose(payload);
     this.endWithin(limitMs);
     // What nobody receives must not keep the close frame from being read.
-    this.transport?.resumeReading();
+    this.resumeInput();
   }
 
   /** Closes without a wait. @internal */
@@ -391,6 +393,11 @@ export class WebSocketStream
 
   dataReceived(chunk: Buffer): void {
     this.#heartbeat?.heard();
+    const rest = this.rareParts?.rest ?? null;
+    if (rest !== null) {
+      this.hold(Buffer.concat([rest, chunk]));
+      return;
+    }
     this.flags &= ~flagFresh;
     try {
       this.terms.readerFor(this.compression !== null).push(this, chunk);
@@ -413,7 +420,10 @@ export class WebSocketStream
   connectionLost(error?: Error): void {
     this.endNow();
     this.flags |= flagGone | flagStopped;
-    if (this.rareParts !== null) this.rareParts.published = null;
+    if (this.rareParts !== null) {
+      this.rareParts.published = null;
+      this.rareParts.rest = null;
+    }
     this.stopTimer();
     this.#heartbeat?.stop();
     if (!this.has(flagCloseReceived)) {
@@ -436,58 +446,5 @@ export class WebSocketStream
     rare.closers = [];
     for (const topic of rare.topics ?? []) this.terms.topics?.remove(topic, this);
     rare.topics = null;
-  }
-
-  // ---- topics ----
-
-  subscribe(topic: string): void {
-    const topics = this.checkTopic(topic);
-    if (!this.open) return;
-    const rare = this.rare;
-    rare.topics ??= new Set();
-    rare.topics.add(topic);
-    topics.add(topic, this);
-  }
-
-  unsubscribe(topic: string): void {
-    const topics = this.checkTopic(topic);
-    if (this.rareParts?.topics?.delete(topic)) topics.remove(topic, this);
-  }
-
-  publish(topic: string, data: Data): number {
-    return this.checkTopic(topic).publish(topic, data, this);
-  }
-
-  private checkTopic(topic: unknown): Topics {
-    if (typeof topic !== 'string') throw argTypeError('topic', 'a string', topic);
-    const { topics } = this.terms;
-    if (topics === null) throw rangeError('topic', 'of a server: clients have none', topic);
-    return topics;
-  }
-
-  /** @internal False: it was left out, or its connection ended. */
-  deliver(frames: SharedFrames, turn: Turn): boolean {
-    if (!this.open) return false;
-    const compression = this.compression;
-    const { plan } = this.terms;
-    const compressed = compression !== null && frames.bytes >= (plan.compress?.minBytes ?? 0);
-    const frame = frames.for(compressed ? compression.agreement.sendBits : 0);
-    const { rare } = this;
-    const bytes = (rare.published?.bytes ?? 0) + frame.length;
-    if (bytes > maxRunBytes) this.writePublished();
-    if (this.has(flagFull) && this.bufferedBytes + frame.length > plan.maxBufferedBytes) {
-      if (!plan.dropsWhenSlow) {
-        rare.fault = new BrokenResourceError('The peer is too slow for what is published');
-        this.transport?.abort();
-      }
-      return false;
-    }
-    if (rare.published === null) {
-      rare.published = turn.root;
-      turn.add(this);
-    }
-    rare.published = rare.published.followedBy(frame);
-    if (compressed) compression.sentAlone();
-    return true;
   }
 }
