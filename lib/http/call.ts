@@ -223,14 +223,13 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
 }
 
 function pathOf(target: string): string {
-  let path = target;
-  if (target.charCodeAt(0) !== 47 && target !== '*') {
-    // Absolute form.
-    const start = target.indexOf('/', target.indexOf('://') + 3);
-    path = start < 0 ? '/' : target.slice(start);
-  }
-  const query = path.indexOf('?');
-  return query < 0 ? path : path.slice(0, query);
+  // The query goes first: a slash in it is none of the path.
+  const query = target.indexOf('?');
+  const path = query < 0 ? target : target.slice(0, query);
+  if (path.charCodeAt(0) === 47 || path === '*') return path;
+  // Absolute form.
+  const start = path.indexOf('/', path.indexOf('://') + 3);
+  return start < 0 ? '/' : path.slice(start);
 }
 
 /** The body of a call's task. */
