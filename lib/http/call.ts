@@ -20,7 +20,7 @@ import type { Placed } from './placed.ts';
 import type { TrustTest } from './proxy.ts';
 import { ServerRequest } from './request.ts';
 import { Response, type ResponseLike } from './response.ts';
-import { sendResponse } from './send.ts';
+import { sendBare, sendResponse } from './send.ts';
 import type { Exchange, ExchangeSink } from './wire.ts';
 
 /** What a server waits for when it ends, and cancels when that takes too long. */
@@ -282,5 +282,21 @@ async function recover(call: Call, error: unknown): Promise<void> {
     throw error;
   }
   const response = await call.dispatcher.recover(call, error);
-  await sendResponse(call, response);
+  try {
+    await sendResponse(call, response);
+  } catch (fault) {
+    await recoverPlainly(call, error, fault);
+  }
+}
+
+/** What an error handler made cannot be sent, or a hook failed again: an answer without them. */
+async function recoverPlainly(call: Call, error: unknown, fault: unknown): Promise<void> {
+  const lost = call.gone !== null || !call.exchange.open;
+  if (lost || call.responded || isCancelled(fault)) return await recover(call, fault);
+  if (fault instanceof HttpError) {
+    await sendBare(call, fault.toResponse());
+    return;
+  }
+  if (fault !== error) call.report(fault, null);
+  await sendBare(call, new Response('Internal Server Error', { status: 500 }));
 }

@@ -156,7 +156,7 @@ async function writeCompressed(body: Body, encoding: Encoding, writer: ByteWrite
   try {
     if (whole) await compressor.write(body);
     else if (typeof body === 'function') await body(compressor);
-    else for await (const chunk of chunksOf(body)) await compressor.write(chunk);
+    else for await (const chunk of chunksOf(body, writer)) await compressor.write(chunk);
     await compressor.writeEof();
   } finally {
     encoder.destroy();

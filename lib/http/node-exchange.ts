@@ -298,11 +298,25 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   ): void {
     const { response } = this;
     const list: string[] = [...headers];
-    if (bodyBytes !== null && status !== 204) list.push('content-length', String(bodyBytes));
+    const { httpVersion } = this.request;
+    response.statusCode = status;
+    const bodyless = this.#bodyless;
+    if (bodyBytes !== null) {
+      if (status !== 204) list.push('content-length', String(bodyBytes));
+    } else if (httpVersion === '1.0' && !bodyless) {
+      // Its end is that of the connection.
+      this.keepAlive = false;
+    } else if (httpVersion === '1.1' && status !== 204 && status !== 304) {
+      // Node leaves it out for HEAD.
+      list.push('transfer-encoding', 'chunked');
+    }
     if (!this.#mayKeep()) {
       list.push('connection', 'close');
       this.owner.lastResponse();
-    } else if (this.request.httpVersion === '1.1') {
+    } else if (httpVersion === '1.0') {
+      // Node would close behind a response without a length.
+      list.push('connection', 'keep-alive');
+    } else if (httpVersion === '1.1') {
       // Kept without being said.
       response.removeHeader('connection');
     }
