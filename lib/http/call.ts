@@ -28,6 +28,8 @@ export interface UnderWay extends Placed {
   /** The server ends, and nothing else will end this. */
   leave?(): void;
   cancel(reason: string): void;
+  /** It was cancelled and goes on: the server ends without it. */
+  abandon?(): void;
 }
 
 /** What calls of one server have in common. */
@@ -84,6 +86,8 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
   #gone: Error | null = null;
   #watching = false;
   #bodyTaken = false;
+  /** Nobody waits for the handler any more. */
+  abandoned = false;
 
   constructor(
     exchange: Exchange,
@@ -169,6 +173,22 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
     this.task?.cancel(reason);
   }
 
+  abandon(): void {
+    this.abandoned = true;
+    const { exchange, task } = this;
+    const what = `The handler of ${this.request.method} ${this.path}`;
+    const message = `${what} goes on although it was cancelled: the server ends without it`;
+    currentLoop().callExceptionHandler({ message, ...(task === null ? {} : { task }) });
+    if (exchange.open && !this.responded) {
+      exchange.keepAlive = false;
+      // Past hooks: they may not end either.
+      sendBare(this, cancelledResponse());
+    } else if (exchange.open && this.writer?.ended === false) {
+      exchange.abort();
+    }
+    this.settings.ended(this);
+  }
+
   // ---- ExchangeSink ----
 
   onBodyData(chunk: Buffer): void {
@@ -210,6 +230,7 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
   /** Its last step. */
   onFutureDone(future: Future<unknown>): void {
     if (future.status === FAILED) this.report((future as Task).failure(), future as Task);
+    if (this.abandoned) return;
     if (this.exchange.open && (!this.responded || this.writer?.ended === false)) {
       this.exchange.abort();
     }
@@ -255,6 +276,7 @@ function onFault(error: unknown): void {
 }
 
 function finish(call: Call, response: ResponseLike): void | PromiseLike<void> {
+  if (call.abandoned) return;
   let sent: void | PromiseLike<void>;
   try {
     sent = sendResponse(call, response);
@@ -278,7 +300,7 @@ async function recover(call: Call, error: unknown): Promise<void> {
   }
   if (isCancelled(error)) {
     call.exchange.keepAlive = false;
-    await sendResponse(call, new Response('The request was cancelled', { status: 503 }));
+    await sendResponse(call, cancelledResponse());
     throw error;
   }
   const response = await call.dispatcher.recover(call, error);
@@ -287,6 +309,10 @@ async function recover(call: Call, error: unknown): Promise<void> {
   } catch (fault) {
     await recoverPlainly(call, error, fault);
   }
+}
+
+function cancelledResponse(): Response {
+  return new Response('The request was cancelled', { status: 503 });
 }
 
 /** What an error handler made cannot be sent, or a hook failed again: an answer without them. */

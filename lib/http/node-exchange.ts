@@ -333,6 +333,9 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     if (!this.keepAlive || this.owner.closing || !this.response.shouldKeepAlive) return false;
     if (this.bodyComplete) return true;
     if (this.failure !== null || (this.expectsContinue && !this.#continued)) return false;
+    // All of it came, and nobody read it. (node:http2 says so of what was aborted, too.)
+    const { complete, httpVersionMajor } = this.request;
+    if (complete && httpVersionMajor < 2) return !this.owner.tooManyTrailers(this);
     const declared = this.bodyBytes;
     return declared >= 0 && declared - this.receivedBytes <= maxDiscardBytes;
   }

@@ -165,6 +165,9 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.#limit.stop();
     const exchange = new NodeExchange(request, response, this, this.#upgradeHead !== null, expects);
     if (request.httpVersion === '1.0' && asksToClose(request)) exchange.keepAlive = false;
+    // Of another protocol's: what came behind it in the same read is lost to Node's parser.
+    const other = this.#upgradeHead === null && (request as AskingMessage).asksUpgrade === true;
+    if (other) exchange.keepAlive = false;
     response.on('finish', () => this.#answered(exchange));
     this.#latest = exchange;
     this.#queue.push(exchange);

@@ -107,12 +107,15 @@ describe('the connection after', () => {
     `${method} ${path} HTTP/1.0\r\nConnection: ${connection}\r\n\r\n`;
   const early =
     'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc';
+  const unread =
+    'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\n\r\n';
   const cases: [string, string, number][] = [
     ['204 to HTTP/1.0 is kept', old('GET', '/204'), 2],
     ['304 to HTTP/1.0 is kept', old('GET', '/304'), 2],
     ['a stream to HEAD of HTTP/1.0 is kept', old('HEAD', '/stream'), 2],
     ['a stream to HTTP/1.0 is closed', old('GET', '/stream'), 1],
     ['both options of HTTP/1.0 is closed', old('GET', '/', 'close, keep-alive'), 1],
+    ['a chunked body that nobody read is kept', unread, 2],
     ['an answer before 100 Continue is closed, also when the body came', early, 1],
   ];
   for (const [what, request, answers] of cases) {
@@ -141,5 +144,64 @@ describe('the connection after', () => {
         expect(answer).toMatch(/\r\n\r\n$/);
       },
     ),
+  );
+});
+
+// Node's parser loses what came with it.
+runTest('a request behind one that asks for another protocol is answered, or not begun', () =>
+  withHandler(
+    ({ path }) => new Response(path),
+    async (_url, server) => {
+      const upgrade = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n';
+      const answer = await exchangeRaw(server.port, `${upgrade}${ask('/2')}`);
+      expect(answer.endsWith('/2') || /connection: close\r\n/i.test(answer)).toBe(true);
+    },
+  ),
+);
+
+describe('a method that the Web does not know', () => {
+  runTest('is a 501 where its Request is needed', () =>
+    withServer(
+      { fetch: (request) => new globalThis.Response(request.method), webRequest: true },
+      async (_url, server) => {
+        expect(statusesOf(await exchangeRaw(server.port, ask('/', '', 'TRACE')))).toEqual([501]);
+      },
+    ),
+  );
+});
+
+runTest('the access log counts what is sent', async () => {
+  const log: unknown[] = [];
+  await withHandler(
+    () => new Response('hello'),
+    async (_url, server) => {
+      for (const method of ['GET', 'HEAD']) await exchangeRaw(server.port, ask('/', '', method));
+    },
+    { accessLog: ({ method, bytes }) => log.push([method, bytes]) },
+  );
+  expect(log).toEqual([
+    ['GET', 5],
+    ['HEAD', 0],
+  ]);
+});
+
+runTest('a head of exactly as many bytes as are allowed passes, and no more', async () => {
+  const headOf = (bytes: number): string => {
+    const head = ask('/', 'X: ');
+    return head.replace('X: ', `X: ${'y'.repeat(bytes - head.length - 2)}\r\n`);
+  };
+  await withHandler(
+    () => new Response('x'),
+    async (_url, server) => {
+      for (const [bytes, status] of [
+        [1000, 200],
+        [1001, 431],
+        [1002, 431],
+      ] as const) {
+        expect(headOf(bytes)).toHaveLength(bytes);
+        expect(statusesOf(await exchangeRaw(server.port, headOf(bytes)))).toEqual([status]);
+      }
+    },
+    { maxHeaderBytes: 1000 },
   );
 });
