@@ -83,8 +83,8 @@ async function* blobChunks(blob: Blob): AsyncGenerator<Data> {
 }
 
 /**
- * A stream is cancelled at once when its reader is gone, or the task that waits for it is cancelled:
- * iterated, it would wait for its next chunk first, which may never come.
+ * A stream is cancelled at once when its reader is gone, or the task that waits for it is
+ * cancelled: iterated, it would wait for its next chunk first, which may never come.
  */
 async function* streamChunks(
   stream: ReadableStream<Uint8Array>,

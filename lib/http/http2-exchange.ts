@@ -293,7 +293,7 @@ export class Http2Exchange extends ExchangeBase implements Exchange {
     const stream = this.#stream;
     if (stream.destroyed || stream.closed) return;
     // Node ends a stream that waits for nothing before it resets it, and the client would take what
-    // came for all of it: not behind a write. (Node 20 to 26; before a head a write would make one.)
+    // came for all of it: not behind a write. (Before a head it would make one.)
     if (stream.headersSent && !stream.writableEnded) stream.write(nothing);
     stream.destroy(new Error('The response is broken'));
   }

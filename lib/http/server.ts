@@ -307,7 +307,7 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     for (const client of this.#clients()) client.closeWhenIdle();
     await new CancelScope({ timeoutMs }).run(() => this.#idle());
     for (const call of [...this.#calls]) call.cancel('The server was closed');
-    // As long again, to clean up. Who waits for a promise that is not ours has not even heard of it.
+    // As long again, to clean up. Who waits for a foreign promise has not even heard.
     const lateMs = Math.max(timeoutMs, minLateMs);
     await new CancelScope({ timeoutMs: lateMs }).run(() => this.#idle());
     for (const call of [...this.#calls]) call.abandon?.();

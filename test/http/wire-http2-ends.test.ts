@@ -110,7 +110,7 @@ describe('the end of a stream of HTTP/2', () => {
             throw new HttpError(500, 'on purpose');
           }),
       );
-      // All that was written is out, or nothing was: the end of the stream must not overtake the reset.
+      // All that was written is out, or nothing was: the end must not overtake the reset.
       for (const [path, part] of [
         ['/late', 'part'],
         ['/empty', ''],
