@@ -6,8 +6,11 @@
 import { Buffer } from 'node:buffer';
 import { ReadableStream } from 'node:stream/web';
 import { argTypeError, type Data, type WaitOptions } from '../base/errors.ts';
+import { ignore } from '../base/quiet.ts';
 import { checkData, joinData, toBytes } from '../io/data.ts';
 import type { ByteWriter } from '../io/net-types.ts';
+import { abortable } from '../task/signal.ts';
+import { ExchangeWriter } from './exchange-writer.ts';
 import { formBlob } from './form-body.ts';
 import type { Body } from './response.ts';
 
@@ -79,9 +82,45 @@ async function* blobChunks(blob: Blob): AsyncGenerator<Data> {
   }
 }
 
-/** The chunks of a body that is neither bytes nor a function. */
-export function chunksOf(body: Body): AsyncIterable<Data> | Iterable<Data> {
+/**
+ * A stream is cancelled at once when its reader is gone, or the task that waits for it is
+ * cancelled: iterated, it would wait for its next chunk first, which may never come.
+ */
+async function* streamChunks(
+  stream: ReadableStream<Uint8Array>,
+  writer: ByteWriter,
+): AsyncGenerator<Data> {
+  const reader = stream.getReader();
+  const stop = (reason?: unknown): void => {
+    reader.cancel(reason).catch(ignore);
+  };
+  if (writer instanceof ExchangeWriter) writer.whenLost(stop);
+  let ended = false;
+  try {
+    while (!ended) {
+      const { done, value } = await abortable(reader.read());
+      if (done) ended = true;
+      else yield value;
+    }
+  } catch (error) {
+    ended = true;
+    stop(error);
+    throw error;
+  } finally {
+    if (!ended) stop();
+  }
+}
+
+/**
+ * The chunks of a body that is neither bytes nor a function.
+ * @param writer where they go to, inside a task
+ */
+export function chunksOf(
+  body: Body,
+  writer: ByteWriter | null = null,
+): AsyncIterable<Data> | Iterable<Data> {
   if (body instanceof Blob) return blobChunks(body);
+  if (writer !== null && body instanceof ReadableStream) return streamChunks(body, writer);
   return body as AsyncIterable<Data> | Iterable<Data>;
 }
 

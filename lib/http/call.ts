@@ -20,7 +20,7 @@ import type { Placed } from './placed.ts';
 import type { TrustTest } from './proxy.ts';
 import { ServerRequest } from './request.ts';
 import { Response, type ResponseLike } from './response.ts';
-import { sendResponse } from './send.ts';
+import { sendBare, sendResponse } from './send.ts';
 import type { Exchange, ExchangeSink } from './wire.ts';
 
 /** What a server waits for when it ends, and cancels when that takes too long. */
@@ -28,6 +28,8 @@ export interface UnderWay extends Placed {
   /** The server ends, and nothing else will end this. */
   leave?(): void;
   cancel(reason: string): void;
+  /** It was cancelled and goes on: the server ends without it. */
+  abandon?(): void;
 }
 
 /** What calls of one server have in common. */
@@ -84,6 +86,8 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
   #gone: Error | null = null;
   #watching = false;
   #bodyTaken = false;
+  /** Nobody waits for the handler any more. */
+  abandoned = false;
 
   constructor(
     exchange: Exchange,
@@ -169,6 +173,22 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
     this.task?.cancel(reason);
   }
 
+  abandon(): void {
+    this.abandoned = true;
+    const { exchange, task } = this;
+    const what = `The handler of ${this.request.method} ${this.path}`;
+    const message = `${what} goes on although it was cancelled: the server ends without it`;
+    currentLoop().callExceptionHandler({ message, ...(task === null ? {} : { task }) });
+    if (exchange.open && !this.responded) {
+      exchange.keepAlive = false;
+      // Past hooks: they may not end either.
+      sendBare(this, cancelledResponse());
+    } else if (exchange.open && this.writer?.ended === false) {
+      exchange.abort();
+    }
+    this.settings.ended(this);
+  }
+
   // ---- ExchangeSink ----
 
   onBodyData(chunk: Buffer): void {
@@ -210,6 +230,7 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
   /** Its last step. */
   onFutureDone(future: Future<unknown>): void {
     if (future.status === FAILED) this.report((future as Task).failure(), future as Task);
+    if (this.abandoned) return;
     if (this.exchange.open && (!this.responded || this.writer?.ended === false)) {
       this.exchange.abort();
     }
@@ -223,14 +244,13 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
 }
 
 function pathOf(target: string): string {
-  let path = target;
-  if (target.charCodeAt(0) !== 47 && target !== '*') {
-    // Absolute form.
-    const start = target.indexOf('/', target.indexOf('://') + 3);
-    path = start < 0 ? '/' : target.slice(start);
-  }
-  const query = path.indexOf('?');
-  return query < 0 ? path : path.slice(0, query);
+  // The query goes first: a slash in it is none of the path.
+  const query = target.indexOf('?');
+  const path = query < 0 ? target : target.slice(0, query);
+  if (path.charCodeAt(0) === 47 || path === '*') return path;
+  // Absolute form.
+  const start = path.indexOf('/', path.indexOf('://') + 3);
+  return start < 0 ? '/' : path.slice(start);
 }
 
 /** The body of a call's task. */
@@ -256,6 +276,7 @@ function onFault(error: unknown): void {
 }
 
 function finish(call: Call, response: ResponseLike): void | PromiseLike<void> {
+  if (call.abandoned) return;
   let sent: void | PromiseLike<void>;
   try {
     sent = sendResponse(call, response);
@@ -279,9 +300,29 @@ async function recover(call: Call, error: unknown): Promise<void> {
   }
   if (isCancelled(error)) {
     call.exchange.keepAlive = false;
-    await sendResponse(call, new Response('The request was cancelled', { status: 503 }));
+    await sendResponse(call, cancelledResponse());
     throw error;
   }
   const response = await call.dispatcher.recover(call, error);
-  await sendResponse(call, response);
+  try {
+    await sendResponse(call, response);
+  } catch (fault) {
+    await recoverPlainly(call, error, fault);
+  }
+}
+
+function cancelledResponse(): Response {
+  return new Response('The request was cancelled', { status: 503 });
+}
+
+/** What an error handler made cannot be sent, or a hook failed again: an answer without them. */
+async function recoverPlainly(call: Call, error: unknown, fault: unknown): Promise<void> {
+  const lost = call.gone !== null || !call.exchange.open;
+  if (lost || call.responded || isCancelled(fault)) return await recover(call, fault);
+  if (fault instanceof HttpError) {
+    await sendBare(call, fault.toResponse());
+    return;
+  }
+  if (fault !== error) call.report(fault, null);
+  await sendBare(call, new Response('Internal Server Error', { status: 500 }));
 }

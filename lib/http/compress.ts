@@ -68,7 +68,10 @@ export function compressResponse(request: HttpRequest, response: Response): void
   const noTransform = /\bno-transform\b/i.test(headers.get('cache-control') ?? '');
   if (done || noTransform || packed.test(type) || response.status === 206) return;
   const body = response.peekBody();
-  if (body === null || (sizeOf(body) ?? Infinity) < minBytes) return;
+  // Of a file that HEAD asks for only the length is known.
+  const declared = headers.get('content-length');
+  const bytes = body === null ? 0 : (sizeOf(body) ?? (declared === null ? Infinity : +declared));
+  if (body === null || bytes < minBytes) return;
   addVary(headers, 'accept-encoding');
   const wanted = response.compress;
   const offered = typeof wanted === 'string' ? [wanted] : preferred;
@@ -156,7 +159,7 @@ async function writeCompressed(body: Body, encoding: Encoding, writer: ByteWrite
   try {
     if (whole) await compressor.write(body);
     else if (typeof body === 'function') await body(compressor);
-    else for await (const chunk of chunksOf(body)) await compressor.write(chunk);
+    else for await (const chunk of chunksOf(body, writer)) await compressor.write(chunk);
     await compressor.writeEof();
   } finally {
     encoder.destroy();

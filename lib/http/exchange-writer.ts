@@ -43,6 +43,7 @@ export class ExchangeWriter implements ByteWriter {
   readonly #declaredBytes: number | null;
   #drains: WriteWait[] = [];
   #loss: BrokenResourceError | null = null;
+  #whenLost: ((error: Error) => void) | null = null;
   ended = false;
   /** Written so far. */
   bytes = 0;
@@ -145,6 +146,12 @@ export class ExchangeWriter implements ByteWriter {
     return passed;
   }
 
+  /** Calls back when the peer is gone: whoever waits for what it would write can stop. */
+  whenLost(call: (error: Error) => void): void {
+    if (this.#loss === null) this.#whenLost = call;
+    else call(this.#loss);
+  }
+
   lost(error: Error | undefined): void {
     const why = error === undefined ? '' : `: ${error.message}`;
     const loss = new BrokenResourceError(`The ${this.#peer} is gone${why}`, { cause: error });
@@ -152,6 +159,7 @@ export class ExchangeWriter implements ByteWriter {
     const drains = this.#drains;
     this.#drains = [];
     for (const waiter of drains) waiter.fail(loss);
+    this.#whenLost?.(loss);
   }
 
   /** @param all until nothing is buffered any more */

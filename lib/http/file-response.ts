@@ -51,6 +51,15 @@ interface Found {
  * `app.static`.
  */
 export function fileResponse(path: string | URL, init: FileResponseInit = {}): Response {
+  return fileOf(path, init, null);
+}
+
+/** @internal @param mayGive of an encoded form beside the file: null for whatever is there */
+export function fileOf(
+  path: string | URL,
+  init: FileResponseInit,
+  mayGive: ((path: string) => Promise<boolean>) | null,
+): Response {
   const file = path instanceof URL ? fileURLToPath(path) : path;
   if (typeof file !== 'string') throw argTypeError('path', 'a string or a file URL', path);
   const { download, ...rest } = init;
@@ -61,7 +70,7 @@ export function fileResponse(path: string | URL, init: FileResponseInit = {}): R
     headers.set('content-disposition', contentDisposition(name));
   }
   if (!headers.has('content-type')) headers.set('content-type', typeOf(file));
-  response.preparation = (request) => prepare(request, response, file);
+  response.preparation = (request) => prepare(request, response, file, mayGive);
   return response;
 }
 
@@ -92,7 +101,12 @@ async function plainFile(path: string): Promise<Stats | null> {
   }
 }
 
-async function find(request: HttpRequest, response: Response, path: string): Promise<Found> {
+async function find(
+  request: HttpRequest,
+  response: Response,
+  path: string,
+  mayGive: ((path: string) => Promise<boolean>) | null,
+): Promise<Found> {
   if (path.includes('\0')) throw new HttpError(404);
   const stats = await plainFile(path);
   if (stats === null) throw new HttpError(404);
@@ -102,7 +116,7 @@ async function find(request: HttpRequest, response: Response, path: string): Pro
   const known = new Map<Encoding, Found>();
   for (const [encoding, suffix] of siblings) {
     const packed = await plainFile(path + suffix);
-    if (packed === null) continue;
+    if (packed === null || (mayGive !== null && !(await mayGive(path + suffix)))) continue;
     there.push(encoding);
     known.set(encoding, { path: path + suffix, stats: packed, encoding, varies: true });
   }
@@ -111,8 +125,13 @@ async function find(request: HttpRequest, response: Response, path: string): Pro
   return (chosen === null ? undefined : known.get(chosen)) ?? { ...plain, varies: true };
 }
 
-async function prepare(request: HttpRequest, response: Response, path: string): Promise<void> {
-  const found = await find(request, response, path);
+async function prepare(
+  request: HttpRequest,
+  response: Response,
+  path: string,
+  mayGive: ((path: string) => Promise<boolean>) | null,
+): Promise<void> {
+  const found = await find(request, response, path, mayGive);
   const { stats, encoding } = found;
   const { headers } = response;
   const modifiedMs = stats.mtimeMs;
@@ -124,7 +143,9 @@ async function prepare(request: HttpRequest, response: Response, path: string): 
   if (found.varies) addVary(headers, 'accept-encoding');
   const validators = { etag: headers.get('etag') as string, modifiedMs };
   const header = (name: string): string | null => request.headers.get(name);
-  const verdict = checkConditions(request.method, header, validators);
+  // What would be no success without its conditions is not subject to them. (RFC 9110 13.2.1)
+  const verdict =
+    response.status > 299 ? null : checkConditions(request.method, header, validators);
   if (verdict !== null) {
     response.status = verdict;
     headers.delete('content-type');
@@ -179,7 +200,9 @@ function sendParts(
   const { headers } = response;
   const type = headers.get('content-type') ?? 'application/octet-stream';
   // Derived, not drawn: a file that holds it by chance is not to be expected.
-  const boundary = `uvio-${Buffer.from(headers.get('etag') ?? '').toString('hex')}`;
+  // At most 70 characters. (RFC 2046 5.1.1)
+  const tag = Buffer.from(headers.get('etag') ?? '').toString('hex');
+  const boundary = `uvio-${tag.slice(0, 64)}`;
   const heads = ranges.map(
     ({ start, end }, at) =>
       `${at === 0 ? '' : '\r\n'}--${boundary}\r\ncontent-type: ${type}\r\n` +

@@ -96,7 +96,8 @@ export function checkHead(head: Head, limits: WireLimits): Refusal | null {
   const { httpVersion: version, lines } = head;
   if (version !== '1.1' && version !== '1.0') return refuse(505, 'HTTP version not supported');
   const framing = readFraming(lines);
-  const lineBytes = head.method.length + head.target.length + 12;
+  // With its blanks, the version and both line ends that are no header's.
+  const lineBytes = head.method.length + head.target.length + 14;
   if (lines.length / 2 > limits.maxHeaders || framing.bytes + lineBytes > limits.maxHeaderBytes) {
     return refuse(431, 'Header fields too large');
   }

@@ -20,10 +20,11 @@ const pieceBytes = 65_536;
 
 /** Codes of RST_STREAM and GOAWAY. (RFC 9113 7) */
 export const noError = 0;
-export const internalError = 2;
 export const refusedStream = 7;
 export const cancelled = 8;
 export const enhanceYourCalm = 11;
+
+const nothing = Buffer.alloc(0);
 
 /** Belong to HTTP/1; node:http2 throws for them. (RFC 9113 8.2.2) */
 const ofConnections: ReadonlySet<string> = new Set(['http2-settings', 'proxy-connection', 'te']);
@@ -289,7 +290,12 @@ export class Http2Exchange extends ExchangeBase implements Exchange {
   abort(): void {
     this.end();
     this.#dropQueue();
-    this.#stream.close(internalError);
+    const stream = this.#stream;
+    if (stream.destroyed || stream.closed) return;
+    // Node ends a stream that waits for nothing before it resets it, and the client would take what
+    // came for all of it: not behind a write. (Before a head it would make one.)
+    if (stream.headersSent && !stream.writableEnded) stream.write(nothing);
+    stream.destroy(new Error('The response is broken'));
   }
 
   /** HTTP/2 has no upgrades. */

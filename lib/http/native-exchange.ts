@@ -341,8 +341,11 @@ export class NativeExchange extends NativeHead implements Exchange {
   #mayKeep(): boolean {
     if (!this.keepAlive || this.#home.closing) return false;
     const { body } = this;
-    if (body === null || body.complete) return true;
-    if (body.failure !== null || (this.expectsContinue && !body.continued)) return false;
+    if (body === null) return true;
+    // Also when it came unasked: how the bytes were cut decides nothing.
+    if (this.expectsContinue && !body.continued) return false;
+    if (body.complete) return true;
+    if (body.failure !== null) return false;
     return this.bodyBytes >= 0 && this.bodyBytes - body.receivedBytes <= maxDiscardBytes;
   }
 

@@ -298,11 +298,25 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   ): void {
     const { response } = this;
     const list: string[] = [...headers];
-    if (bodyBytes !== null && status !== 204) list.push('content-length', String(bodyBytes));
+    const { httpVersion } = this.request;
+    response.statusCode = status;
+    const bodyless = this.#bodyless;
+    if (bodyBytes !== null) {
+      if (status !== 204) list.push('content-length', String(bodyBytes));
+    } else if (httpVersion === '1.0' && !bodyless) {
+      // Its end is that of the connection.
+      this.keepAlive = false;
+    } else if (httpVersion === '1.1' && status !== 204 && status !== 304) {
+      // Node leaves it out for HEAD.
+      list.push('transfer-encoding', 'chunked');
+    }
     if (!this.#mayKeep()) {
       list.push('connection', 'close');
       this.owner.lastResponse();
-    } else if (this.request.httpVersion === '1.1') {
+    } else if (httpVersion === '1.0') {
+      // Node would close behind a response without a length.
+      list.push('connection', 'keep-alive');
+    } else if (httpVersion === '1.1') {
       // Kept without being said.
       response.removeHeader('connection');
     }
@@ -319,6 +333,9 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     if (!this.keepAlive || this.owner.closing || !this.response.shouldKeepAlive) return false;
     if (this.bodyComplete) return true;
     if (this.failure !== null || (this.expectsContinue && !this.#continued)) return false;
+    // All of it came, and nobody read it. (node:http2 says so of what was aborted, too.)
+    const { complete, httpVersionMajor } = this.request;
+    if (complete && httpVersionMajor < 2) return !this.owner.tooManyTrailers(this);
     const declared = this.bodyBytes;
     return declared >= 0 && declared - this.receivedBytes <= maxDiscardBytes;
   }

@@ -13,6 +13,7 @@ import { flagGone } from '../io/stream.ts';
 import { type Head, writeHead, writeWhole } from './answer.ts';
 import { checkHead, type Refusal } from './framing.ts';
 import { HandleDuplex } from './handle-duplex.ts';
+import { trimBlanks } from './headers.ts';
 import { LightMessage, LightResponse } from './light-message.ts';
 import { lightMessagesFit } from './light-probe.ts';
 import { Limit } from './limit.ts';
@@ -66,6 +67,12 @@ function asksForWebSocket(request: IncomingMessage): boolean {
       headers['transfer-encoding'] === undefined &&
       (headers['content-length'] ?? '0') === '0')
   );
+}
+
+/** With both options of HTTP/1.0 llhttp keeps the connection. (RFC 9112 9.3) */
+function asksToClose({ headers }: IncomingMessage): boolean {
+  const options = headers.connection?.toLowerCase().split(',') ?? [];
+  return options.some((option) => trimBlanks(option) === 'close');
 }
 
 export class NodeConnection extends WireConnection implements ExchangeOwner {
@@ -157,6 +164,10 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     }
     this.#limit.stop();
     const exchange = new NodeExchange(request, response, this, this.#upgradeHead !== null, expects);
+    if (request.httpVersion === '1.0' && asksToClose(request)) exchange.keepAlive = false;
+    // Of another protocol's: what came behind it in the same read is lost to Node's parser.
+    const other = this.#upgradeHead === null && (request as AskingMessage).asksUpgrade === true;
+    if (other) exchange.keepAlive = false;
     response.on('finish', () => this.#answered(exchange));
     this.#latest = exchange;
     this.#queue.push(exchange);

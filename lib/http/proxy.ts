@@ -82,7 +82,7 @@ function readLegacy(source: HeaderSource): Hop[] {
     return value === null ? [] : value.split(',').map((one) => trimBlanks(one));
   };
   const addresses = list('x-forwarded-for');
-  const schemes = list('x-forwarded-proto');
+  const schemes = list('x-forwarded-proto').map((scheme) => scheme.toLowerCase());
   const hosts = list('x-forwarded-host');
   const last = addresses.length - 1;
   if (last < 0) {
@@ -92,7 +92,7 @@ function readLegacy(source: HeaderSource): Hop[] {
   // Proxies append to all lists or to the first only: counted from their ends.
   return addresses.map((address, at) => ({
     address: plainAddress(address),
-    scheme: schemes[schemes.length - 1 - (last - at)] ?? schemes[0]?.toLowerCase() ?? null,
+    scheme: schemes[schemes.length - 1 - (last - at)] ?? schemes[0] ?? null,
     host: hosts[hosts.length - 1 - (last - at)] ?? hosts[0] ?? null,
   }));
 }

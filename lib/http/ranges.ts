@@ -53,7 +53,9 @@ export interface Validators {
 function matches(header: string, etag: string, weak: boolean): boolean {
   if (trimBlanks(header) === '*') return true;
   const plain = (tag: string): string => (weak ? tag.replace(/^W\//, '') : tag);
-  return header.split(',').some((tag) => plain(trimBlanks(tag)) === plain(etag));
+  // A comma inside of quotes is the tag's own.
+  const tags = header.match(/(?:W\/)?"[^"]*"|[^\s,"]+/g) ?? [];
+  return tags.some((tag) => plain(tag) === plain(etag));
 }
 
 /** HTTP dates have whole seconds. */

@@ -232,7 +232,9 @@ export class ServerRequest implements HttpRequest {
 
   toWeb(): Request {
     const { method } = this;
-    const body = method === 'GET' || method === 'HEAD' ? null : this.body;
+    // The Web's Request takes none of them.
+    if (notOfTheWeb.test(method)) throw new HttpError(501, `${method} is not supported`);
+    const body = /^(?:get|head)$/i.test(method) ? null : this.body;
     const init: Record<string, unknown> = { method, headers: [...this.headers] };
     if (body !== null) Object.assign(init, { body, duplex: 'half' });
     init['signal'] = this.signal;
@@ -290,6 +292,8 @@ export class ServerRequest implements HttpRequest {
     return 'Request';
   }
 }
+
+const notOfTheWeb = /^(?:trace|track|connect)$/i;
 
 function hostOf(exchange: Exchange): string {
   const { address, port, family } = exchange.localAddress;

@@ -82,10 +82,7 @@ export class Response implements ResponseLike {
     }
     const { status, statusText, headers, compress } = init;
     if (status !== undefined) this.status = checkStatus(status);
-    if (statusText !== undefined && badReason.test(statusText)) {
-      throw argTypeError('statusText', 'text without control characters', statusText);
-    }
-    this.statusText = statusText ?? '';
+    if (statusText !== undefined) this.statusText = checkReason(statusText);
     this.compress = compress ?? false;
     if (body != null && withoutBody.has(this.status)) {
       throw new TypeError(`A response with status ${this.status} has no body`);
@@ -133,7 +130,9 @@ export class Response implements ResponseLike {
   }
 
   get bodyUsed(): boolean {
-    return this.#used || (this.#stream?.locked ?? false);
+    if (this.#used) return true;
+    // Locked by whoever reads it, here or where it came from.
+    return ((this.#stream ?? this.#body) as { locked?: boolean } | null)?.locked === true;
   }
 
   /** True for 200 … 299. */
@@ -205,11 +204,19 @@ export class Response implements ResponseLike {
   }
 }
 
-function checkStatus(status: number): number {
+/** Also of what is sent: a status can be set, and Response.error() of the Web has none. */
+export function checkStatus(status: number): number {
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw rangeError('status', '200 … 599', status);
   }
   return status;
+}
+
+export function checkReason(statusText: string): string {
+  if (typeof statusText !== 'string' || badReason.test(statusText)) {
+    throw argTypeError('statusText', 'text without control characters', statusText);
+  }
+  return statusText;
 }
 
 /** Characters that cannot be in a header are escaped as a browser would. */

@@ -13,7 +13,7 @@ import { compressResponse } from './compress.ts';
 import { ExchangeWriter } from './exchange-writer.ts';
 import { checkHeaderName, checkHeaderValue } from './headers.ts';
 import { reasonOf } from './reasons.ts';
-import { type Body, Response, type ResponseLike } from './response.ts';
+import { type Body, checkReason, checkStatus, Response, type ResponseLike } from './response.ts';
 import { UpgradeResponse } from './websocket/upgrade.ts';
 import type { HeaderList } from './wire.ts';
 
@@ -43,6 +43,11 @@ export function sendResponse(call: Call, response: ResponseLike): void | Promise
     return send(call, response, response.takeBody());
   }
   return sendPrepared(call, response);
+}
+
+/** Past hooks, compression and what makes a file of it. */
+export function sendBare(call: Call, response: Response): void | PromiseLike<void> {
+  return send(call, response, response.takeBody());
 }
 
 async function sendPrepared(call: Call, response: Response): Promise<void> {
@@ -110,25 +115,28 @@ function filterHead(call: Call, list: readonly string[]): HeadParts {
 function send(call: Call, response: ResponseLike, body: Body | null): void | PromiseLike<void> {
   const { exchange } = call;
   const { list, lengthBytes } = readHead(call, response);
-  const { status } = response;
-  const statusText = response.statusText === '' ? reasonOf(status) : response.statusText;
   // It went over to another protocol.
   if (call.status === 101) return;
+  const status = checkStatus(response.status);
+  const statusText =
+    response.statusText === '' ? reasonOf(status) : checkReason(response.statusText);
   if (call.responded) throw new TypeError('The request was answered already');
   call.status = status;
+  const bodyless = exchange.method === 'HEAD' || status === 204 || status === 304;
   if (body === null || typeof body === 'string' || body instanceof Uint8Array) {
-    if (body === null && lengthBytes !== null && exchange.method === 'HEAD') {
+    // A 304 that said 0 would make a cache forget what it has. (RFC 9110 8.6)
+    if (body === null && ((lengthBytes !== null && exchange.method === 'HEAD') || status === 304)) {
       exchange.startResponse(status, statusText, list, lengthBytes);
       exchange.endResponse();
       return;
     }
-    if (body !== null && call.logged) call.sentBytes = Buffer.byteLength(body);
+    if (body !== null && call.logged && !bodyless) call.sentBytes = Buffer.byteLength(body);
     exchange.respond(status, statusText, list, body);
     return;
   }
   const bytes = body instanceof Blob ? body.size : lengthBytes;
   exchange.startResponse(status, statusText, list, bytes);
-  if (exchange.method === 'HEAD' || status === 204 || status === 304) {
+  if (bodyless) {
     exchange.endResponse();
     return dropBody(body);
   }
@@ -151,7 +159,7 @@ async function writeBody(call: Call, writer: ExchangeWriter, body: Body): Promis
       const result = body(writer);
       if (isThenable(result)) await result;
     } else {
-      for await (const chunk of chunksOf(body)) await writer.write(chunk);
+      for await (const chunk of chunksOf(body, writer)) await writer.write(chunk);
     }
     await writer.writeEof();
   } finally {

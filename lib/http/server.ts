@@ -55,7 +55,8 @@ export interface HttpServer extends AsyncDisposable {
   /** One more address (aiohttp: TCPSite, UnixSite, SockSite). */
   listen(options: SiteOptions): Promise<void>;
   /**
-   * Stops listening, ends idle connections, waits for handlers, cancels late ones, cleans up.
+   * Stops listening, ends idle connections, waits for handlers, cancels late ones, cleans up. One
+   * that goes on for as long again is reported, its client gets a 503, and nobody waits for it.
    * With `drainMs` connections are ended that much later, or when none is left: requests that come
    * meanwhile are answered, and each answer tells its client that the connection closes.
    */
@@ -67,6 +68,8 @@ export interface HttpServer extends AsyncDisposable {
 const flushMs = 1_000;
 /** For clients to close after them: a reset could overtake what they have not read. */
 const partingMs = 100;
+/** For handlers that were cancelled to end, at least. */
+const minLateMs = 2_000;
 
 /** Streams accepted at one address. */
 class Site extends StreamServer {
@@ -304,6 +307,10 @@ export class RunningServer implements HttpServer, WireHost, CallSettings {
     for (const client of this.#clients()) client.closeWhenIdle();
     await new CancelScope({ timeoutMs }).run(() => this.#idle());
     for (const call of [...this.#calls]) call.cancel('The server was closed');
+    // As long again, to clean up. Who waits for a foreign promise has not even heard.
+    const lateMs = Math.max(timeoutMs, minLateMs);
+    await new CancelScope({ timeoutMs: lateMs }).run(() => this.#idle());
+    for (const call of [...this.#calls]) call.abandon?.();
     await this.#idle();
     await this.#drained();
     await this.#app.life.release().catch((error: unknown) => errors.push(error));

@@ -9,7 +9,7 @@ import { join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { argTypeError } from '../base/errors.ts';
 import { abortable } from '../task/signal.ts';
-import { fileResponse } from './file-response.ts';
+import { fileOf } from './file-response.ts';
 import { HttpError } from './http-error.ts';
 import type { HttpRequest } from './request.ts';
 import { Response } from './response.ts';
@@ -30,20 +30,22 @@ export function staticHandler(
   const root = directory instanceof URL ? fileURLToPath(directory) : directory;
   if (typeof root !== 'string') throw argTypeError('directory', 'a path or a file URL', directory);
   const { index = 'index.html', listing = false, maxAgeSeconds } = options;
+  const inside = async (file: string): Promise<boolean> =>
+    isInside(await quietly(realpath(root)), await quietly(realpath(file)));
   return async (request) => {
     const parts = wantedParts((request.params as Record<string, string>)['path'] ?? '');
     const file = await realFile(root, parts);
     const kind = await kindOf(file);
     if (kind === 'file') {
       if (request.path.endsWith('/')) throw new HttpError(404);
-      return withAge(fileResponse(file), maxAgeSeconds);
+      return withAge(fileOf(file, {}, inside), maxAgeSeconds);
     }
     if (kind !== 'directory') throw new HttpError(404);
     if (!request.path.endsWith('/')) return toDirectory(request);
     if (index !== false) {
       const found = await realFile(root, [...parts, index]).catch(missing);
       if (found !== null && (await kindOf(found)) === 'file') {
-        return withAge(fileResponse(found), maxAgeSeconds);
+        return withAge(fileOf(found, {}, inside), maxAgeSeconds);
       }
     }
     if (!listing) throw new HttpError(404);
@@ -87,10 +89,13 @@ function isAbort(error: unknown): boolean {
 async function realFile(root: string, parts: readonly string[]): Promise<string> {
   const realRoot = await quietly(realpath(root));
   const file = await quietly(realpath(join(realRoot, ...parts)));
-  const inside =
-    file === realRoot || file.startsWith(realRoot.endsWith(sep) ? realRoot : realRoot + sep);
-  if (!inside) throw new HttpError(404);
+  if (!isInside(realRoot, file)) throw new HttpError(404);
   return file;
+}
+
+/** Of real paths. */
+function isInside(root: string, file: string): boolean {
+  return file === root || file.startsWith(root.endsWith(sep) ? root : root + sep);
 }
 
 async function kindOf(file: string): Promise<'file' | 'directory' | 'other'> {

@@ -310,6 +310,25 @@ describe('a request over HTTP/2', () => {
     ),
   );
 
+  runTest('whose body breaks off is not taken for complete', async () => {
+    const seen: string[] = [];
+    const read = async (request: Request): Promise<Response> => {
+      const text = request.text();
+      seen.push(await text.then(String, (error: Error) => error.name));
+      return new Response('x');
+    };
+    await withPair(read as Handler, async ({ session, url }) => {
+      const body = async function* (): AsyncGenerator<string> {
+        yield 'part';
+        await sleep(20);
+        throw new Error('on purpose');
+      };
+      expect((await failure(session.post(url, { body: body() }))).message).toBe('on purpose');
+      while (seen.length === 0) await sleep(1);
+      expect(seen).toEqual(['BrokenResourceError']);
+    });
+  });
+
   runTest('that waits for a place may be cancelled', () =>
     withPair(
       async () => {

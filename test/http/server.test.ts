@@ -228,6 +228,7 @@ describe('a proxy in front', () => {
       { 'x-forwarded-for': '1.2.3.4, 5.6.7.8', 'x-forwarded-proto': 'https' },
       '1.2.3.4 https',
     ],
+    [true, { 'x-forwarded-for': '1.2.3.4', 'x-forwarded-proto': 'HTTPS' }, '1.2.3.4 https'],
     [['127.0.0.1'], { 'x-forwarded-for': '1.2.3.4, 5.6.7.8' }, '5.6.7.8 http'],
     [['127.0.0.0/8', '5.6.7.8'], { 'x-forwarded-for': '1.2.3.4, 5.6.7.8' }, '1.2.3.4 http'],
     [['10.0.0.1'], { 'x-forwarded-for': '1.2.3.4' }, '127.0.0.1 http'],

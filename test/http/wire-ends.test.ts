@@ -40,6 +40,37 @@ describe('time', () => {
     );
   }
 
+  virtualTest('is over for a handler that does not hear of its cancellation', async () => {
+    const loop = getRunningLoop();
+    const messages: unknown[] = [];
+    loop.setExceptionHandler((_loop, { message }) => messages.push(message));
+    let release = (): void => {};
+    const foreign = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const app = new Application().get('/', async () => {
+      await foreign;
+      return new Response('late');
+    });
+    const cleaned: number[] = [];
+    app.onCleanup(() => void cleaned.push(loop.time()));
+    const log: number[] = [];
+    const accessLog = ({ status }: { status: number }): unknown => log.push(status);
+    const server = await serve(app, { host: '127.0.0.1', port: 0, accessLog });
+    await using connection = await connect(server.port);
+    await connection.write(get('/'));
+    while (server.requests === 0) await sleep(1);
+    const startMs = loop.time();
+    await server.close({ timeoutMs: 5_000 });
+    expect(Math.round((loop.time() - startMs) / 1000)).toBe(10);
+    expect([cleaned.length, server.requests, server.connections, log]).toEqual([1, 0, 0, [503]]);
+    expect(statusesOf(await readToEnd(connection))).toEqual([503]);
+    expect(messages).toEqual([expect.stringContaining('goes on although it was cancelled')]);
+    release();
+    await sleep(1);
+    expect([server.requests, messages.length]).toEqual([0, 1]);
+  });
+
   virtualTest('for a head counts from its start, not from its last byte', () =>
     withHandler(
       text,

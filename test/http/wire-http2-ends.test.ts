@@ -110,12 +110,27 @@ describe('the end of a stream of HTTP/2', () => {
             throw new HttpError(500, 'on purpose');
           }),
       );
+      // All that was written is out, or nothing was: the end must not overtake the reset.
+      for (const [path, part] of [
+        ['/late', 'part'],
+        ['/empty', ''],
+      ] as const) {
+        app.get(path, () => {
+          return new Response(async (writer) => {
+            if (part !== '') await writer.write(part);
+            await sleep(10);
+            throw new HttpError(500, 'on purpose');
+          });
+        });
+      }
       await withH2(app, async (client) => {
-        const error = await failure(client.get('/broken'));
-        expect(error.message).toMatch(/INTERNAL_ERROR/);
+        for (const path of ['/broken', '/late', '/empty']) {
+          const error = await failure(client.get(path));
+          expect([path, error.message]).toEqual([path, expect.stringMatching(/INTERNAL_ERROR/)]);
+        }
         expect((await client.get('/ok')).body).toBe('hello');
       });
-      expect(told).toHaveLength(1);
+      expect(told).toHaveLength(3);
     },
   );
 });

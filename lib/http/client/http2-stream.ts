@@ -18,6 +18,7 @@ import { chunkedBody, FramingError, maxInterims, ResponseHead } from './response
 const endStreamFlag = 1;
 const refusedStream = 7;
 const cancelled = 8;
+const nothing = Buffer.alloc(0);
 /** A request that got no answer for so long, and is given up, may have had a dead connection. */
 const silentMs = 1_000;
 
@@ -160,7 +161,11 @@ export class Http2Stream implements Carrier {
     const stream = this.#stream;
     const session = this.#session;
     this.exchange = null;
-    if (stream !== null && !stream.closed) stream.close(cancelled);
+    if (stream !== null && !stream.closed) {
+      // Else Node ends the stream before it resets it: a body that broke off would look complete.
+      if (!stream.pending && !stream.writableEnded) stream.write(nothing);
+      stream.close(cancelled);
+    }
     if (stream !== null && !this.started && session.now - this.#sinceMs >= silentMs) {
       session.retire();
     }

@@ -25,7 +25,7 @@ export interface Message {
 }
 
 async function writeChunks(body: Body, writer: ByteWriter): Promise<void> {
-  for await (const chunk of chunksOf(body)) await writer.write(chunk);
+  for await (const chunk of chunksOf(body, writer)) await writer.write(chunk);
 }
 
 /** Methods for which no body is a body of no bytes. */
