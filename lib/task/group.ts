@@ -199,12 +199,13 @@ export class TaskGroup implements AsyncDisposable {
   #taskDone(task: Task, failure: { error: unknown } | null): void {
     this.#live--;
     if (!this.#queued.delete(task)) this.#running--;
-    while (this.#running < this.#limit && this.#queued.size > 0) this.#startQueued();
     if (failure !== null) {
       this.#fail(failure.error, `Task '${task.name}' failed`, !this.#supervise);
     } else if (task.status === CANCELLED) {
       this.#noteOutside(task.outcome as CancelledError);
     }
+    // Not before: what a failure cancels is not begun in the place of who failed.
+    while (this.#running < this.#limit && this.#queued.size > 0) this.#startQueued();
     this.#results.add(task, this.#live === 0);
     if (this.#live > 0) return;
     for (const waiter of this.#idle) waiter.wake();
