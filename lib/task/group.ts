@@ -132,9 +132,12 @@ export class TaskGroup implements AsyncDisposable {
 
   /**
    * Waits for all tasks; throws ExceptionGroup. A group without a body ends with it. Cancelling
-   * the wait leaves the tasks alone.
+   * the wait leaves the tasks alone. InvalidStateError in a task of the group.
    */
   async join(options?: WaitOptions): Promise<void> {
+    if (currentFrame()?.task?.parent === this) {
+      throw new InvalidStateError(`A task of the task group '${this.name}' waits for its end`);
+    }
     if (this.#live > 0) {
       const waiter = new JoinWaiter(this.#idle);
       const promise = waiter.start(options);

@@ -15,6 +15,7 @@ import { taskCancelled, taskExited } from '../loop/channels.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { tell } from '../loop/reports.ts';
 import { asCancellation, deliver, onlyAwaitsEdge } from './cancellation.ts';
+import { waitsForItself } from './circle.ts';
 import { Context } from './context.ts';
 import { checkEnd } from './debug.ts';
 import { isThenable } from './enter.ts';
@@ -316,9 +317,12 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     return extra.cancelCount;
   }
 
-  /** Waits for the result; the task goes on when the waiter is cancelled (curio: join). */
+  /**
+   * Waits for the result; the task goes on when the waiter is cancelled (curio: join).
+   * InvalidStateError in the task itself.
+   */
   join(options?: WaitOptions): Promise<T> {
-    return this.joined(options);
+    return waitsForItself(this as Task) ?? this.joined(options);
   }
 
   /** Waits for the end; never throws the task's own error. */
@@ -327,10 +331,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
       this.failure();
       return Promise.resolve();
     }
-    if (currentFrame()?.task === (this as Task)) {
-      return Promise.reject(new InvalidStateError(`${this.describe()} waits for itself`));
-    }
-    return new EndWaiter(this as Future).start(options);
+    return waitsForItself(this as Task) ?? new EndWaiter(this as Future).start(options);
   }
 
   /** Cancels and waits for the end. Rethrows nothing but errors other than the cancellation. */
