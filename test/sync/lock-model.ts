@@ -31,6 +31,8 @@ class Actor {
   readonly task: Task<void>;
   /** An edge cancellation that no wait has taken. */
   pending = false;
+  /** One that ended waits and that the task cannot have seen yet: further ones are the same. */
+  onItsWay = false;
   scopeCancelled = false;
   /** Counts its scopes. A wait in one that was left goes on in the task. */
   scopeNumber = 0;
@@ -185,7 +187,8 @@ export abstract class World {
 
   #cancelTask(actor: Actor): void {
     const ended = this.waiting.filter((call) => call.actor === actor);
-    if (ended.length === 0) actor.pending = true;
+    if (ended.length > 0) actor.onItsWay = true;
+    else if (!actor.onItsWay) actor.pending = true;
     // First the waits of the task itself, then those of its scopes.
     ended.sort((a, b) => a.scope - b.scope || a.order - b.order);
     this.interrupt(ended, 'cancelled');
@@ -221,6 +224,7 @@ export abstract class World {
 
   async settle(): Promise<void> {
     await idle();
+    for (const actor of this.actors) actor.onItsWay = false;
     this.#leaveScopes();
     for (const call of this.calls) {
       const value = call.outcome === 'ok' ? this.seen(call) : undefined;
