@@ -91,6 +91,8 @@ export class Call {
   /** Its place in the region that it waits in. */
   order = 0;
   wantedValue: unknown = undefined;
+  /** The latest cancellation of its wait is one of the task. */
+  byEdge = false;
   /** What the object does. */
   outcome: Outcome = 'waiting';
   value: unknown = undefined;
@@ -181,14 +183,15 @@ export abstract class World {
   protected interrupt(ended: Call[], outcome: Outcome): void {
     for (const call of ended) {
       call.wanted = outcome;
+      if (call.byEdge) call.actor.onItsWay = true;
       this.waiting.splice(this.waiting.indexOf(call), 1);
     }
   }
 
   #cancelTask(actor: Actor): void {
     const ended = this.waiting.filter((call) => call.actor === actor);
-    if (ended.length > 0) actor.onItsWay = true;
-    else if (!actor.onItsWay) actor.pending = true;
+    if (ended.length === 0 && !actor.onItsWay) actor.pending = true;
+    for (const call of ended) call.byEdge = true;
     // First the waits of the task itself, then those of its scopes.
     ended.sort((a, b) => a.scope - b.scope || a.order - b.order);
     this.interrupt(ended, 'cancelled');
@@ -200,6 +203,7 @@ export abstract class World {
     const ended = this.waiting.filter((call) => {
       return call.actor === actor && call.scope === scopeNumber;
     });
+    for (const call of ended) call.byEdge = false;
     this.interrupt(ended, 'cancelled');
     actor.cancelScope();
   }
