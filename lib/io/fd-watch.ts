@@ -61,6 +61,11 @@ function tableOf(loop: EventLoop): Map<number, FdWatch> {
   return table;
 }
 
+/** @internal For checks of leaks: descriptors that are watched. */
+export function watchedDescriptors(loop: EventLoop): number {
+  return watches.get(loop)?.size ?? 0;
+}
+
 export function addWatch(
   loop: EventLoop,
   direction: Direction,

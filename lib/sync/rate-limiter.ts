@@ -10,7 +10,8 @@
  */
 import { argTypeError, rangeError, type WaitOptions } from '../base/errors.ts';
 import { currentLoop } from '../task/frame.ts';
-import { cancelledPromise, checkSignal, takeCancellation, Waiter } from '../task/waiter.ts';
+import { Waiter } from '../task/waiter.ts';
+import { atOnce, refusedNow } from './entry.ts';
 
 function checkPositive(name: string, value: unknown): number {
   if (typeof value !== 'number' || Number.isNaN(value)) throw argTypeError(name, 'a number', value);
@@ -83,11 +84,10 @@ export class RateLimiter {
       }
       const nowMs = currentLoop().time();
       if (this.#queue.size === 0 && this.#isDue(tokens, nowMs)) {
-        const cancelled = takeCancellation();
-        if (cancelled !== null) return cancelledPromise(cancelled);
-        checkSignal(options);
+        const refused = refusedNow(options);
+        if (refused !== null) return refused;
         this.#take(tokens, nowMs);
-        return Promise.resolve();
+        return atOnce(undefined);
       }
     } catch (error) {
       return Promise.reject(error);

@@ -9,7 +9,8 @@ import { noteRefused } from './debug.ts';
 import type { Frame } from './frame.ts';
 import { frameStorage } from './frame.ts';
 import { loopState } from './loop-state.ts';
-import { hasLeft, type Region } from './scope-node.ts';
+import { hasLeft, type Region, taskNodes, waitersOf } from './scope-node.ts';
+import type { Task } from './task.ts';
 import type { Waiter } from './waiter.ts';
 
 /** The region whose cancellation made an error; none for the edge kind. */
@@ -137,6 +138,15 @@ export function takeEdge(node: Region): CancelledError | null {
   const edge = task.pendingCancel;
   task.pendingCancel = null;
   return edge;
+}
+
+/**
+ * An edge has ended the waits of this task, which has not gone on yet. With a wait that still goes
+ * on it is another matter: that one may pass a further edge on to somebody else.
+ */
+export function onlyAwaitsEdge(task: Task): boolean {
+  if (task.pendingCancel !== null || frameStorage.getStore()?.task === task) return false;
+  return waitersOf(taskNodes(task, false).nodes).length === 0;
 }
 
 /** The cancellation in an error of a task, or null: Node's AbortError carries it as its cause. */

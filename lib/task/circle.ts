@@ -1,8 +1,11 @@
 /**
- * Finds tasks that await one another in a circle, which a cancellation has to break.
+ * Finds tasks that await one another in a circle, which a cancellation has to break, or themselves.
  */
+import { InvalidStateError } from '../base/errors.ts';
+import { currentFrame } from './frame.ts';
 import type { Future } from './future.ts';
 import { type Region, taskNodes, waitersOf } from './scope-node.ts';
+import type { Task } from './task.ts';
 import type { Waiter } from './waiter.ts';
 
 /** Longer circles are not found: every link of a chain may ask. */
@@ -21,4 +24,10 @@ export function leadsTo(future: Future<unknown>, waiter: Waiter<unknown>): boole
     }
   }
   return false;
+}
+
+/** The rejection of a wait for its end in a task itself; null elsewhere, and when it has ended. */
+export function waitsForItself(task: Task): Promise<never> | null {
+  if (task.done || currentFrame()?.task !== task) return null;
+  return Promise.reject(new InvalidStateError(`${task.describe()} waits for itself`));
 }

@@ -141,9 +141,15 @@ export async function wait<T>(
   return result;
 }
 
-/** The queue between completions and `next()` calls. */
+/**
+ * The queue between completions and `next()` calls. It only looks: an error that no `next()` gave
+ * stays with its future. `for await` does not call `return()` after an error, so there is a timer
+ * only while somebody waits.
+ */
 class Completions<T> implements AsyncIterableIterator<T>, FutureObserver {
+  readonly takesError = false;
   readonly #loop: EventLoop = currentLoop();
+  readonly #deadlineMs: number;
   readonly #waiters: Set<Waiter<void>> = new Set();
   readonly #futures: ReadonlySet<Future<T>>;
   readonly #done: Future<T>[] = [];
@@ -154,10 +160,11 @@ class Completions<T> implements AsyncIterableIterator<T>, FutureObserver {
   constructor(futures: ReadonlySet<Future<T>>, timeoutMs: number) {
     this.#futures = futures;
     this.#left = futures.size;
-    if (timeoutMs !== Infinity && this.#left > 0) {
-      this.#timer = this.#loop.armTimer(this.#loop.time() + timeoutMs, this);
+    this.#deadlineMs = this.#loop.time() + timeoutMs;
+    for (const future of futures) {
+      if (future.done) this.#done.push(future);
+      else future.observe(this as FutureObserver);
     }
-    for (const future of futures) future.observe(this as FutureObserver);
   }
 
   [Symbol.asyncIterator](): this {
@@ -173,9 +180,9 @@ class Completions<T> implements AsyncIterableIterator<T>, FutureObserver {
       }
       if (this.#left === 0) return { value: undefined, done: true };
       if (this.#expired) throw new TimeoutError('The time limit of asCompleted() passed');
-      const waiter = new Waiter<void>('asCompleted');
+      const waiter = new CompletionWaiter((left) => this.#forget(left));
       const promise = waiter.start();
-      if (waiter.active) this.#waiters.add(waiter);
+      if (waiter.active) this.#add(waiter);
       await promise;
     }
   }
@@ -184,24 +191,50 @@ class Completions<T> implements AsyncIterableIterator<T>, FutureObserver {
   return(): Promise<IteratorResult<T, undefined>> {
     this.#left = 0;
     this.#done.length = 0;
-    this.#disarm();
+    this.#unobserve();
+    this.#wakeAll();
     return Promise.resolve({ value: undefined, done: true });
   }
 
   onFutureDone(future: Future<unknown>): void {
+    // While somebody waits, the timer says when it is over.
+    if (this.#waiters.size === 0 && this.#loop.time() >= this.#deadlineMs) {
+      this.#expire();
+      return;
+    }
     this.#done.push(future as Future<T>);
-    if (this.#done.length === this.#left) this.#disarm();
     this.#wakeAll();
   }
 
   onTimer(): void {
     this.#timer = -1;
-    this.#expired = true;
-    for (const future of this.#futures) future.unobserve(this as FutureObserver);
+    this.#expire();
     this.#wakeAll();
   }
 
+  /** No source counts that is not done yet. */
+  #expire(): void {
+    this.#expired = true;
+    this.#unobserve();
+  }
+
+  #unobserve(): void {
+    for (const future of this.#futures) future.unobserve(this as FutureObserver);
+  }
+
+  #add(waiter: Waiter<void>): void {
+    this.#waiters.add(waiter);
+    if (this.#timer !== -1 || this.#deadlineMs === Infinity) return;
+    this.#timer = this.#loop.armTimer(this.#deadlineMs, this);
+  }
+
+  #forget(waiter: Waiter<void>): void {
+    this.#waiters.delete(waiter);
+    if (this.#waiters.size === 0) this.#disarm();
+  }
+
   #wakeAll(): void {
+    this.#disarm();
     for (const waiter of this.#waiters) waiter.wake();
     this.#waiters.clear();
   }
@@ -209,6 +242,19 @@ class Completions<T> implements AsyncIterableIterator<T>, FutureObserver {
   #disarm(): void {
     if (this.#timer !== -1) this.#loop.cancelTimer(this.#timer);
     this.#timer = -1;
+  }
+}
+
+class CompletionWaiter extends Waiter<void> {
+  readonly #forget: (waiter: Waiter<void>) => void;
+
+  constructor(forget: (waiter: Waiter<void>) => void) {
+    super('asCompleted');
+    this.#forget = forget;
+  }
+
+  override onCancel(): void {
+    this.#forget(this);
   }
 }
 

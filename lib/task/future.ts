@@ -11,11 +11,12 @@ import {
   TimeoutError,
   type WaitOptions,
 } from '../base/errors.ts';
-import type { EventLoop } from '../loop/event-loop.ts';
+import { contextHooks, type EventLoop } from '../loop/event-loop.ts';
 import { cancelError, cancelledPromise, openNode } from './cancellation.ts';
 import { leadsTo } from './circle.ts';
 import { takeFailure, trackFailure } from './failures.ts';
-import { currentFrame, currentLoop, type Frame } from './frame.ts';
+import { currentFrame, currentLoop, Frame, frameStorage, type Vars } from './frame.ts';
+import { loopState } from './loop-state.ts';
 import { wakeInPace } from './pace.ts';
 import { CANCELLED, FAILED, type FutureStatus, PENDING, RESOLVED } from './status.ts';
 import { Waiter } from './waiter.ts';
@@ -111,7 +112,10 @@ export class Future<T = unknown> implements PromiseLike<T> {
     return true;
   }
 
-  /** Called through the ready queue, in order, never at once. */
+  /**
+   * Called through the ready queue, in order, never at once, with the context variables of the
+   * caller of this.
+   */
   addDoneCallback(callback: (future: this) => void): void {
     this.observe(new DoneCallback(callback as (future: Future<unknown>) => void));
   }
@@ -231,13 +235,24 @@ function settledPromise<T>(future: Future<T>): Promise<T> {
 class DoneCallback implements FutureObserver {
   readonly takesError = false;
   readonly callback: (future: Future<unknown>) => void;
+  /** The variables of whoever adds it. */
+  readonly #captured: unknown = contextHooks.capture();
 
   constructor(callback: (future: Future<unknown>) => void) {
     this.callback = callback;
   }
 
   onFutureDone(future: Future<unknown>): void {
-    future.loop.callSoon(this.callback, future);
+    const captured = this.#captured;
+    if (captured === contextHooks.capture()) {
+      future.loop.callSoon(this.callback, future);
+      return;
+    }
+    // Not those of the task that has ended, or that sets the result.
+    const { loop } = future;
+    const box = { vars: (captured ?? null) as Vars | null };
+    const frame = new Frame(loop, null, loopState(loop).root, box);
+    frameStorage.run(frame, () => loop.callSoon(this.callback, future));
   }
 }
 

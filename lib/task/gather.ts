@@ -3,7 +3,8 @@
  */
 import { AsyncResource } from 'node:async_hooks';
 import type { CancelledError } from '../base/errors.ts';
-import { withoutDestroy } from './frame.ts';
+import { openNode } from './cancellation.ts';
+import { currentFrame, withoutDestroy } from './frame.ts';
 import { type Future, type FutureObserver, RESOLVED } from './future.ts';
 import { ensureFuture, type Source, type SourceResult } from './sources.ts';
 import { Waiter } from './waiter.ts';
@@ -75,9 +76,12 @@ class Gathering extends Waiter<unknown[]> {
     this.#checkEnd();
   }
 
+  /** The caller was cancelled before: it waits for the end of what runs all the same. */
   override refuse(error: CancelledError): Promise<unknown[]> {
     this.#cancelAll(error);
-    return super.refuse(error);
+    const frame = currentFrame();
+    if (this.#working === 0 || frame === undefined) return super.refuse(error);
+    return this.begin(openNode(frame.scope));
   }
 
   /** Cancels what runs; the caller hears of it when all have ended. */

@@ -132,9 +132,12 @@ export class TaskGroup implements AsyncDisposable {
 
   /**
    * Waits for all tasks; throws ExceptionGroup. A group without a body ends with it. Cancelling
-   * the wait leaves the tasks alone.
+   * the wait leaves the tasks alone. InvalidStateError in a task of the group.
    */
   async join(options?: WaitOptions): Promise<void> {
+    if (currentFrame()?.task?.parent === this) {
+      throw new InvalidStateError(`A task of the task group '${this.name}' waits for its end`);
+    }
     if (this.#live > 0) {
       const waiter = new JoinWaiter(this.#idle);
       const promise = waiter.start(options);
@@ -199,12 +202,13 @@ export class TaskGroup implements AsyncDisposable {
   #taskDone(task: Task, failure: { error: unknown } | null): void {
     this.#live--;
     if (!this.#queued.delete(task)) this.#running--;
-    while (this.#running < this.#limit && this.#queued.size > 0) this.#startQueued();
     if (failure !== null) {
       this.#fail(failure.error, `Task '${task.name}' failed`, !this.#supervise);
     } else if (task.status === CANCELLED) {
       this.#noteOutside(task.outcome as CancelledError);
     }
+    // Not before: what a failure cancels is not begun in the place of who failed.
+    while (this.#running < this.#limit && this.#queued.size > 0) this.#startQueued();
     this.#results.add(task, this.#live === 0);
     if (this.#live > 0) return;
     for (const waiter of this.#idle) waiter.wake();

@@ -4,8 +4,9 @@
  * In: a region or a promise. Out: one signal per region, made when asked for. Never: a listener
  * that stays behind; the signals listen to nothing, regions abort them.
  */
-import type { CancelledError } from '../base/errors.ts';
+import { argTypeError, type CancelledError } from '../base/errors.ts';
 import { edgeShielded, openNode } from './cancellation.ts';
+import { isThenable } from './enter.ts';
 import { currentFrame, currentLoop } from './frame.ts';
 import { hasLeft, type Region } from './scope-node.ts';
 import type { Task } from './task.ts';
@@ -64,9 +65,11 @@ class AbortableWaiter<T> extends Waiter<T> {
 
 /**
  * Makes waiting for a foreign promise cancellable; `onCancel` may stop the work behind it.
+ * TypeError for what is no promise.
  * (trio.lowlevel.wait_task_rescheduled)
  */
 export function abortable<T>(promise: PromiseLike<T>, onCancel?: () => void): Promise<T> {
+  if (!isThenable(promise)) throw argTypeError('promise', 'a promise', promise);
   const waiter = new AbortableWaiter<T>(onCancel);
   const waiting = waiter.start();
   // Also when refused: what the promise ends with is then nobody's unhandled rejection.

@@ -14,7 +14,8 @@ import {
 import { taskCancelled, taskExited } from '../loop/channels.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { tell } from '../loop/reports.ts';
-import { asCancellation, deliver } from './cancellation.ts';
+import { asCancellation, deliver, onlyAwaitsEdge } from './cancellation.ts';
+import { waitsForItself } from './circle.ts';
 import { Context } from './context.ts';
 import { checkEnd } from './debug.ts';
 import { isThenable } from './enter.ts';
@@ -73,6 +74,8 @@ interface TaskExtra {
   stack: string | null;
   /** The latest edge cancellation. */
   lastCancel: CancelledError | null;
+  /** A wait was rejected with it, and the task has not gone on since. */
+  onItsWay: boolean;
   cancelCount: number;
   /** Waits refused so far: from the second one on through the ready queue. */
   refused: number;
@@ -241,6 +244,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
       controller: null,
       stack: null,
       lastCancel: null,
+      onItsWay: false,
       cancelCount: 0,
       refused: 0,
       daemon: false,
@@ -266,8 +270,10 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     if (this.status !== PENDING) return false;
     const extra = this.needExtra();
     extra.cancelCount++;
-    extra.lastCancel = error;
     if (taskCancelled.hasSubscribers) taskCancelled.publish({ task: this, error });
+    // As in asyncio: one error for all that comes before the task can act upon it.
+    if (extra.onItsWay && onlyAwaitsEdge(this as Task)) return true;
+    extra.lastCancel = error;
     if (this.fn !== null) {
       this.pendingCancel ??= error;
       // A task that waits for its group's limit ends without its turn.
@@ -311,9 +317,12 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
     return extra.cancelCount;
   }
 
-  /** Waits for the result; the task goes on when the waiter is cancelled (curio: join). */
+  /**
+   * Waits for the result; the task goes on when the waiter is cancelled (curio: join).
+   * InvalidStateError in the task itself.
+   */
   join(options?: WaitOptions): Promise<T> {
-    return this.joined(options);
+    return waitsForItself(this as Task) ?? this.joined(options);
   }
 
   /** Waits for the end; never throws the task's own error. */
@@ -322,10 +331,7 @@ export class Task<T = unknown> extends Future<T> implements VarsBox, Region {
       this.failure();
       return Promise.resolve();
     }
-    if (currentFrame()?.task === (this as Task)) {
-      return Promise.reject(new InvalidStateError(`${this.describe()} waits for itself`));
-    }
-    return new EndWaiter(this as Future).start(options);
+    return waitsForItself(this as Task) ?? new EndWaiter(this as Future).start(options);
   }
 
   /** Cancels and waits for the end. Rethrows nothing but errors other than the cancellation. */

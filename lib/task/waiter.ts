@@ -32,6 +32,26 @@ class Rejection {
   }
 }
 
+/** An edge cancellation of a task, which counts as on its way until the task goes on. */
+class EdgeRejection extends Rejection {
+  readonly extra: { onItsWay: boolean };
+
+  constructor(error: unknown, extra: { onItsWay: boolean }) {
+    super(error);
+    this.extra = extra;
+    extra.onItsWay = true;
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: as above.
+  override then(resolve: Resolve, reject: (error: unknown) => void): void {
+    super.then(resolve, reject);
+    // Right behind the step of the task that `reject` has made ready.
+    queueMicrotask(() => {
+      this.extra.onItsWay = false;
+    });
+  }
+}
+
 /** Ends the wait when the signal aborts. Few waits have a signal, so it is no field of theirs. */
 function listen(waiter: Waiter<unknown>, signal: AbortSignal): void {
   const resolve = waiter.resolve as Resolve;
@@ -140,7 +160,9 @@ export class Waiter<T = void> {
       noteScheduled(node);
       noteRejected(node, error);
     }
-    resolve(new Rejection(error));
+    const extra = node?.task?.extra ?? null;
+    const edge = extra !== null && extra.lastCancel === error;
+    resolve(edge ? new EdgeRejection(error, extra) : new Rejection(error));
   }
 
   /** @internal Ends the wait; the caller resolves its promise later, and must. Null: not active. */

@@ -6,8 +6,10 @@
  */
 import { AssertionError } from 'node:assert';
 import type { Awaitable } from '../base/errors.ts';
+import { watchedDescriptors } from '../io/fd-watch.ts';
 import type { EventLoop } from '../loop/event-loop.ts';
 import { SimulatedBackend } from '../loop/simulated/backend.ts';
+import { openChildren } from '../process/child.ts';
 import { checkBody } from '../task/enter.ts';
 import { currentLoop } from '../task/frame.ts';
 import { shielded } from '../task/scope.ts';
@@ -26,13 +28,33 @@ interface Counts {
   readonly listeners: number;
   readonly connecting: number;
   readonly datagrams: number;
+  readonly processes: number;
+  readonly descriptors: number;
 }
+
+const kinds = [
+  'timers',
+  'connections',
+  'listeners',
+  'connecting',
+  'datagrams',
+  'processes',
+  'descriptors',
+] as const;
 
 function count(loop: EventLoop): Counts {
   const { streams, listeners, connecting, datagrams } = loop.backendHandle.counters();
   const tasks = new Set(openTasks(loop));
-  const timers = loop.timers.size;
-  return { tasks, timers, connections: streams, listeners, connecting, datagrams };
+  return {
+    tasks,
+    timers: loop.timers.size,
+    connections: streams,
+    listeners,
+    connecting,
+    datagrams,
+    processes: openChildren(loop),
+    descriptors: watchedDescriptors(loop),
+  };
 }
 
 /** One line for each kind of thing that is more than before. */
@@ -40,7 +62,6 @@ function leftSince(before: Counts, loop: EventLoop): string[] {
   const now = count(loop);
   const left: string[] = [];
   for (const task of now.tasks) if (!before.tasks.has(task)) left.push(describeTask(task));
-  const kinds = ['timers', 'connections', 'listeners', 'connecting', 'datagrams'] as const;
   for (const kind of kinds) {
     const more = now[kind] - before[kind];
     if (more > 0) left.push(`${kind}: ${more}`);
@@ -69,8 +90,9 @@ async function lookAgain(before: Counts, loop: EventLoop): Promise<string[]> {
 }
 
 /**
- * Fails with an AssertionError if tasks, timers, connections or native handles are left on the
- * current loop after `fn`: tasks are listed with what they wait for. What is about to end by itself
+ * Fails with an AssertionError if tasks, timers, connections or native handles (child processes and
+ * watched descriptors, too) are left on the current loop after `fn`: tasks are listed with what
+ * they wait for. What is about to end by itself
  * is waited for. Gives fn's result; an error of `fn` is thrown as it is, and nothing is looked for.
  */
 export async function assertNoLeaks<T>(fn: () => Awaitable<T>): Promise<T> {

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import '../../lib/io/fd-methods.ts';
 import { ContextVar } from '../../lib/task/context.ts';
 import { currentLoop } from '../../lib/task/frame.ts';
+import { assertNoLeaks } from '../../lib/testing/leaks.ts';
 import { checkLeaks } from '../support/leaks.ts';
 import { policyName, testPolicy } from '../support/policy.ts';
 import { checkFds, closeQuietly, makePipe, makePipes } from './fds.ts';
@@ -298,4 +299,12 @@ test.each([[-1], [1.5], ['3'], [null], [2 ** 31]])('descriptor %j is refused', (
 test('a callback that is no function is refused', () => {
   const error = refused(() => currentLoop().addReader(0, 5 as never));
   expect(error.code).toBe('ERR_INVALID_ARG_TYPE');
+});
+
+test.skipIf(!native)('a descriptor that is still watched is a leak', async () => {
+  const loop = currentLoop();
+  const [reads] = pipe();
+  const left = assertNoLeaks(() => loop.addReader(reads, () => {}));
+  await expect(left).rejects.toThrow('The function left behind:\n  descriptors: 1');
+  await assertNoLeaks(() => void loop.removeReader(reads));
 });

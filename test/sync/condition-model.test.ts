@@ -51,6 +51,7 @@ class ConditionWorld extends World {
     this.owner = next?.actor ?? null;
     if (next === undefined) return;
     next.wanted = this.states.get(next)?.failing ?? 'ok';
+    if (next.byEdge) next.actor.onItsWay = true;
     this.waiting.splice(this.waiting.indexOf(next), 1);
   }
 

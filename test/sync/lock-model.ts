@@ -31,6 +31,8 @@ class Actor {
   readonly task: Task<void>;
   /** An edge cancellation that no wait has taken. */
   pending = false;
+  /** One that ended waits and that the task cannot have seen yet: further ones are the same. */
+  onItsWay = false;
   scopeCancelled = false;
   /** Counts its scopes. A wait in one that was left goes on in the task. */
   scopeNumber = 0;
@@ -89,6 +91,8 @@ export class Call {
   /** Its place in the region that it waits in. */
   order = 0;
   wantedValue: unknown = undefined;
+  /** The latest cancellation of its wait is one of the task. */
+  byEdge = false;
   /** What the object does. */
   outcome: Outcome = 'waiting';
   value: unknown = undefined;
@@ -179,13 +183,15 @@ export abstract class World {
   protected interrupt(ended: Call[], outcome: Outcome): void {
     for (const call of ended) {
       call.wanted = outcome;
+      if (call.byEdge) call.actor.onItsWay = true;
       this.waiting.splice(this.waiting.indexOf(call), 1);
     }
   }
 
   #cancelTask(actor: Actor): void {
     const ended = this.waiting.filter((call) => call.actor === actor);
-    if (ended.length === 0) actor.pending = true;
+    if (ended.length === 0 && !actor.onItsWay) actor.pending = true;
+    for (const call of ended) call.byEdge = true;
     // First the waits of the task itself, then those of its scopes.
     ended.sort((a, b) => a.scope - b.scope || a.order - b.order);
     this.interrupt(ended, 'cancelled');
@@ -197,6 +203,7 @@ export abstract class World {
     const ended = this.waiting.filter((call) => {
       return call.actor === actor && call.scope === scopeNumber;
     });
+    for (const call of ended) call.byEdge = false;
     this.interrupt(ended, 'cancelled');
     actor.cancelScope();
   }
@@ -221,6 +228,7 @@ export abstract class World {
 
   async settle(): Promise<void> {
     await idle();
+    for (const actor of this.actors) actor.onItsWay = false;
     this.#leaveScopes();
     for (const call of this.calls) {
       const value = call.outcome === 'ok' ? this.seen(call) : undefined;

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { describe, expect, test } from 'vitest';
 import { ContextVar, copyContext } from '../../lib/task/context.ts';
+import { Future } from '../../lib/task/future.ts';
 import { taskGroup } from '../../lib/task/group.ts';
 import { getRunningLoop } from '../../lib/task/run.ts';
 import { CancelScope, moveOnAfter } from '../../lib/task/scope.ts';
@@ -35,6 +36,26 @@ describe('ContextVar', () => {
       expect(user.get()).toBe('inner');
     });
     expect(user.get()).toBe('outer');
+  });
+
+  runTest('in a done callback is that of whoever added the callback', async () => {
+    const user = new ContextVar('user', { defaultValue: 'nobody' });
+    const seen: string[] = [];
+    const future = new Future<void>();
+    const look = (): void => void seen.push(user.get());
+    future.addDoneCallback(look);
+    user.set('adder');
+    future.addDoneCallback(look);
+    const task = createTask(() => {
+      user.set('setter');
+      future.setResult();
+    });
+    task.addDoneCallback(look);
+    user.set('later');
+    await task;
+    await checkpoint();
+    await checkpoint();
+    expect(seen).toEqual(['nobody', 'adder', 'adder']);
   });
 
   runTest('set inside a scope stays set in the task', async () => {

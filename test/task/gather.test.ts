@@ -12,7 +12,7 @@ import {
 import { ContextVar } from '../../lib/task/context.ts';
 import { Future } from '../../lib/task/future.ts';
 import { getRunningLoop } from '../../lib/task/run.ts';
-import { CancelScope } from '../../lib/task/scope.ts';
+import { CancelScope, shielded } from '../../lib/task/scope.ts';
 import { checkpoint, currentTime, sleep, sleepForever } from '../../lib/task/sleep.ts';
 import { allTasks, createTask, currentTask } from '../../lib/task/task.ts';
 import { failure, never, runTest, virtualTest } from './support.ts';
@@ -188,6 +188,29 @@ describe('gather', () => {
     });
     await task.wait();
     expect(task.cancelled).toBe(true);
+  });
+
+  runTest('in a task or scope that is cancelled waits for the end of its sources', async () => {
+    for (const cancel of [() => currentTask()?.cancel(), (scope: CancelScope) => scope.cancel()]) {
+      let cleaned = false;
+      const task = createTask(async () => {
+        try {
+          await sleepForever();
+        } finally {
+          await shielded(() => sleep(2));
+          cleaned = true;
+        }
+      });
+      await checkpoint();
+      const seen = await createTask(() =>
+        new CancelScope().run(async (scope) => {
+          cancel(scope);
+          await failure(gather(task));
+          return cleaned;
+        }),
+      );
+      expect(seen).toBe(true);
+    }
   });
 
   runTest('of the same task twice gives its result twice', async () => {

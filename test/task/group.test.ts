@@ -385,6 +385,26 @@ describe('a group with limits', () => {
     expect(done).toEqual([0, 2]);
   });
 
+  virtualTest('does not begin one in the place of the one that failed', async () => {
+    const begun: number[] = [];
+    const error = await failure(
+      taskGroup(
+        async (group) => {
+          for (const id of [1, 2]) {
+            group.createTask(async () => {
+              begun.push(id);
+              await sleep(1);
+              throw new RangeError(`failed ${id}`);
+            });
+          }
+        },
+        { limit: 1 },
+      ),
+    );
+    expect(error.errors.map(String)).toEqual(['RangeError: failed 1']);
+    expect(begun).toEqual([1]);
+  });
+
   runTest('refuses a limit below one', () => {
     expect(() => new TaskGroup({ limit: 0 })).toThrow(RangeError);
   });

@@ -179,10 +179,23 @@ describe('the wrong moment', () => {
   });
 
   runTest('a task that waits for itself: InvalidStateError', async () => {
-    for (const how of [(t: Task<unknown>) => t.then(), (t: Task<unknown>) => t.wait()]) {
+    const ways = [
+      (task: Task<unknown>) => task.then(),
+      (task: Task<unknown>) => task.wait(),
+      (task: Task<unknown>) => task.join(),
+    ];
+    for (const how of ways) {
       const task: Task<unknown> = createTask(async () => await how(task));
-      expect(await failure(task)).toBeInstanceOf(InvalidStateError);
+      expect(await failure(waitFor(task, 1000))).toBeInstanceOf(InvalidStateError);
     }
+  });
+
+  runTest('a task that waits for the end of its group: InvalidStateError', async () => {
+    const work = taskGroup(async (group) => {
+      const child = group.createTask(() => group.join());
+      return await failure(child.join());
+    });
+    expect((await failure(waitFor(work, 1000))).errors[0]).toBeInstanceOf(InvalidStateError);
   });
 
   runTest('a task in a group that has ended: InvalidStateError', async () => {

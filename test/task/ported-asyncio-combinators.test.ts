@@ -1,14 +1,14 @@
 /** Behaviour of CPython's tests of gather, wait, as_completed and shield, written anew;
  * gather.test.ts has the rest. */
-import { describe, expect } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { CancelledError, TimeoutError } from '../../lib/base/errors.ts';
 import { asCompleted, gather, race, shield, wait } from '../../lib/task/combinators.ts';
 import { Future } from '../../lib/task/future.ts';
-import { getRunningLoop } from '../../lib/task/run.ts';
+import { getRunningLoop, run } from '../../lib/task/run.ts';
 import { moveOnAfter } from '../../lib/task/scope.ts';
 import { checkpoint, currentTime, sleep, sleepForever } from '../../lib/task/sleep.ts';
 import { createTask } from '../../lib/task/task.ts';
-import { failure, never, runTest, virtualTest } from './support.ts';
+import { failure, never, runTest, virtualPolicy, virtualTest } from './support.ts';
 
 async function failAfter(ms: number, error: Error): Promise<never> {
   await sleep(ms);
@@ -274,6 +274,58 @@ describe('asCompleted, as in asyncio', () => {
       iterator.next(),
     ]);
     expect([first?.value, second?.value, third?.done]).toEqual(['a', 'b', true]);
+  });
+});
+
+describe('asCompleted that is left', () => {
+  test('has the errors reported that it did not give', async () => {
+    const reports: string[] = [];
+    const main = async (): Promise<void> => {
+      getRunningLoop().setExceptionHandler((_loop, { error }) => reports.push(`${error}`));
+      const early = createTask(() => Promise.reject(new RangeError('early')));
+      const late = (): Promise<never> =>
+        sleep(2).then(() => Promise.reject(new RangeError('late')));
+      const sources = [() => 1, early, late] as (() => unknown)[];
+      for await (const _ of asCompleted(sources)) break;
+      await sleep(4);
+    };
+    await run(main, { policy: virtualPolicy(), handleSignals: false });
+    expect(reports.sort()).toEqual(['RangeError: early', 'RangeError: late']);
+  });
+
+  virtualTest('gives nothing more, and ends whoever waits for the next one', async () => {
+    const future = new Future<number>();
+    const iterator = asCompleted([future], { timeoutMs: 10 })[Symbol.asyncIterator]();
+    const waiting = iterator.next();
+    await checkpoint();
+    await iterator.return?.();
+    expect((await waiting).done).toBe(true);
+    future.setResult(1);
+    expect((await iterator.next()).done).toBe(true);
+    expect(getRunningLoop().metrics().timers).toBe(1);
+  });
+
+  virtualTest('by the error of a source leaves no timer', async () => {
+    const slow = createTask(() => sleep(1));
+    const sources = [() => Promise.reject(new RangeError('first')), slow];
+    const error = await failure(async () => {
+      for await (const _ of asCompleted<unknown>(sources, { timeoutMs: never }));
+    });
+    expect(error.message).toBe('first');
+    await slow;
+    expect(getRunningLoop().metrics().timers).toBe(1);
+  });
+
+  virtualTest('for longer than its time gives what was done until then', async () => {
+    const sources = [5, 6, 50].map((ms) => () => sleep(ms, ms));
+    const seen: number[] = [];
+    const error = await failure(async () => {
+      for await (const ms of asCompleted(sources, { timeoutMs: 10 })) {
+        seen.push(ms);
+        await sleep(100);
+      }
+    });
+    expect([error.constructor, seen]).toEqual([TimeoutError, [5, 6]]);
   });
 });
 

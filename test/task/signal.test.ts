@@ -93,6 +93,15 @@ describe('abortable', () => {
     expect(await failure(abortable(Promise.reject(new RangeError())))).toBeInstanceOf(RangeError);
   });
 
+  runTest('refuses what is no promise', () => {
+    for (const wrong of [undefined, null, 5, () => Promise.resolve()]) {
+      expect(() => abortable(wrong as never)).toThrow(
+        expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }),
+      );
+    }
+    expect(currentTask()?.state).toBe('running');
+  });
+
   runTest('ends with the scope and calls onCancel once', async () => {
     let calls = 0;
     const result = await moveOnAfter(1, () => abortable(new Promise(() => {}), () => calls++));

@@ -4,11 +4,13 @@ import { CancelledError } from '../../lib/base/errors.ts';
 import { openConnection } from '../../lib/io/connect.ts';
 import type { Connection, Server } from '../../lib/io/net-types.ts';
 import { startServer } from '../../lib/io/start-server.ts';
+import { createSubprocessExec, type Process } from '../../lib/process/process.ts';
+import { runProcess } from '../../lib/process/run-process.ts';
 import { getRunningLoop } from '../../lib/task/run.ts';
 import { sleep, sleepForever } from '../../lib/task/sleep.ts';
 import { createTask, type Task } from '../../lib/task/task.ts';
 import { assertNoLeaks, waitAllTasksBlocked } from '../../lib/testing/index.ts';
-import { failure, never, runTest } from '../task/support.ts';
+import { failure, never, realTimeTest, runTest } from '../task/support.ts';
 
 const localhost = '127.0.0.1';
 
@@ -42,6 +44,19 @@ describe('assertNoLeaks', () => {
       const client = await openConnection({ host: localhost, port: server.port });
       await client.close();
     });
+  });
+
+  realTimeTest('finds a process', async () => {
+    let left: Process | undefined;
+    const error = await failure(
+      assertNoLeaks(async () => {
+        left = await createSubprocessExec('sleep', ['60'], { stdin: 'ignore' });
+      }),
+    );
+    left?.kill();
+    await left?.wait();
+    expect(error.message).toBe('The function left behind:\n  processes: 1');
+    await assertNoLeaks(() => runProcess(['true']));
   });
 
   runTest('finds a task, and says what it waits for', async () => {

@@ -8,7 +8,9 @@
  * those clients see a closed connection. `native()` keeps them in the backlog. Nor can accepting
  * be paused: connections that come meanwhile are accepted and held, unread, until `resume()`.
  */
+import { existsSync } from 'node:fs';
 import * as net from 'node:net';
+import { dirname } from 'node:path';
 import { notSupportedError, systemErrorByCode } from '../../base/errors.ts';
 import type {
   ConnectRequest,
@@ -35,6 +37,12 @@ function checkUnixPath(path: string, syscall: string): Error | null {
   if (path.includes('\0', 1)) return systemErrorByCode('EINVAL', syscall, path);
   if (Buffer.byteLength(path) <= maxUnixPathBytes) return null;
   return systemErrorByCode('ENAMETOOLONG', syscall, path);
+}
+
+/** libuv calls a folder that does not exist EACCES, as Windows does. */
+function unixListenError(error: Error, path: string): Error {
+  if ((error as NodeJS.ErrnoException).code !== 'EACCES' || path.startsWith('\0')) return error;
+  return existsSync(dirname(path)) ? error : systemErrorByCode('ENOENT', 'listen', path);
 }
 
 /** `reusePort` came with Node 22.12 and 23.1. */
@@ -128,7 +136,9 @@ export class PureListener implements ListenerHandle {
       return;
     }
     this.#closed = true;
-    this.#gone(() => this.#sink.onListenError(error));
+    const path = this.#unixPath;
+    const told = path === undefined ? error : unixListenError(error, path);
+    this.#gone(() => this.#sink.onListenError(told));
   }
 
   #bound(): void {
