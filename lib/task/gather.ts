@@ -147,7 +147,16 @@ export function gather<const S extends readonly Source[]>(
   options?: GatherOptions,
 ): Promise<{ -readonly [K in keyof S]: SourceResult<S[K]> }>;
 export function gather<T>(sources: Iterable<Source<T>>, options?: GatherOptions): Promise<T[]>;
-export async function gather(...args: unknown[]): Promise<unknown> {
+export function gather(...args: unknown[]): Promise<unknown> {
+  try {
+    return gatherAll(args);
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/** Not async: the promise is that of the wait, which `waitFor` ends. */
+function gatherAll(args: readonly unknown[]): Promise<unknown> {
   const [first, second] = args;
   let sources = args as readonly Source[];
   let options: GatherOptions = {};
@@ -160,5 +169,5 @@ export async function gather(...args: unknown[]): Promise<unknown> {
   if (limit !== Infinity && sources.some((source) => typeof source !== 'function')) {
     throw new TypeError('gather() with a limit takes functions: a promise runs already');
   }
-  return await new Gathering(sources, returnExceptions).go(limit);
+  return new Gathering(sources, returnExceptions).go(limit);
 }

@@ -325,6 +325,22 @@ function collectWaiters(node: Region, into: Waiter<unknown>[]): void {
   for (const waiter of waiters.places) if (waiter !== null) into.push(waiter);
 }
 
+/** As many of the latest waits are looked at for a promise. */
+const recentWaits = 16;
+
+/** The wait that ends with this promise, if it is one of the latest of this region; else null. */
+export function waiterWith(node: Region, promise: unknown): Waiter<unknown> | null {
+  const { waiters } = node;
+  if (waiters === null) return null;
+  if (!(waiters instanceof WaitList)) return waiters.promise === promise ? waiters : null;
+  const { places } = waiters;
+  for (let i = places.length - 1; i >= 0 && i >= places.length - recentWaits; i--) {
+    const waiter = places[i] as Waiter<unknown> | null;
+    if (waiter !== null && waiter.promise === promise) return waiter;
+  }
+  return null;
+}
+
 /**
  * The regions of one task that an edge cancellation reaches, and the shields that stop it.
  * @param all regions behind shields, too.

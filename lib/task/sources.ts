@@ -7,12 +7,15 @@ import { CancelledError } from '../base/errors.ts';
 import { isThenable } from './enter.ts';
 import { currentFrame, currentLoop } from './frame.ts';
 import { CANCELLED, FAILED, Future, PENDING, RESOLVED } from './future.ts';
+import { waiterWith } from './scope-node.ts';
 import { spawnTask } from './spawn.ts';
 import type { AnyCoro, Coro } from './task.ts';
+import type { Waiter } from './waiter.ts';
 
 /**
  * What combinators accept: a function (becomes a task), a Task or Future, or a promise that
- * already runs (adopted: it is not stopped, but uvio waits inside it are cancelled).
+ * already runs (adopted: what runs is not stopped, but a wait of uvio that has just begun, as in
+ * `waitFor(queue.get(), 100)`, is cancelled, and so is every wait when the caller is cancelled).
  */
 export type Source<T = unknown> = Coro<T> | Future<T> | PromiseLike<T>;
 
@@ -32,9 +35,32 @@ export function ensureFuture<T>(source: Source<T>): Future<T> {
   throw new TypeError('Expected a function, a Future, a Task or a promise');
 }
 
-/** Cancelling the future stops the waiting, not the promise. */
+/** For the promise of a wait of uvio itself, as of `queue.get()`: cancelling it ends the wait. */
+class WaitFuture<T> extends Future<T> {
+  readonly #waiter: Waiter<unknown>;
+  readonly #promise: PromiseLike<T>;
+
+  constructor(waiter: Waiter<unknown>, promise: PromiseLike<T>) {
+    super();
+    this.#waiter = waiter;
+    this.#promise = promise;
+  }
+
+  override cancelWith(error: CancelledError): boolean {
+    if (this.status !== PENDING) return false;
+    // Its result is on its way already, and would be lost.
+    if (this.#waiter.promise !== this.#promise) return false;
+    this.#waiter.deliver(error);
+    // One that passes it on ends later.
+    return this.#waiter.promise === this.#promise || super.cancelWith(error);
+  }
+}
+
+/** Cancelling the future stops the waiting; the promise only if it is that of a wait of uvio. */
 function adopt<T>(promise: PromiseLike<T>): Future<T> {
-  const future = new Future<T>();
+  const frame = currentFrame();
+  const waiter = frame === undefined ? null : waiterWith(frame.scope, promise);
+  const future = waiter === null ? new Future<T>() : new WaitFuture(waiter, promise);
   promise.then(
     (value) => {
       if (future.status === PENDING) future.settle(RESOLVED, value);

@@ -78,12 +78,15 @@ export class Waiter<T = void> {
   // Plain fields: private ones cost more to set up, and this is the hottest object of all.
   /** @internal */
   resolve: Resolve | null;
+  /** @internal What `start()` gave, while active: whoever is given it can find the wait. */
+  promise: Promise<T> | null;
 
   constructor(label: string) {
     this.label = label;
     this.node = null;
     this.place = 0;
     this.resolve = null;
+    this.promise = null;
   }
 
   /** @internal It never ends with a promise, nor with anything else that has a `then`. */
@@ -128,6 +131,7 @@ export class Waiter<T = void> {
     const promise =
       plainPromise !== null && this.plain ? plainPromise<T>(hold) : new Promise<T>(hold);
     this.resolve = heldResolve;
+    this.promise = promise;
     if (node !== null) {
       addWaiter(node, this as Waiter<unknown>);
       if (node.loop.watched) noteWait(node);
@@ -189,6 +193,7 @@ export class Waiter<T = void> {
 
 function end(waiter: Waiter<unknown>): void {
   waiter.resolve = null;
+  waiter.promise = null;
   if (waiter.node !== null) removeWaiter(waiter.node, waiter);
 }
 
