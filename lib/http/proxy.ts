@@ -46,12 +46,16 @@ export interface Forwarded {
   readonly host: string | null;
 }
 
-/** The client as the trusted proxies in front tell it; RFC 7239 before X-Forwarded-*. */
+/**
+ * The client as the trusted proxies in front tell it. Proxies pass on what they do not know, so one
+ * of both kinds of headers may be the client's own: X-Forwarded-*, which nearly all of them set,
+ * comes before RFC 7239's Forwarded.
+ */
 export function readForwarded(source: HeaderSource, peer: string, trust: TrustTest): Forwarded {
   const direct = unmapped(peer);
   if (!trust(direct)) return { ip: direct, scheme: null, host: null };
-  const header = source.header('forwarded');
-  const hops = header === null ? readLegacy(source) : readStandard(header);
+  const legacy = readLegacy(source);
+  const hops = legacy.length > 0 ? legacy : readStandard(source.header('forwarded'));
   // From the nearest hop outwards, as far as each one is trusted.
   let ip = direct;
   let scheme: string | null = null;
@@ -97,7 +101,8 @@ function readLegacy(source: HeaderSource): Hop[] {
   }));
 }
 
-function readStandard(header: string): Hop[] {
+function readStandard(header: string | null): Hop[] {
+  if (header === null) return [];
   return header.split(',').map((element) => {
     const hop: Record<string, string> = { __proto__: null as never };
     for (const pair of element.split(';')) {

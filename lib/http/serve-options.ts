@@ -71,7 +71,10 @@ export interface ServeOptions extends WaitOptions {
   maxConcurrentStreams?: number;
   /** Cancel the handler when its client is gone. Default false: `request.signal` tells. */
   handlerCancellation?: boolean;
-  /** Addresses or networks whose X-Forwarded-* / Forwarded headers count. Default none. */
+  /**
+   * Addresses or networks whose X-Forwarded-* / Forwarded headers count, the former where both are
+   * there: so a proxy that sets Forwarded must drop them. Default none.
+   */
   trustProxy?: boolean | readonly string[];
   /** For handlers to end at close, before they are cancelled. Default 60_000. */
   shutdownTimeoutMs?: number;

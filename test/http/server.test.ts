@@ -234,6 +234,8 @@ describe('a proxy in front', () => {
     [['10.0.0.1'], { 'x-forwarded-for': '1.2.3.4' }, '127.0.0.1 http'],
     [true, { forwarded: 'for="[2001:db8::1]:80";proto=https;host=ex.org' }, '2001:db8::1 https'],
     [true, { forwarded: 'for=unknown' }, '127.0.0.1 http'],
+    // Of a proxy that knows X-Forwarded-For only: the client has said the other one.
+    [true, { 'x-forwarded-for': '1.2.3.4', forwarded: 'for=6.6.6.6;proto=https' }, '1.2.3.4 http'],
     [true, { 'x-forwarded-for': 'nonsense' }, '127.0.0.1 http'],
   ];
   for (const [trustProxy, headers, expected] of cases) {
