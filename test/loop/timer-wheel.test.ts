@@ -272,7 +272,7 @@ describe('TimerWheel', () => {
     expect(wheel.size).toBe(0);
   });
 
-  test('of many at once no two share a slot; they fire in order, and again when all are gone', () => {
+  test('of many at once no two share a slot; they fire in order, three times over', () => {
     const wheel = new TimerWheel(0);
     const random = generator(7);
     for (let round = 0; round < 3; round++) {
