@@ -1,6 +1,6 @@
 /** Time limits of connections, and the end of servers. Run on every policy, and wire. */
 import { describe, expect } from 'vitest';
-import { Application, Response, serve } from '../../lib/http/index.ts';
+import { Application, ClientSession, Response, serve } from '../../lib/http/index.ts';
 import { CancelledError, Event, getRunningLoop, openConnection, sleep } from '../../lib/index.ts';
 import { failure, runTest, virtualTest } from '../task/support.ts';
 import { readToEnd, statusesOf, withHandler } from './support.ts';
@@ -69,6 +69,33 @@ describe('time', () => {
     release();
     await sleep(1);
     expect([server.requests, messages.length]).toEqual([0, 1]);
+  });
+
+  virtualTest('is over for a WebSocket whose handler does not hear of it', async () => {
+    const loop = getRunningLoop();
+    const messages: unknown[] = [];
+    loop.setExceptionHandler((_loop, { message }) => messages.push(message));
+    let release = (): void => {};
+    const foreign = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const app = new Application().ws('/', () => foreign);
+    const server = await serve(app, { host: '127.0.0.1', port: 0 });
+    await using session = new ClientSession();
+    const socket = await session.wsConnect(server.url);
+    const other = new ClientSession();
+    await other.wsConnect(server.url);
+    await other.close();
+    const startMs = loop.time();
+    await server.close({ timeoutMs: 5_000 });
+    expect(Math.round((loop.time() - startMs) / 1000)).toBe(10);
+    expect([server.requests, server.connections]).toEqual([0, 0]);
+    expect(await socket.receive().catch((error: Error) => error)).toBeInstanceOf(Error);
+    expect(socket.closeCode).toBe(1001);
+    expect(messages).toEqual(Array(2).fill(expect.stringContaining('although it was cancelled')));
+    release();
+    await sleep(1);
+    expect(messages.length).toBe(2);
   });
 
   virtualTest('for a head counts from its start, not from its last byte', () =>

@@ -106,6 +106,11 @@ export class UpgradeResponse extends Response {
   }
 }
 
+/** The handler of a socket that nobody waits for any more. */
+const nobody: Serve = async () => {};
+
+const handlerOf = (path: string): string => `the handler of GET ${path}`;
+
 /** A socket on a server with a handler: its task, its end. */
 class ServedSocket extends WebSocketStream implements TaskOwner, UnderWay {
   place = -1;
@@ -143,14 +148,26 @@ class ServedSocket extends WebSocketStream implements TaskOwner, UnderWay {
     else this.abort();
   }
 
+  /** @internal */
+  abandon(): void {
+    if (!this.serving) return;
+    const task = this.#work as Task;
+    this.#work = nobody;
+    const message = `WebSocket: ${handlerOf(this.#path)} goes on although it was cancelled`;
+    task.loop.callExceptionHandler({ message, task });
+    if (this.has(flagGone)) socketOver(this, this.#origin);
+    else this.finish(1001, farewellMs);
+  }
+
   /** @internal The last step of the handler: what it left open is closed, as its end says. */
   onFutureDone(future: Future<unknown>): void {
+    if (this.#work !== future) return;
     if (future.status === FAILED) {
       const error = (future as Task).failure();
       const told = error instanceof ClosedResourceError || error instanceof BrokenResourceError;
       if (this.open || !told) {
         this.finish(1011, farewellMs);
-        const message = `Exception in the handler of GET ${this.#path}`;
+        const message = `Exception in ${handlerOf(this.#path)}`;
         future.loop.callExceptionHandler({ message, error, task: future as Task });
       }
     } else if (future.status === CANCELLED) {
