@@ -55,7 +55,7 @@ test('writing after writeEof is an error', () => {
 });
 
 test('writing what is no data throws', () => {
-  const { transport } = fakeTransport(new Recorder());
+  const { transport, stream } = fakeTransport(new Recorder());
   for (const wrong of [5, null, {}, [1]]) {
     expect(() => transport.write(wrong as unknown as string)).toThrow(TypeError);
   }
@@ -63,9 +63,18 @@ test('writing what is no data throws', () => {
   structuredClone(detached.buffer, { transfer: [detached.buffer] });
   expect([detached.length, detached.buffer.byteLength]).toEqual([0, 0]);
   expect(() => detached.buffer.slice(0, 0)).toThrow(TypeError);
-  expect(() => transport.write(detached)).toThrow(
-    expect.objectContaining({ code: 'ERR_UVIO_BUFFER_DETACHED' }),
-  );
+  // Caught here, and what was written said: through expect() this has failed now and then in a
+  // process of many files (Node 20), which nobody could explain.
+  let code: unknown;
+  try {
+    code = `none, but ${transport.write(detached)}`;
+  } catch (error) {
+    code = (error as { code?: unknown }).code;
+  }
+  expect([code, stream.written.map((bytes) => bytes.length)]).toEqual([
+    'ERR_UVIO_BUFFER_DETACHED',
+    [],
+  ]);
 });
 
 test('limits: a missing one follows, wrong ones are refused', () => {
