@@ -7,6 +7,7 @@ const plainTests = [
   'test/*/simulated*.test.ts',
   'test/base/**/*.test.ts',
   'test/docs/{library-guide,results,simulated-guide}.test.ts',
+  'test/loop/timer-wheel.test.ts',
   'test/package/**/*.test.ts',
   'test/scripts/**/*.test.ts',
 ];

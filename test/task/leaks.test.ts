@@ -1,5 +1,5 @@
 /**
- * Nothing is kept of what was cancelled: 12,000 of each of 19 kinds leave the heap as it was.
+ * Nothing is kept of what was cancelled: 8,000 of each of 19 kinds leave the heap as it was.
  * UVIO_LEAK_COUNT=1000000 is the long form.
  */
 import { spawn } from 'node:child_process';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { inMemory, policyName } from '../support/policy.ts';
 
-const count = Number(process.env['UVIO_LEAK_COUNT'] ?? 12_000);
+const count = Number(process.env['UVIO_LEAK_COUNT'] ?? 8_000);
 const patienceMs = 60_000 + count;
 /** By one of four rounds: the smallest object lost for each of it would be more. */
 const allowedBytes = 100_000 + count / 4;
