@@ -52,7 +52,6 @@ const config: ViteUserConfig = defineConfig({
   },
   test: {
     pool: 'forks',
-    setupFiles: ['./test/support/detach-first.ts'],
     maxWorkers: 2,
     testTimeout,
     teardownTimeout: 5_000,

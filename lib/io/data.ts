@@ -18,12 +18,19 @@ const shareCheckBytes = 4096;
 export function checkData(data: Data): Data {
   if (typeof data === 'string') return data;
   if (!(data instanceof Uint8Array)) throw argTypeError('data', 'a string or a Uint8Array', data);
-  const bytes = data.length;
-  if (bytes === 0) checkAttached(data);
-  else if (bytes >= shareCheckBytes && data.buffer instanceof SharedArrayBuffer) {
+  if (isEmpty(data)) checkAttached(data);
+  else if (data.length >= shareCheckBytes && data.buffer instanceof SharedArrayBuffer) {
     return Buffer.from(data);
   }
   return data;
+}
+
+/**
+ * Whether it has no bytes, as whatever is detached. Compiled code of Node 20 and 22 that has seen
+ * arrays of resizable memory takes the length that a detached one had, but no element of it.
+ */
+export function isEmpty(data: Uint8Array): boolean {
+  return data.length === 0 || data[0] === undefined;
 }
 
 /** @throws TypeError ERR_UVIO_BUFFER_DETACHED. Only a view of no bytes can be detached. */

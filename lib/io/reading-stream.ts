@@ -20,7 +20,7 @@ import { checkBytes, checkInteger } from '../base/units.ts';
 import type { StreamHandle } from '../loop/backend.ts';
 import { cancelledPromise, takeCancellation } from '../task/waiter.ts';
 import { noteRead } from '../task/write-pace.ts';
-import { checkAttached } from './data.ts';
+import { checkAttached, isEmpty } from './data.ts';
 import { LineLoop, Reader } from './iterators.ts';
 import type { StreamLimits } from './limits.ts';
 import type { ByteReader } from './net-types.ts';
@@ -127,7 +127,7 @@ export abstract class ReadingStream extends Stream implements ByteReader {
   readInto(target: Uint8Array, options?: WaitOptions): Promise<number> {
     try {
       if (!(target instanceof Uint8Array)) throw argTypeError('target', 'a Uint8Array', target);
-      if (target.length === 0) {
+      if (isEmpty(target)) {
         checkAttached(target);
         return this.readNothing(0, options);
       }

@@ -7,7 +7,7 @@
  */
 import type { Buffer } from 'node:buffer';
 import { argTypeError, type Data, IncompleteReadError, LimitOverrunError } from '../base/errors.ts';
-import { checkAttached, checkData, memoryError, toBytes } from './data.ts';
+import { checkAttached, checkData, isEmpty, memoryError, toBytes } from './data.ts';
 import type { ReadBuffer } from './read-buffer.ts';
 
 /** More bytes, or the end, must come first. */
@@ -102,7 +102,7 @@ export class WantInto implements Want<number> {
    * @throws TypeError ERR_UVIO_BUFFER_DETACHED
    */
   memory(): Uint8Array {
-    if (this.#target.length > 0) return this.#target;
+    if (!isEmpty(this.#target)) return this.#target;
     // It was longer when the read began.
     checkAttached(this.#target);
     throw memoryError('resized to nothing');

@@ -108,7 +108,7 @@ const MOST_AGAIN = 3;
 
 /**
  * In CI what failed twice in one process is tried once more in a process of its own, and called
- * out: what a shared process has compiled or kept may be why (see detach-first.ts).
+ * out: what a shared process has compiled or kept may be why.
  */
 async function again({ counts, files }, flags, options) {
   if (!process.env.CI || files.length === 0 || files.length > MOST_AGAIN) return counts;
