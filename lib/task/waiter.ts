@@ -32,6 +32,8 @@ class Rejection {
   }
 }
 
+const settled: Promise<void> = Promise.resolve();
+
 /** An edge cancellation of a task, which counts as on its way until the task goes on. */
 class EdgeRejection extends Rejection {
   readonly extra: { onItsWay: boolean };
@@ -46,7 +48,8 @@ class EdgeRejection extends Rejection {
   override then(resolve: Resolve, reject: (error: unknown) => void): void {
     super.then(resolve, reject);
     // Right behind the step of the task that `reject` has made ready.
-    queueMicrotask(() => {
+    // (queueMicrotask() would make an AsyncResource for it.)
+    settled.then(() => {
       this.extra.onItsWay = false;
     });
   }
