@@ -7,7 +7,7 @@
 import { Buffer } from 'node:buffer';
 import { argTypeError, ClosedResourceError, type WaitOptions } from '../base/errors.ts';
 import { checkBytes, checkInteger } from '../base/units.ts';
-import { checkAttached, isEmpty } from '../io/data.ts';
+import { checkAttached } from '../io/data.ts';
 import { cancelledPromise, takeCancellation } from '../task/waiter.ts';
 import type { AsyncFile } from './async-file.ts';
 import { bytesCodec, type Codec } from './codecs.ts';
@@ -30,7 +30,7 @@ import {
 export function encode(codec: Codec<string | Buffer>, name: string, data: unknown): Buffer {
   if (typeof data === 'string') return codec.encode(data);
   if (!(data instanceof Uint8Array)) throw argTypeError(name, 'a string or a Uint8Array', data);
-  if (isEmpty(data)) checkAttached(data);
+  checkAttached(data);
   return Buffer.from(data);
 }
 
@@ -87,7 +87,7 @@ export class OpenedFile<D extends string | Buffer> implements AsyncFile<D> {
   readInto(target: Uint8Array, options?: WaitOptions): Promise<number> {
     try {
       if (!(target instanceof Uint8Array)) throw argTypeError('target', 'a Uint8Array', target);
-      if (isEmpty(target)) checkAttached(target);
+      checkAttached(target);
       return this.#read(new WantInto(target), options);
     } catch (error) {
       return Promise.reject(error);

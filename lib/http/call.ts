@@ -176,9 +176,7 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
   abandon(): void {
     this.abandoned = true;
     const { exchange, task } = this;
-    const what = `The handler of ${this.request.method} ${this.path}`;
-    const message = `${what} goes on although it was cancelled: the server ends without it`;
-    currentLoop().callExceptionHandler({ message, ...(task === null ? {} : { task }) });
+    tellAbandoned(this.request.method, this.path, task);
     if (exchange.open && !this.responded) {
       exchange.keepAlive = false;
       // Past hooks: they may not end either.
@@ -241,6 +239,13 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
     const message = `Exception in the handler of ${this.request.method} ${this.path}`;
     currentLoop().callExceptionHandler({ message, error, ...(task === null ? {} : { task }) });
   }
+}
+
+/** Reports a handler that the server does not wait for any more. */
+export function tellAbandoned(method: string, path: string, task: Task | null): void {
+  const what = `The handler of ${method} ${path}`;
+  const message = `${what} goes on although it was cancelled: the server ends without it`;
+  currentLoop().callExceptionHandler({ message, ...(task === null ? {} : { task }) });
 }
 
 function pathOf(target: string): string {

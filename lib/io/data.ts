@@ -35,6 +35,7 @@ export function isEmpty(data: Uint8Array): boolean {
 
 /** @throws TypeError ERR_UVIO_BUFFER_DETACHED. Only a view of no bytes can be detached. */
 export function checkAttached(data: Uint8Array): void {
+  if (!isEmpty(data)) return;
   const { buffer } = data;
   if (buffer.byteLength > 0 || buffer instanceof SharedArrayBuffer) return;
   try {

@@ -92,8 +92,8 @@ async function lookAgain(before: Counts, loop: EventLoop): Promise<string[]> {
 /**
  * Fails with an AssertionError if tasks, timers, connections or native handles (child processes and
  * watched descriptors, too) are left on the current loop after `fn`: tasks are listed with what
- * they wait for. What is about to end by itself
- * is waited for. Gives fn's result; an error of `fn` is thrown as it is, and nothing is looked for.
+ * they wait for. What is about to end by itself is waited for. Gives fn's result; an error of `fn`
+ * is thrown as it is, and nothing is looked for.
  */
 export async function assertNoLeaks<T>(fn: () => Awaitable<T>): Promise<T> {
   checkBody('assertNoLeaks', fn);

@@ -12,6 +12,17 @@ const post = (body: string, lines = ''): string =>
 const connect = (port: number): ReturnType<typeof openConnection> =>
   openConnection({ host: '127.0.0.1', port });
 
+/** A promise that knows nothing of cancellation, for handlers, and what is reported of them. */
+function deaf(): { foreign: Promise<void>; release: () => void; messages: unknown[] } {
+  const messages: unknown[] = [];
+  getRunningLoop().setExceptionHandler((_loop, { message }) => messages.push(message));
+  let release = (): void => {};
+  const foreign = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  return { foreign, release, messages };
+}
+
 // covers: aiohttp/limits
 // CVE-2018-12122, CVE-2019-5737, CVE-2020-8251: slow clients.
 describe('time', () => {
@@ -42,12 +53,7 @@ describe('time', () => {
 
   virtualTest('is over for a handler that does not hear of its cancellation', async () => {
     const loop = getRunningLoop();
-    const messages: unknown[] = [];
-    loop.setExceptionHandler((_loop, { message }) => messages.push(message));
-    let release = (): void => {};
-    const foreign = new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    const { foreign, release, messages } = deaf();
     const app = new Application().get('/', async () => {
       await foreign;
       return new Response('late');
@@ -73,12 +79,7 @@ describe('time', () => {
 
   virtualTest('is over for a WebSocket whose handler does not hear of it', async () => {
     const loop = getRunningLoop();
-    const messages: unknown[] = [];
-    loop.setExceptionHandler((_loop, { message }) => messages.push(message));
-    let release = (): void => {};
-    const foreign = new Promise<void>((resolve) => {
-      release = resolve;
-    });
+    const { foreign, release, messages } = deaf();
     const app = new Application().ws('/', () => foreign);
     const server = await serve(app, { host: '127.0.0.1', port: 0 });
     await using session = new ClientSession();

@@ -10,7 +10,7 @@ import { CANCELLED, FAILED, type Future } from '../../task/future.ts';
 import { startHandlerTask } from '../../task/spawn.ts';
 import { Task, type TaskOwner } from '../../task/task.ts';
 import type { Application } from '../application.ts';
-import type { Call, UnderWay } from '../call.ts';
+import { type Call, tellAbandoned, type UnderWay } from '../call.ts';
 import { HttpError } from '../http-error.ts';
 import { type HttpRequest, ServerRequest } from '../request.ts';
 import { Response, type ResponseLike } from '../response.ts';
@@ -109,8 +109,6 @@ export class UpgradeResponse extends Response {
 /** The handler of a socket that nobody waits for any more. */
 const nobody: Serve = async () => {};
 
-const handlerOf = (path: string): string => `the handler of GET ${path}`;
-
 /** A socket on a server with a handler: its task, its end. */
 class ServedSocket extends WebSocketStream implements TaskOwner, UnderWay {
   place = -1;
@@ -151,10 +149,8 @@ class ServedSocket extends WebSocketStream implements TaskOwner, UnderWay {
   /** @internal */
   abandon(): void {
     if (!this.serving) return;
-    const task = this.#work as Task;
+    tellAbandoned('GET', this.#path, this.#work as Task);
     this.#work = nobody;
-    const message = `WebSocket: ${handlerOf(this.#path)} goes on although it was cancelled`;
-    task.loop.callExceptionHandler({ message, task });
     if (this.has(flagGone)) socketOver(this, this.#origin);
     else this.finish(1001, farewellMs);
   }
@@ -167,7 +163,7 @@ class ServedSocket extends WebSocketStream implements TaskOwner, UnderWay {
       const told = error instanceof ClosedResourceError || error instanceof BrokenResourceError;
       if (this.open || !told) {
         this.finish(1011, farewellMs);
-        const message = `Exception in ${handlerOf(this.#path)}`;
+        const message = `Exception in the handler of GET ${this.#path}`;
         future.loop.callExceptionHandler({ message, error, task: future as Task });
       }
     } else if (future.status === CANCELLED) {
