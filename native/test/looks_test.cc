@@ -128,6 +128,18 @@ void Exchange(Host& host, int fd, int count) {
   }
 }
 
+// Turns that do not sleep, `before` each of which something else is done.
+template <typename Before>
+int TurnsUntilAnswered(Host& host, int fd, Before before) {
+  int turns = 0;
+  while (!Answered(fd) && turns < 100) {
+    before();
+    uv_run(&host.loop, UV_RUN_NOWAIT);
+    turns++;
+  }
+  return turns;
+}
+
 constexpr int kEnoughToKnow = 64;
 
 TEST(of_one_answer_at_a_time_few_looks_are_taken) {
@@ -148,12 +160,7 @@ TEST(another_one_is_heard_at_once_though_it_was_not_guessed) {
   for (int round = 0; round < 20; round++) {
     Exchange(host, one.fd, kEnoughToKnow);
     Ask(other.fd);
-    int turns = 0;
-    while (!Answered(other.fd) && turns < 100) {
-      uv_run(&host.loop, UV_RUN_NOWAIT);
-      turns++;
-    }
-    CHECK(turns <= 3);
+    CHECK(TurnsUntilAnswered(host, other.fd, [] {}) <= 3);
   }
 }
 
@@ -165,12 +172,7 @@ TEST(one_that_always_has_something_outruns_nobody) {
   for (int round = 0; round < 20; round++) {
     Exchange(host, one.fd, kEnoughToKnow);
     Ask(other.fd);
-    int turns = 0;
-    while (!Answered(other.fd) && turns < 100) {
-      Ask(one.fd);
-      uv_run(&host.loop, UV_RUN_NOWAIT);
-      turns++;
-    }
+    int turns = TurnsUntilAnswered(host, other.fd, [&] { Ask(one.fd); });
     CHECK(turns <= 3);
     CHECK(host.RunUntil([&] {
       while (Answered(one.fd)) turns--;
