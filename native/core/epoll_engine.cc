@@ -63,9 +63,7 @@ void EpollEngine::OnPoll(uv_poll_t* poll, int, int) {
 // that nothing is left: so whoever comes at the same time is heard by the next look, which is a
 // real one, as libuv tells again without sleeping.
 bool EpollEngine::Guess() {
-  const uint64_t idle_ns = uv_metrics_idle_time(loop_);
-  const bool slept = idle_ns != idle_ns_;
-  idle_ns_ = idle_ns;
+  const bool slept = slept_.Since(loop_);
   Endpoint* endpoint = usual_;
   if (!slept || endpoint == nullptr || steady_ < least_steady_ || hot_ != nullptr) return false;
   if (endpoint->engine.interest != kInterestIn) return false;

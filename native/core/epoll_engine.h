@@ -7,6 +7,7 @@
 #ifdef __linux__
 
 #include "core/engine.h"
+#include "core/slept.h"
 
 namespace uvio {
 
@@ -56,7 +57,7 @@ class EpollEngine : public Engine {
   Endpoint* usual_ = nullptr;     // the one that the last looks told of
   int steady_ = 0;                // how many of them
   int least_steady_ = kSteadyLooks;
-  uint64_t idle_ns_ = 0;          // that libuv has slept, as at its last word
+  Slept slept_;                   // since its last word
   bool guessed_ = false;          // and not read since
 };
 

@@ -10,6 +10,7 @@
 
 #include "core/endpoint.h"
 #include "core/layout.h"
+#include "core/slept.h"
 #include "core/timer.h"
 #include "core/watch.h"
 
@@ -236,7 +237,7 @@ class Hub final : public EngineHost {
   int in_count_ = 0;
   int luck_ = kAlwaysLucky;  // of looks for more: how many have found something, of late
   int passed_ = 0;           // looks that were not taken since
-  uint64_t idle_ns_ = 0;     // that libuv has slept, as at the last one
+  Slept slept_;              // since the last one
   int starved_ = 0;
   size_t bulk_bytes_ = 0;  // read in this round
   bool unread_ = false;    // some that are ready had no room in this round

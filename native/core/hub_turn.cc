@@ -139,9 +139,7 @@ void Hub::Turn() {
 // that finds the same costs five: so not where hardly any look has found something, as with a
 // client that waits for its one answer, and libuv sleeps each time. It tells of what is missed.
 bool Hub::LookAgain(uint64_t start_ns) {
-  const uint64_t idle_ns = uv_metrics_idle_time(loop_);
-  const bool slept = idle_ns != idle_ns_;
-  idle_ns_ = idle_ns;
+  const bool slept = slept_.Since(loop_);
   const bool known = engine_->Pending();
   if (slept && !known && luck_ < kLeastLuck && ++passed_ < kLooksPassed) return false;
   if (uv_hrtime() - start_ns > kMaxTurnNs) return false;

@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -263,6 +264,14 @@ http {
 }
 `;
 
+function listens(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(path);
+    socket.once('connect', () => socket.destroy());
+    socket.once('error', () => resolve(false)).once('close', () => resolve(true));
+  });
+}
+
 /** Runs it until the body is over; with the path of its socket. */
 async function behindNginx(port: number, body: (socketPath: string) => unknown): Promise<void> {
   const home = mkdtempSync(join(folder, 'nginx-'));
@@ -276,7 +285,8 @@ async function behindNginx(port: number, body: (socketPath: string) => unknown):
   proxy.stderr.on('data', (text) => (complaints += text));
   try {
     const socketPath = join(home, 'nginx.sock');
-    while (!existsSync(socketPath)) {
+    // It is bound, and so there, before it listens.
+    while (!(await listens(socketPath))) {
       if (proxy.exitCode !== null) throw new Error(complaints);
       await pause(5);
     }
