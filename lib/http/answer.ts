@@ -140,13 +140,15 @@ export function wholeHead(
   const head: Head = { text, bytes: null };
   fresh += 1;
   if ((fresh < 64 || fresh % 16 === 0) && text.length <= maxHeadLength) {
-    const own = [...headers];
+    // A frozen one is shared by all who add nothing: it is found again without a look at its lines.
+    const own = Object.isFrozen(headers) ? headers : [...headers];
     heads[place] = { head, status, statusText, headers: own, lengthBytes, ending, dateLine };
   }
   return head;
 }
 
 function sameLines(one: HeaderList, other: HeaderList): boolean {
+  if (one === other) return true;
   if (one.length !== other.length) return false;
   for (let i = 0; i < one.length; i++) {
     if (one[i] !== other[i]) return false;

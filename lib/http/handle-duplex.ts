@@ -296,7 +296,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
       this.#rest = short ? null : chunk.subarray(pieceBytes);
       const piece = short ? chunk : chunk.subarray(0, pieceBytes);
       this.bytesRead += piece.length;
-      if (this.#flows) this.emit('data', piece);
+      if (this.flows) this.emit('data', piece);
       else if (!this.push(piece)) this.#paused = true;
     }
     this.#feeding = false;
@@ -305,7 +305,7 @@ export class HandleDuplex extends Duplex implements StreamSink {
   }
 
   /** A Readable would emit what is pushed at once, after looking whether it must be kept. */
-  get #flows(): boolean {
+  private get flows(): boolean {
     return (
       this.readableFlowing === true && this.readableLength === 0 && this.listenerCount('data') > 0
     );

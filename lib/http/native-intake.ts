@@ -89,7 +89,7 @@ export class NativeIntake {
     givenFrom: number,
     givenTo: number,
     budget: number,
-    queue: NativeExchange[],
+    queue: (NativeExchange | undefined)[],
   ): void {
     let bytes = given;
     let from = givenFrom;
@@ -175,14 +175,21 @@ export class NativeIntake {
     this.#headBytes = kept;
   }
 
-  #take(bytes: Buffer, words: Int32Array, count: number, queue: NativeExchange[]): void {
+  #take(
+    bytes: Buffer,
+    words: Int32Array,
+    count: number,
+    queue: (NativeExchange | undefined)[],
+  ): void {
     const end = STATE_WORDS + count;
     for (let at = STATE_WORDS; at < end; ) {
       const kind = words[at] as number;
       if (kind === RECORD_HEAD) {
-        this.latest = this.#exchange(bytes, words, at);
+        const next = this.#exchange(bytes, words, at);
+        // Only the last one may go on, and the collector must hear of pointers from old to new.
+        if (at + HEAD_WORDS >= end || words[at + HEAD_WORDS] !== RECORD_HEAD) this.latest = next;
         this.fresh = false;
-        queue.push(this.latest);
+        queue.push(next);
         at += HEAD_WORDS;
       } else if (kind === RECORD_DATA) {
         at = this.#takeData(bytes, words, at, end);

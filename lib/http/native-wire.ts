@@ -48,7 +48,9 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   fileWaits = false;
   readonly #sweep: Sweep;
   readonly #intake: NativeIntake;
-  #queue: NativeExchange[] = [];
+  /** Requests that wait, from `#at` on. */
+  #queue: (NativeExchange | undefined)[] = [];
+  #at = 0;
   #current: NativeExchange | null = null;
   #waiting = waitNothing;
   /** When the first byte of the latest request came. */
@@ -74,16 +76,16 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   }
 
   get busy(): boolean {
-    return this.#current !== null || this.#queue.length > 0;
+    return this.#current !== null || this.queued > 0;
   }
 
   get closing(): boolean {
-    return this.host.closing || this.#closeAsked || (this.has(flagEnded) && !this.#waits);
+    return this.host.closing || this.#closeAsked || (this.has(flagEnded) && !this.waits);
   }
 
   /** Something came that was not handled yet. */
-  get #waits(): boolean {
-    return this.#queue.length > 0 || this.#intake.rest !== null || this.#intake.refusal !== null;
+  private get waits(): boolean {
+    return this.queued > 0 || this.#intake.rest !== null || this.#intake.refusal !== null;
   }
 
   protected override get unsentBytes(): number {
@@ -142,7 +144,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     this.mark(flagGone);
     this.#released = true;
     this.#sweep.remove(this);
-    this.#queue = [];
+    this.#forgetQueue();
     const current = this.#current;
     this.#current = null;
     current?.lost(error);
@@ -169,7 +171,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     }
     this.#current = null;
     // With nothing to handle no code of the user's will run.
-    this.#advance(!this.#waits);
+    this.#advance(!this.waits);
   }
 
   upgrade(exchange: NativeExchange, headers: HeaderList, protocol: StreamProtocol): ExchangeHome {
@@ -196,7 +198,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
       return;
     }
     if (!intake.inMessage) this.#requestMs = this.#sweep.nowMs;
-    const busy = this.#queue.length + (this.#current === null ? 0 : 1);
+    const busy = this.queued + (this.#current === null ? 0 : 1);
     const budget = Math.max(this.host.limits.maxPipelined + 1 - busy, 0);
     intake.feed(bytes, from, to, budget, this.#queue);
     const { refusal, latest } = intake;
@@ -236,7 +238,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     this.#running = true;
     this.#current?.deliverBody();
     while (this.#current === null && !this.#released) {
-      const next = this.#last ? undefined : this.#queue.shift();
+      const next = this.#last ? undefined : this.#next();
       if (next !== undefined) {
         this.#current = next;
         this.#waiting = waitNothing;
@@ -249,6 +251,25 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
     this.#running = false;
     if (this.#current?.complete === true && this.#waiting === waitBody) this.#wait(waitNothing, 0);
     this.#flow();
+  }
+
+  private get queued(): number {
+    return this.#queue.length - this.#at;
+  }
+
+  // Not shift(): that moves all who wait, and each move of a new object is a word to the collector.
+  #next(): NativeExchange | undefined {
+    const queue = this.#queue;
+    if (queue.length <= 1) return queue.pop();
+    const next = queue[this.#at];
+    queue[this.#at++] = undefined;
+    if (this.#at === queue.length) this.#forgetQueue();
+    return next;
+  }
+
+  #forgetQueue(): void {
+    this.#queue = [];
+    this.#at = 0;
   }
 
   /** @internal */
@@ -267,7 +288,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
       const { rest } = intake;
       intake.rest = null;
       this.#receive(rest, 0, rest.length);
-      if (this.#queue.length > 0) return true;
+      if (this.queued > 0) return true;
     }
     if (intake.refusal !== null) {
       this.#answerRefusal(intake.refusal.status, intake.refusal.reason);
@@ -302,7 +323,7 @@ export class NativeConnection extends WireConnection implements StreamSink, Exch
   /** FIN after what is buffered; then what still comes is dropped for a while. */
   #end(): void {
     if (this.#waiting === waitEnd) return;
-    this.#queue = [];
+    this.#forgetQueue();
     this.#intake.rest = null;
     if (this.has(flagEnded)) {
       this.#released = true;

@@ -208,7 +208,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     refreshDate();
     const lengthBytes = status === 204 ? lengthUnsaid : bytes;
     const head = wholeHead(status, statusText, headers, lengthBytes, '\r\n');
-    return this.#bodyless
+    return this.bodyless
       ? owner.answer(this, head, null, 0)
       : owner.answer(this, head, body, bytes);
   }
@@ -229,7 +229,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
 
   write(data: Data): number {
     if (this.over || data.length === 0) return this.bufferedBytes;
-    if (this.#bodyless) return 0;
+    if (this.bodyless) return 0;
     // Node keeps what it cannot write at once; the caller may change it.
     this.response.write(typeof data === 'string' ? data : Buffer.from(data));
     return this.bufferedBytes;
@@ -285,7 +285,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   }
 
   /** No byte of a body may follow. */
-  get #bodyless(): boolean {
+  private get bodyless(): boolean {
     const { statusCode } = this.response;
     return this.method === 'HEAD' || statusCode === 204 || statusCode === 304;
   }
@@ -300,7 +300,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     const list: string[] = [...headers];
     const { httpVersion } = this.request;
     response.statusCode = status;
-    const bodyless = this.#bodyless;
+    const bodyless = this.bodyless;
     if (bodyBytes !== null) {
       if (status !== 204) list.push('content-length', String(bodyBytes));
     } else if (httpVersion === '1.0' && !bodyless) {
@@ -324,7 +324,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   }
 
   #sendEnd(body: string | Uint8Array | null): void {
-    if (body === null || this.#bodyless) this.response.end();
+    if (body === null || this.bodyless) this.response.end();
     else this.response.end(body);
   }
 

@@ -181,6 +181,11 @@ export class Response implements ResponseLike {
     return this.#stream ?? this.#body;
   }
 
+  /** @internal Nobody has asked for its headers: they are what the body implies. */
+  get plain(): boolean {
+    return this.#headers === null;
+  }
+
   /** @internal Without making a header object where none was asked for. */
   headerList(): HeaderList {
     return this.#headers === null ? this.#implied : this.#headers.toList();

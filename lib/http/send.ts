@@ -92,6 +92,7 @@ interface HeadParts {
 function readHead(call: Call, response: ResponseLike): HeadParts {
   if (!(response instanceof Response)) return filterHead(call, [...response.headers].flat());
   const list = response.headerList();
+  if (response.plain) return { list, lengthBytes: null };
   for (let i = 0; i < list.length; i += 2) {
     if (forbidden.has(list[i] as string)) return filterHead(call, list);
   }

@@ -114,7 +114,7 @@ class Sending implements SendingFile {
     }
   }
 
-  get #leftBytes(): number {
+  private get leftBytes(): number {
     return this.#countBytes - this.#sentBytes;
   }
 
@@ -136,16 +136,16 @@ class Sending implements SendingFile {
       writable: () => this.#until((ready) => handle.notifyWritable?.(ready)),
       failed: (error) => this.#failed(error),
     };
-    const sent = await sendByKernel(steps, this.#leftBytes);
+    const sent = await sendByKernel(steps, this.leftBytes);
     if (!sent && !fallback) throw notSupportedError('sendfile', 'not from such a file');
     return sent;
   }
 
   async #byCopies(fd: number): Promise<void> {
     const { handle } = this.#transport;
-    while (this.#leftBytes > 0) {
+    while (this.leftBytes > 0) {
       this.#check();
-      const target = Buffer.allocUnsafe(Math.min(this.#leftBytes, copyBytes));
+      const target = Buffer.allocUnsafe(Math.min(this.leftBytes, copyBytes));
       const bytes = await this.#work<number>((done) => {
         read(fd, target, 0, target.length, this.#offset, done);
       });

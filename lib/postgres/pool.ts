@@ -377,14 +377,14 @@ export class SessionPool extends Executor implements Pool {
 
   // --- The end
 
-  get #inUse(): boolean {
+  private get inUse(): boolean {
     if (this.#loans.size > 0 || this.#connecting > 0 || this.#retiring > 0) return true;
     // One is handed over in this turn.
     return this.#sessions.size > this.#idle.length;
   }
 
   async #unused(): Promise<void> {
-    while (this.#inUse) {
+    while (this.inUse) {
       const waiter = new Waiter<void>('close');
       const promise = waiter.start();
       if (waiter.active) this.#emptied.add(waiter);
@@ -393,7 +393,7 @@ export class SessionPool extends Executor implements Pool {
   }
 
   #tellEmptied(): void {
-    if (this.#inUse) return;
+    if (this.inUse) return;
     for (const waiter of this.#emptied) waiter.wake();
     this.#emptied.clear();
   }

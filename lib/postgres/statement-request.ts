@@ -79,7 +79,7 @@ export abstract class StatementRequest<T> extends Request<T> {
     this.#preparation = null;
   }
 
-  get #prepared(): Preparation {
+  private get prepared(): Preparation {
     this.#preparation ??= new Preparation();
     return this.#preparation;
   }
@@ -137,12 +137,12 @@ export abstract class StatementRequest<T> extends Request<T> {
   #prepare(): void {
     const { out } = this.wire;
     this.phase = 'preparing';
-    this.#prepared.parameterOids = [];
-    this.#prepared.columns = null;
+    this.prepared.parameterOids = [];
+    this.prepared.columns = null;
     const named = this.wantsName || this.session.statements.keeps(this.sql);
     const name = named ? this.session.statements.newName() : '';
     this.statement = null;
-    this.#prepared.name = name;
+    this.prepared.name = name;
     writeParse(out, name, this.sql);
     writeDescribe(out, name);
     writeFlush(out);
@@ -165,9 +165,9 @@ export abstract class StatementRequest<T> extends Request<T> {
     const body = this.wire.buffer.subarray(at, end);
     if (type === proto.PARSE_COMPLETE) return;
     if (type === proto.PARAMETER_DESCRIPTION) {
-      this.#prepared.parameterOids = readOids(body);
+      this.prepared.parameterOids = readOids(body);
     } else if (type === proto.ROW_DESCRIPTION || type === proto.NO_DATA) {
-      this.#prepared.columns = type === proto.NO_DATA ? null : readColumns(body);
+      this.prepared.columns = type === proto.NO_DATA ? null : readColumns(body);
       this.#described();
     } else {
       throw new ProtocolError(`a message '${String.fromCharCode(type)}' after Parse`);
@@ -179,12 +179,12 @@ export abstract class StatementRequest<T> extends Request<T> {
     const missing = new Set<number>();
     const { codecs } = this.session;
     const find = (oid: number): Codec | undefined => codecs.find(oid, missing);
-    const parameters = this.#prepared.parameterOids.map(find);
-    const columns = this.#prepared.columns?.map(({ oid }) => find(oid)) ?? [];
+    const parameters = this.prepared.parameterOids.map(find);
+    const columns = this.prepared.columns?.map(({ oid }) => find(oid)) ?? [];
     codecs.addSeen(missing);
     const { out } = this.wire;
     if (missing.size > 0 && !this.abandoned) {
-      this.#prepared.asked = missing;
+      this.prepared.asked = missing;
       this.phase = 'syncing';
       writeSync(out);
       this.wire.flushSoon();
@@ -192,16 +192,16 @@ export abstract class StatementRequest<T> extends Request<T> {
     }
     const statement = new Statement(
       this.sql,
-      this.#prepared.name,
-      this.#prepared.parameterOids,
-      this.#prepared.columns,
+      this.prepared.name,
+      this.prepared.parameterOids,
+      this.prepared.columns,
     );
     if (missing.size === 0) {
       const { parsers } = this.wire.loop.backendHandle;
       statement.use(parameters as Codec[], columns as Codec[], parsers);
     }
     this.statement = statement;
-    if (this.#prepared.name !== '' && this.session.statements.keeps(this.sql)) {
+    if (this.prepared.name !== '' && this.session.statements.keeps(this.sql)) {
       this.session.statements.add(statement);
     }
     this.#start(statement);
@@ -275,14 +275,14 @@ export abstract class StatementRequest<T> extends Request<T> {
   // --- Questions about types
 
   #ask(): void {
-    if (this.abandoned || ++this.#prepared.questions > maxQuestions) {
+    if (this.abandoned || ++this.prepared.questions > maxQuestions) {
       this.#giveUp(this.abandoned ? null : new Error('The types of the query nest too deeply'));
       return;
     }
     const { out } = this.wire;
     const { codecs } = this.session;
     this.phase = 'asking';
-    this.#prepared.answers = [];
+    this.prepared.answers = [];
     const version = this.session.serverVersion.major;
     writeParse(out, '', introspectionQuery(version >= 14), [1028]);
     const question = new Statement('', '', [1028], null);
@@ -290,7 +290,7 @@ export abstract class StatementRequest<T> extends Request<T> {
       [codecs.find(1028, new Set()) as Codec],
       introspectionOids.map((oid) => codecs.find(oid, new Set()) as Codec),
     );
-    question.writeBind(out, [[...this.#prepared.asked]]);
+    question.writeBind(out, [[...this.prepared.asked]]);
     writeExecute(out, 0);
     writeSync(out);
     this.wire.flushSoon();
@@ -301,7 +301,7 @@ export abstract class StatementRequest<T> extends Request<T> {
       const found = introspectionOids.map((oid) => this.session.codecs.find(oid, new Set()));
       const names = introspectionOids.map((_, i) => `c${i}`);
       const { run } = shapeOf(names, found as Codec[]);
-      run(this.wire.buffer, this.wire.view, at - 5, end, this.#prepared.answers, 1);
+      run(this.wire.buffer, this.wire.view, at - 5, end, this.prepared.answers, 1);
     } else if (
       type !== proto.PARSE_COMPLETE &&
       type !== proto.BIND_COMPLETE &&
@@ -313,18 +313,18 @@ export abstract class StatementRequest<T> extends Request<T> {
 
   #answered(): void {
     const { codecs } = this.session;
-    for (const row of this.#prepared.answers) {
+    for (const row of this.prepared.answers) {
       codecs.catalog.add(infoFromRow([...(row as Iterable<unknown>)]));
     }
-    codecs.asked(this.#prepared.asked);
+    codecs.asked(this.prepared.asked);
     const missing = new Set<number>();
-    for (const oid of this.#prepared.parameterOids) codecs.find(oid, missing);
-    for (const { oid } of this.#prepared.columns ?? []) codecs.find(oid, missing);
+    for (const oid of this.prepared.parameterOids) codecs.find(oid, missing);
+    for (const { oid } of this.prepared.columns ?? []) codecs.find(oid, missing);
     codecs.addSeen(missing);
-    this.#prepared.asked = missing;
+    this.prepared.asked = missing;
     if (missing.size > 0) {
       this.#ask();
-    } else if (this.#prepared.name === '') {
+    } else if (this.prepared.name === '') {
       // The questions have taken its place.
       this.#prepare();
     } else {

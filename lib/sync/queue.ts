@@ -99,7 +99,7 @@ export class Queue<T> implements AsyncIterable<T> {
 
   /** One item that was taken is worked off. RangeError when called more often than items came. */
   taskDone(): void {
-    if (this.#unfinished === 0) {
+    if (this.unfinished === 0) {
       throw new RangeError('taskDone() was called more often than items were put');
     }
     this.#finished++;
@@ -111,7 +111,7 @@ export class Queue<T> implements AsyncIterable<T> {
     const frame = currentFrame();
     const refusal = refused(frame, options);
     if (refusal !== null) return refusal;
-    if (this.#unfinished === 0) return paceOf(frame).done();
+    if (this.unfinished === 0) return paceOf(frame).done();
     const joiner = new ListedWaiter<void>('queue.join');
     const promise = joiner.startIn(frame, options);
     if (joiner.active) this.#joiners.push(joiner);
@@ -150,7 +150,7 @@ export class Queue<T> implements AsyncIterable<T> {
     this.#exchange.items = store;
   }
 
-  get #unfinished(): number {
+  private get unfinished(): number {
     return this.#exchange.accepted - this.#finished;
   }
 
@@ -174,7 +174,7 @@ export class Queue<T> implements AsyncIterable<T> {
   }
 
   #checkFinished(): void {
-    if (this.#unfinished > 0) return;
+    if (this.unfinished > 0) return;
     for (const joiner of this.#joiners.take()) wakeInPace(joiner, undefined);
   }
 }

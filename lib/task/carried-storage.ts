@@ -10,7 +10,7 @@
  * promise any of this: `works` tries each part first. (Decision 0023.)
  */
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
-import type { ContextStorage } from './hook-storage.ts';
+import type { FrameStorage } from './hook-storage.ts';
 
 /** What Node asks a frame for. */
 interface Stores {
@@ -68,7 +68,7 @@ class Others extends Map<unknown, unknown> implements Stores {
 }
 
 /** For a thread. */
-export class CarriedStorage<T> implements ContextStorage<T | undefined> {
+export class CarriedStorage<T> implements FrameStorage<T | undefined> {
   readonly #frames: Frames;
 
   /** @internal */
@@ -88,6 +88,22 @@ export class CarriedStorage<T> implements ContextStorage<T | undefined> {
     frames.set(this.#with(store, before));
     try {
       return fn(...args);
+    } finally {
+      frames.set(before);
+    }
+  }
+
+  runBoth<A, B>(
+    store: T | undefined,
+    fn: (first: A, second: B) => void,
+    first: A,
+    second: B,
+  ): void {
+    const frames = this.#frames;
+    const before = frames.current();
+    frames.set(this.#with(store, before));
+    try {
+      fn(first, second);
     } finally {
       frames.set(before);
     }

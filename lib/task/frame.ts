@@ -10,12 +10,7 @@ import type { EventLoop } from '../loop/event-loop.ts';
 import { runningLoop } from '../loop/event-loop.ts';
 import { defaultLoop } from '../loop/policy.ts';
 import { carriedStorage } from './carried-storage.ts';
-import {
-  type ContextStorage,
-  HookStorage,
-  hooksNeeded,
-  unfollowedPromise,
-} from './hook-storage.ts';
+import { type FrameStorage, HookStorage, hooksNeeded, unfollowedPromise } from './hook-storage.ts';
 import type { Region } from './scope-node.ts';
 import type { Task } from './task.ts';
 
@@ -55,9 +50,24 @@ const hookStorage: HookStorage<Frame> | null = hooksNeeded(AsyncLocalStorage)
   ? new HookStorage<Frame>()
   : null;
 
+/** Node's own, with what the others have. */
+class PlainStorage<T>
+  extends AsyncLocalStorage<T | undefined>
+  implements FrameStorage<T | undefined>
+{
+  runBoth<A, B>(
+    store: T | undefined,
+    fn: (first: A, second: B) => void,
+    first: A,
+    second: B,
+  ): void {
+    this.run(store, fn, first, second);
+  }
+}
+
 /** @internal Makes a frame current while `fn` runs, and in all async code that starts in it. */
-export const frameStorage: ContextStorage<Frame | undefined> =
-  hookStorage ?? carriedStorage<Frame>() ?? new AsyncLocalStorage<Frame | undefined>();
+export const frameStorage: FrameStorage<Frame | undefined> =
+  hookStorage ?? carriedStorage<Frame>() ?? new PlainStorage<Frame>();
 
 /** @internal Makes a promise with less, where promises are what stores follow; null elsewhere. */
 export const plainPromise: typeof unfollowedPromise | null =

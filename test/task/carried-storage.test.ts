@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { type CarriedStorage, carriedStorage } from '../../lib/task/carried-storage.ts';
 import { hooksNeeded } from '../../lib/task/hook-storage.ts';
-import { checkAll, type Store } from './store-routes.ts';
+import { checkAll, checkBoth, type Store } from './store-routes.ts';
 
 const found = carriedStorage<string>();
 
@@ -17,6 +17,7 @@ describe.runIf(found !== null)('the storage that V8 carries', () => {
   const both = (): unknown[] => [storage.getStore(), theirs.getStore()];
 
   checkAll(storage);
+  checkBoth(storage);
 
   test('and AsyncLocalStorage are found inside of each other', async () => {
     await storage.run('ours', async () => {

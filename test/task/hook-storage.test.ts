@@ -1,7 +1,7 @@
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { describe, expect, test } from 'vitest';
 import { HookStorage, hooksNeeded, unfollowedPromise } from '../../lib/task/hook-storage.ts';
-import { checkAll } from './store-routes.ts';
+import { checkAll, checkBoth } from './store-routes.ts';
 
 /** A promise has ids of Node's where Node's own hooks follow it. */
 const fieldsOf = (promise: object): number => Object.getOwnPropertySymbols(promise).length;
@@ -87,6 +87,7 @@ describe.runIf(hooksNeeded(AsyncLocalStorage))('the storage on hooks', () => {
     });
 
     checkAll(storage);
+    checkBoth(storage);
   });
 
   describe('beside another copy of itself', () => {

@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { runInNewContext } from 'node:vm';
 import { expect, test } from 'vitest';
-import type { ContextStorage } from '../../lib/task/hook-storage.ts';
+import type { ContextStorage, FrameStorage } from '../../lib/task/hook-storage.ts';
 
 export type Store = ContextStorage<string | undefined>;
 type Look = () => void;
@@ -281,6 +281,32 @@ async function follow(storage: Store, route: Route): Promise<unknown[]> {
   const seen: unknown[] = [];
   await storage.run('mine', async () => await route(() => seen.push(storage.getStore()), storage));
   return seen;
+}
+
+/** What `runBoth` does as `run` does it. */
+export function checkBoth(storage: FrameStorage<string | undefined>): void {
+  test('runBoth hands on two arguments and the store, and leaves what was there', async () => {
+    const seen: unknown[] = [];
+    const look = async (first: number, second: string): Promise<void> => {
+      seen.push(first, second, storage.getStore());
+      await null;
+      storage.runBoth('inner', (one) => seen.push(one, storage.getStore()), 2, undefined);
+      seen.push(storage.getStore());
+    };
+    let end: Promise<void> | undefined;
+    const begin = (first: number, second: string): void => {
+      end = look(first, second);
+    };
+    storage.runBoth('mine', begin, 1, 'one');
+    expect(storage.getStore()).toBeUndefined();
+    await end;
+    expect(seen).toEqual([1, 'one', 'mine', 2, 'inner', 'mine']);
+    const fail = (): void => {
+      throw new Error('no');
+    };
+    expect(() => storage.runBoth('mine', fail, 1, 2)).toThrow('no');
+    expect(storage.getStore()).toBeUndefined();
+  });
 }
 
 export function checkAll(storage: Store): void {

@@ -62,7 +62,7 @@ describe('waitFor', () => {
     expect(task.cancelled).toBe(true);
   });
 
-  runTest('returns only after the clean-up of the work has ended', async () => {
+  virtualTest('returns only after the clean-up of the work has ended', async () => {
     let cleaned = false;
     const error = await failure(
       waitFor(async () => {
@@ -77,7 +77,7 @@ describe('waitFor', () => {
     expect([cleaned, error.name]).toEqual([true, 'TimeoutError']);
   });
 
-  runTest('gives the result of work that finishes in spite of the cancellation', async () => {
+  virtualTest('gives the result of work that finishes in spite of the cancellation', async () => {
     const work = async (): Promise<string> => {
       await sleepForever().catch(() => {});
       return 'anyway';
@@ -85,7 +85,7 @@ describe('waitFor', () => {
     expect(await waitFor(work, 1)).toBe('anyway');
   });
 
-  runTest('throws the error of clean-up instead of TimeoutError', async () => {
+  virtualTest('throws the error of clean-up instead of TimeoutError', async () => {
     const work = async (): Promise<void> => {
       await sleepForever().catch(() => {
         throw new RangeError('clean-up');

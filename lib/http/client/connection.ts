@@ -83,31 +83,31 @@ export class ClientConnection implements Carrier, Protocol, ResponseSink {
 
   sendHead(plan: Outgoing, body: Data | null): void {
     this.parser.begin(plan.method, plan.upgrade !== null);
-    if (body === null) this.#stream.write(plan.head);
-    else this.#stream.writeLines([plan.head, body]);
+    if (body === null) this.stream.write(plan.head);
+    else this.stream.writeLines([plan.head, body]);
   }
 
   sendBody(data: Data, declared: boolean): void {
-    if (declared) this.#stream.write(data);
+    if (declared) this.stream.write(data);
     else if (data.length > 0) {
       const bytes = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
-      this.#stream.writeLines([`${bytes.toString(16)}\r\n`, data, '\r\n']);
+      this.stream.writeLines([`${bytes.toString(16)}\r\n`, data, '\r\n']);
     }
   }
 
   endBody(declared: boolean): void {
-    if (!declared) this.#stream.write('0\r\n\r\n');
+    if (!declared) this.stream.write('0\r\n\r\n');
   }
 
   pauseReading(): void {
-    this.#stream.pauseReading();
+    this.stream.pauseReading();
   }
 
   resumeReading(): void {
-    this.#stream.resumeReading();
+    this.stream.resumeReading();
   }
 
-  get #stream(): Transport {
+  private get stream(): Transport {
     return this.transport as Transport;
   }
 
