@@ -7,6 +7,7 @@ import {
   Application,
   ClientError,
   ClientPayloadError,
+  type ClientResponse,
   ClientResponseError,
   CookieJar,
   openWebSocket,
@@ -14,7 +15,7 @@ import {
   WebSocketHandshakeError,
 } from '../../lib/http/index.ts';
 import { acceptOf } from '../../lib/http/websocket/handshake.ts';
-import type { ByteReader } from '../../lib/index.ts';
+import { type ByteReader, sleep } from '../../lib/index.ts';
 import { failure, realTimeTest, runTest } from '../task/support.ts';
 import { echo, failsWith, withRaw, withSession } from './client-support.ts';
 import { withHandler, withServer } from './support.ts';
@@ -211,6 +212,39 @@ describe('a body', () => {
         }),
     );
   });
+
+  runTest('that was dropped half-way is no shorter body', () =>
+    withRaw(
+      async (request, connection) => {
+        const zipped = request.includes('/zipped');
+        const bytes = zipped ? gzipSync(Buffer.alloc(100_000)) : Buffer.from('hello, world');
+        const coding = zipped ? 'content-encoding: gzip\r\n' : '';
+        const head = `HTTP/1.1 500 No\r\n${coding}content-length: ${bytes.length}\r\n\r\n`;
+        await connection.write(Buffer.concat([Buffer.from(head), bytes.subarray(0, 5)]));
+        await sleep(3);
+        return bytes.subarray(5);
+      },
+      (url) =>
+        withSession({}, async (session) => {
+          for (const path of ['/', '/zipped']) {
+            for (const drop of [
+              (response: ClientResponse) => response.release(),
+              async (response: ClientResponse) => failure(async () => response.raiseForStatus()),
+            ]) {
+              for (const laterMs of [0, 10]) {
+                const response = await session.get(url + path);
+                await drop(response);
+                await sleep(laterMs);
+                await failsWith(response.text(), ClientPayloadError);
+              }
+            }
+          }
+          await sleep(10);
+          const { open, idle } = session.connector.stats();
+          expect(idle).toBe(open);
+        }),
+    ),
+  );
 
   runTest('that was read by its stream is used', () =>
     withHandler(

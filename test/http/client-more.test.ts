@@ -1,4 +1,5 @@
-import { describe, expect } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { retryAfterMs } from '../../lib/http/client/retry.ts';
 import {
   Application,
   ClientConnectionError,
@@ -284,6 +285,26 @@ describe('middlewares, retries and tracing', () => {
         expect((await session.get(url, { retry: 1 })).status).toBe(503);
       }),
     );
+  });
+
+  test('wait as long as Retry-After says, if it says something', () => {
+    const at = Date.parse('Fri, 31 Dec 1999 23:59:59 GMT') - 5_000;
+    for (const [header, ms] of [
+      ['3', 3_000],
+      ['0', 0],
+      ['99999999999', 99_999_999_999_000],
+      ['Fri, 31 Dec 1999 23:59:59 GMT', 5_000],
+      ['Friday, 31-Dec-99 23:59:59 GMT', 5_000],
+      ['Fri Dec 31 23:59:59 1999', 5_000],
+      ['Fri, 31 Dec 1999 23:59:00 GMT', 0],
+    ] as const) {
+      expect(retryAfterMs(header, at), header).toBe(ms);
+    }
+    // V8 takes each of them for a day that is long past.
+    for (const header of ['1.5', '-5', '+3', '3, 4', '0x3', '', 'soon', '2099-01-01']) {
+      expect(retryAfterMs(header, at), header).toBe(null);
+    }
+    expect(retryAfterMs(null, at)).toBe(null);
   });
 
   runTest('wait no longer than their signal', () =>
