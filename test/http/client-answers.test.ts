@@ -259,6 +259,10 @@ describe('a body', () => {
           }
           expect(response.bodyUsed).toBe(true);
           expect(await failure(response.text())).toBeInstanceOf(TypeError);
+          const left = await session.get(url);
+          await left.body?.cancel();
+          expect(left.bodyUsed).toBe(true);
+          expect(await failure(left.text())).toBeInstanceOf(TypeError);
         }),
     ),
   );

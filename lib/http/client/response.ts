@@ -293,7 +293,10 @@ export class ReceivedResponse implements ClientResponse {
           if (chunk === null) controller.close();
           else controller.enqueue(new Uint8Array(Buffer.from(chunk)));
         },
-        cancel: (): void => void this.release(),
+        cancel: (): void => {
+          this.#used = true;
+          this.release();
+        },
       },
       { highWaterMark: 0 },
     );
