@@ -59,6 +59,35 @@ describe('a redirect', () => {
     ),
   );
 
+  runTest('names its bytes, also where they are no UTF-8', async () => {
+    for (const [location, asked] of [
+      ['/\xc3\xa9?\xc3\xa9#\xc3\xa9', '/%C3%A9?%C3%A9'],
+      ['/\xe9?\xe9', '/%E9?%E9'],
+      ['/%e9', '/%e9'],
+    ] as const) {
+      await withRaw(
+        (request) => {
+          if (request.startsWith('GET / ')) return Buffer.from(redirectTo(location), 'latin1');
+          return answer(request.split(' ')[1] as string, 'a: b');
+        },
+        (url) =>
+          withSession({}, async (session) => {
+            expect(await session.get(url).text()).toBe(asked);
+          }),
+      );
+    }
+    await withRaw(
+      () => Buffer.from(redirectTo('http://\xc3\xa9.invalid/'), 'latin1'),
+      (url) =>
+        withSession({}, async (session) => {
+          const response = await session.get(url, { redirect: 'manual' });
+          expect(response.status).toBe(302);
+          const error = await failsWith(session.get(url), ClientError);
+          expect(error.message).toContain('xn--9ca.invalid');
+        }),
+    );
+  });
+
   runTest('with 303 leaves GET and its body as they are', () =>
     withServer(
       new Application().get('/to', () => Response.redirect('/end', 303)).get('/end', echo),
