@@ -90,8 +90,8 @@ async function syncFolder(path: string): Promise<void> {
 /**
  * Writes `data` to a temporary file in the same folder, flushes it to the disk, gives it the name
  * `path` and flushes the folder: whoever reads sees the old content or the new one, also after a
- * crash. A link is followed, also to what does not exist yet. Owner and extended attributes are not kept; other hard links keep the
- * old content.
+ * crash. A link is followed, also to what does not exist yet. Owner and extended attributes are not
+ * kept; other hard links keep the old content.
  *
  * When it fails or is cancelled before the renaming, the temporary file is removed and the target
  * is untouched. A cancellation takes effect between steps (1 MiB, flush) and not after the

@@ -15,7 +15,7 @@ import {
   WebSocketHandshakeError,
 } from '../../lib/http/index.ts';
 import { acceptOf } from '../../lib/http/websocket/handshake.ts';
-import { type ByteReader, sleep } from '../../lib/index.ts';
+import { type ByteReader, type Connection, Event, sleep } from '../../lib/index.ts';
 import { failure, realTimeTest, runTest } from '../task/support.ts';
 import { echo, failsWith, withRaw, withSession } from './client-support.ts';
 import { withHandler, withServer } from './support.ts';
@@ -242,38 +242,43 @@ describe('a body', () => {
     );
   });
 
-  runTest('that was dropped half-way is no shorter body', () =>
-    withRaw(
-      async (request, connection) => {
-        const zipped = request.includes('/zipped');
-        const bytes = zipped ? gzipSync(Buffer.alloc(100_000)) : Buffer.from('hello, world');
-        const coding = zipped ? 'content-encoding: gzip\r\n' : '';
-        const head = `HTTP/1.1 500 No\r\n${coding}content-length: ${bytes.length}\r\n\r\n`;
-        await connection.write(Buffer.concat([Buffer.from(head), bytes.subarray(0, 5)]));
-        await sleep(3);
-        return bytes.subarray(5);
-      },
-      (url) =>
-        withSession({}, async (session) => {
-          for (const path of ['/', '/zipped']) {
-            for (const drop of [
-              (response: ClientResponse) => response.release(),
-              async (response: ClientResponse) => failure(async () => response.raiseForStatus()),
-            ]) {
-              for (const laterMs of [0, 10]) {
-                const response = await session.get(url + path);
-                await drop(response);
-                await sleep(laterMs);
-                await failsWith(response.text(), ClientPayloadError);
+  runTest('that was dropped half-way is no shorter body', async () => {
+    let gate = new Event();
+    const answerHalf = async (request: string, connection: Connection): Promise<Buffer> => {
+      const mine = gate;
+      const zipped = request.includes('/zipped');
+      const bytes = zipped ? gzipSync(Buffer.alloc(100_000)) : Buffer.from('hello, world');
+      const coding = zipped ? 'content-encoding: gzip\r\n' : '';
+      const head = `HTTP/1.1 500 No\r\n${coding}content-length: ${bytes.length}\r\n\r\n`;
+      await connection.write(Buffer.concat([Buffer.from(head), bytes.subarray(0, 5)]));
+      await mine.wait();
+      return bytes.subarray(5);
+    };
+    const drops = [
+      (response: ClientResponse) => response.release(),
+      async (response: ClientResponse) => failure(async () => response.raiseForStatus()),
+    ];
+    await withRaw(answerHalf, (url) =>
+      withSession({}, async (session) => {
+        for (const path of ['/', '/zipped']) {
+          for (const drop of drops) {
+            for (const later of [false, true]) {
+              gate = new Event();
+              const response = await session.get(url + path);
+              await drop(response);
+              if (!later) await failsWith(response.text(), ClientPayloadError);
+              gate.set();
+              while (session.connector.stats().idle < session.connector.stats().open) {
+                await sleep(1);
               }
+              if (later) await failsWith(response.text(), ClientPayloadError);
             }
           }
-          await sleep(10);
-          const { open, idle } = session.connector.stats();
-          expect(idle).toBe(open);
-        }),
-    ),
-  );
+        }
+        expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+      }),
+    );
+  });
 
   runTest('that was read by its stream is used', () =>
     withHandler(
