@@ -8,11 +8,11 @@
  * is done when the caller hears of it. Between the steps it is asked for.
  */
 import type { Buffer } from 'node:buffer';
-import { type FileHandle, open, realpath, rename, stat, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { type FileHandle, open, readlink, realpath, rename, stat, unlink } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { threadId } from 'node:worker_threads';
-import { argTypeError, type WaitOptions } from '../base/errors.ts';
+import { argTypeError, systemErrorByCode, type WaitOptions } from '../base/errors.ts';
 import { checkInteger } from '../base/units.ts';
 import { throwIfCancelled } from '../task/sleep.ts';
 import { checkSignal } from '../task/waiter.ts';
@@ -39,6 +39,15 @@ function without(...codes: string[]): (error: NodeJS.ErrnoException) => undefine
 function checkGoOn(options: WaitOptions): void {
   throwIfCancelled();
   checkSignal(options);
+}
+
+/** Where the file is, or is to be made: a link may lead to what does not exist yet. */
+async function followLinks(path: string): Promise<string> {
+  const real = await realpath(path).catch(without('ENOENT'));
+  if (real !== undefined) return real;
+  const next = await readlink(path).catch(without('ENOENT', 'EINVAL'));
+  if (next === undefined) return path;
+  return await followLinks(resolve(await realpath(dirname(path)), next));
 }
 
 let lastTemporary = 0;
@@ -81,12 +90,13 @@ async function syncFolder(path: string): Promise<void> {
 /**
  * Writes `data` to a temporary file in the same folder, flushes it to the disk, gives it the name
  * `path` and flushes the folder: whoever reads sees the old content or the new one, also after a
- * crash. A link is followed. Owner and extended attributes are not kept; other hard links keep the
- * old content.
+ * crash. A link is followed, also to what does not exist yet. Owner and extended attributes are not
+ * kept; other hard links keep the old content.
  *
  * When it fails or is cancelled before the renaming, the temporary file is removed and the target
  * is untouched. A cancellation takes effect between steps (1 MiB, flush) and not after the
- * renaming has begun. Errors are Node's; TypeError: data that is neither text nor bytes.
+ * renaming has begun. Errors are Node's, EINVAL where `path` is a device, a pipe or a socket;
+ * TypeError: data that is neither text nor bytes.
  */
 export async function atomicWrite(
   path: string | URL,
@@ -100,8 +110,10 @@ export async function atomicWrite(
   const given = options.mode === undefined ? undefined : checkInteger('mode', options.mode);
   checkGoOn(options);
   const named = typeof path === 'string' ? path : fileURLToPath(path);
-  const target = (await realpath(named).catch(without('ENOENT'))) ?? named;
+  const target = await followLinks(named);
   const old = await stat(target).catch(without('ENOENT'));
+  // Renaming a file over a device or a pipe would take it from all who use it.
+  if (old?.isFile() === false && !old.isDirectory()) throw systemErrorByCode('EINVAL', 'rename');
   const kept = given ?? (old === undefined ? undefined : old.mode & 0o7777);
   const temporary = await createBeside(target, kept ?? 0o666);
   try {

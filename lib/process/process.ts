@@ -33,8 +33,8 @@ export interface Process extends AsyncDisposable {
   readonly exitCode: number | null;
   readonly exitSignal: NodeJS.Signals | null;
   /**
-   * Null unless it is a pipe. Writes reject with BrokenResourceError (`cause`: the system's EPIPE)
-   * once the process has closed it, or has ended.
+   * Null unless it is a pipe. Writes reject with BrokenResourceError once the process has closed it
+   * (`cause`: the system's EPIPE), or has ended.
    */
   readonly stdin: ByteWriter | null;
   /** Null unless it is a pipe. May be read after the end, too. */

@@ -5,7 +5,7 @@
  */
 import type { EventLoop } from '../loop/event-loop.ts';
 import type { Job } from './job.ts';
-import type { Call, Reply } from './wire.ts';
+import type { Answer, Call, Reply } from './wire.ts';
 
 /** What a lane reports to. */
 export interface LaneHost {
@@ -25,12 +25,25 @@ export abstract class Lane {
   /** Of the last job: who is told of errors that belong to none. */
   loop: EventLoop | null = null;
   idleTimer: NodeJS.Timeout | null = null;
+  /** Calls that were sent. */
+  #calls = 0;
 
   /** Whether work on it can be stopped by ending it: so it is for processes. */
   abstract readonly stoppable: boolean;
 
   /** Throws when the arguments cannot be copied; nothing was sent then. */
-  abstract send(call: Call, transfer: readonly ArrayBuffer[]): void;
+  send(call: Call, transfer: readonly ArrayBuffer[]): void {
+    this.post(call, transfer);
+    this.#calls++;
+  }
+
+  protected abstract post(call: Call, transfer: readonly ArrayBuffer[]): void;
+
+  /** A message came: the reply, or what the work itself has sent, which belongs to nobody. */
+  protected heard(host: LaneHost, message: unknown): void {
+    const { number, reply } = (message ?? {}) as Partial<Answer>;
+    if (number === this.#calls && reply !== undefined) host.onReply(this, reply);
+  }
 
   /** Does (not) keep the process alive. */
   abstract setRef(ref: boolean): void;

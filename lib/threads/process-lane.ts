@@ -7,7 +7,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { Lane, type LaneHost } from './lane.ts';
 import { processProgram } from './program.ts';
-import type { Call, Reply } from './wire.ts';
+import type { Call } from './wire.ts';
 
 export class ProcessLane extends Lane {
   readonly stoppable = true;
@@ -29,7 +29,7 @@ export class ProcessLane extends Lane {
       // Without a pid it never ran, and 'exit' does not come.
       if (child.pid === undefined) finish('could not start');
     });
-    child.on('message', (reply) => host.onReply(this, reply as Reply));
+    child.on('message', (message) => this.heard(host, message));
     let resolveGone: () => void;
     this.#gone = new Promise((resolve) => {
       resolveGone = resolve;
@@ -51,7 +51,7 @@ export class ProcessLane extends Lane {
     child.stdin?.end(processProgram());
   }
 
-  send(call: Call): void {
+  protected post(call: Call): void {
     this.#child.send(call);
   }
 

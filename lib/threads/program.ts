@@ -6,7 +6,7 @@
  * below, nor an import: neither is there. Nor a function inside one that gets a name, since
  * esbuild's keepNames wraps it in a call of a helper that is not there.
  */
-import type { Call, ErrorParts, Reply, Thrown } from './wire.ts';
+import type { Answer, Call, ErrorParts, Reply, Thrown } from './wire.ts';
 
 type AnyFunction = (...args: unknown[]) => unknown;
 
@@ -115,22 +115,29 @@ async function findFunction(
   return fn;
 }
 
-function serveCalls(reply: (reply: Reply) => void): (call: Call) => Promise<void> {
+/** Calls that came. */
+interface Count {
+  calls: number;
+}
+
+function serveCalls(count: Count, send: (answer: Answer) => void): (call: Call) => Promise<void> {
   const compiled = new Map<string, AnyFunction>();
   return async (call) => {
-    let answer: Reply;
+    const number = ++count.calls;
+    let reply: Reply;
     try {
       const fn = await findFunction(call, compiled);
-      answer = { ok: true, value: await fn(...call.args) };
+      reply = { ok: true, value: await fn(...call.args) };
     } catch (error) {
-      answer = { ok: false, thrown: describeThrown(error, 0) };
+      reply = { ok: false, thrown: describeThrown(error, 0) };
     }
     await flushOutput();
     try {
-      reply(answer);
+      send({ number, reply });
     } catch (error) {
       const what = 'The result cannot be sent to another thread';
-      reply({ ok: false, thrown: describeThrown(notSendable(what, error), 0) });
+      const thrown = describeThrown(notSendable(what, error), 0);
+      send({ number, reply: { ok: false, thrown } });
     }
   };
 }
@@ -144,15 +151,18 @@ function badArguments(error: unknown): Reply {
 function startThread(): void {
   const { parentPort } = process.getBuiltinModule('node:worker_threads');
   const port = parentPort as NonNullable<typeof parentPort>;
+  const count = { calls: 0 };
   port.on(
     'message',
-    serveCalls((reply) => port.postMessage(reply)),
+    serveCalls(count, (answer) => port.postMessage(answer)),
   );
-  port.on('messageerror', (error) => port.postMessage(badArguments(error)));
+  port.on('messageerror', (error) => {
+    port.postMessage({ number: ++count.calls, reply: badArguments(error) });
+  });
 }
 
 function startProcess(): void {
-  const serve = serveCalls((reply) => void process.send?.(reply));
+  const serve = serveCalls({ calls: 0 }, (answer) => void process.send?.(answer));
   process.on('message', serve as (message: unknown) => void);
   process.on('disconnect', () => process.exit());
   // Ctrl-C reaches the whole group. The parent cancels its tasks, and those end this process.

@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { notSendableError } from '../base/errors.ts';
 import { Lane, type LaneHost } from './lane.ts';
 import { threadProgram } from './program.ts';
-import type { Call, Reply } from './wire.ts';
+import type { Call } from './wire.ts';
 
 let program: string | undefined;
 
@@ -20,7 +20,7 @@ export class ThreadLane extends Lane {
     super();
     program ??= threadProgram();
     this.#worker = new Worker(program, { eval: true, name: 'uvio' });
-    this.#worker.on('message', (reply: Reply) => host.onReply(this, reply));
+    this.#worker.on('message', (message: unknown) => this.heard(host, message));
     this.#worker.on('messageerror', (error) => {
       const value = notSendableError('The result', error);
       host.onReply(this, { ok: false, thrown: { error: null, value } });
@@ -34,7 +34,7 @@ export class ThreadLane extends Lane {
     });
   }
 
-  send(call: Call, transfer: readonly ArrayBuffer[]): void {
+  protected post(call: Call, transfer: readonly ArrayBuffer[]): void {
     this.#worker.postMessage(call, transfer);
   }
 

@@ -17,6 +17,13 @@ export type Reply =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly thrown: Thrown };
 
+/** What comes back: the work itself may send messages, too, which are none of ours. */
+export interface Answer {
+  /** Of the job: both sides count. */
+  readonly number: number;
+  readonly reply: Reply;
+}
+
 /** What was thrown: an error in parts, since a structured clone of one keeps little of it. */
 export type Thrown =
   | { readonly error: ErrorParts; readonly value?: undefined }

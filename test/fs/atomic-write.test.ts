@@ -1,4 +1,5 @@
 /** Files that are replaced as a whole. */
+import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -10,6 +11,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
@@ -65,6 +67,32 @@ describe('atomicWrite', () => {
     expect(readlinkSync(join(folder, 'link'))).toBe('inside/real');
     expect(readFileSync(join(folder, 'inside/real'), 'utf8')).toBe('new');
     expect(readdirSync(join(folder, 'inside'))).toEqual(['real']);
+  });
+
+  fsTest('follows links to what is not there yet', async (folder) => {
+    mkdirSync(join(folder, 'inside'));
+    symlinkSync('inside/first', join(folder, 'link'));
+    symlinkSync('../inside/made', join(folder, 'inside/first'));
+    await atomicWrite(join(folder, 'link'), 'new');
+    expect(readlinkSync(join(folder, 'link'))).toBe('inside/first');
+    expect(readlinkSync(join(folder, 'inside/first'))).toBe('../inside/made');
+    expect(readFileSync(join(folder, 'inside/made'), 'utf8')).toBe('new');
+    symlinkSync('nowhere/x', join(folder, 'broken'));
+    expect((await failure(atomicWrite(join(folder, 'broken'), 'x'))).code).toBe('ENOENT');
+    symlinkSync('loop', join(folder, 'loop'));
+    expect((await failure(atomicWrite(join(folder, 'loop'), 'x'))).code).toBe('ELOOP');
+    expect(readdirSync(folder)).toEqual(['broken', 'inside', 'link', 'loop']);
+  });
+
+  fsTest('replaces no socket, pipe or device', async (folder) => {
+    const path = join(folder, 'socket');
+    const server = createServer().listen(path);
+    await once(server, 'listening');
+    expect((await failure(atomicWrite(path, 'x'))).code).toBe('EINVAL');
+    expect(statSync(path).isSocket()).toBe(true);
+    server.close();
+    await once(server, 'close');
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   fsTest('steps around a temporary file that somebody left', async (folder) => {

@@ -7,6 +7,7 @@ import {
   Application,
   ClientError,
   ClientPayloadError,
+  type ClientResponse,
   ClientResponseError,
   CookieJar,
   openWebSocket,
@@ -14,7 +15,7 @@ import {
   WebSocketHandshakeError,
 } from '../../lib/http/index.ts';
 import { acceptOf } from '../../lib/http/websocket/handshake.ts';
-import type { ByteReader } from '../../lib/index.ts';
+import { type ByteReader, type Connection, Event, sleep } from '../../lib/index.ts';
 import { failure, realTimeTest, runTest } from '../task/support.ts';
 import { echo, failsWith, withRaw, withSession } from './client-support.ts';
 import { withHandler, withServer } from './support.ts';
@@ -57,6 +58,35 @@ describe('a redirect', () => {
         }),
     ),
   );
+
+  runTest('names its bytes, also where they are no UTF-8', async () => {
+    for (const [location, asked] of [
+      ['/\xc3\xa9?\xc3\xa9#\xc3\xa9', '/%C3%A9?%C3%A9'],
+      ['/\xe9?\xe9', '/%E9?%E9'],
+      ['/%e9', '/%e9'],
+    ] as const) {
+      await withRaw(
+        (request) => {
+          if (request.startsWith('GET / ')) return Buffer.from(redirectTo(location), 'latin1');
+          return answer(request.split(' ')[1] as string, 'a: b');
+        },
+        (url) =>
+          withSession({}, async (session) => {
+            expect(await session.get(url).text()).toBe(asked);
+          }),
+      );
+    }
+    await withRaw(
+      () => Buffer.from(redirectTo('http://\xc3\xa9.invalid/'), 'latin1'),
+      (url) =>
+        withSession({}, async (session) => {
+          const response = await session.get(url, { redirect: 'manual' });
+          expect(response.status).toBe(302);
+          const error = await failsWith(session.get(url), ClientError);
+          expect(error.message).toContain('xn--9ca.invalid');
+        }),
+    );
+  });
 
   runTest('with 303 leaves GET and its body as they are', () =>
     withServer(
@@ -212,6 +242,44 @@ describe('a body', () => {
     );
   });
 
+  runTest('that was dropped half-way is no shorter body', async () => {
+    let gate = new Event();
+    const answerHalf = async (request: string, connection: Connection): Promise<Buffer> => {
+      const mine = gate;
+      const zipped = request.includes('/zipped');
+      const bytes = zipped ? gzipSync(Buffer.alloc(100_000)) : Buffer.from('hello, world');
+      const coding = zipped ? 'content-encoding: gzip\r\n' : '';
+      const head = `HTTP/1.1 500 No\r\n${coding}content-length: ${bytes.length}\r\n\r\n`;
+      await connection.write(Buffer.concat([Buffer.from(head), bytes.subarray(0, 5)]));
+      await mine.wait();
+      return bytes.subarray(5);
+    };
+    const drops = [
+      (response: ClientResponse) => response.release(),
+      async (response: ClientResponse) => failure(async () => response.raiseForStatus()),
+    ];
+    await withRaw(answerHalf, (url) =>
+      withSession({}, async (session) => {
+        for (const path of ['/', '/zipped']) {
+          for (const drop of drops) {
+            for (const later of [false, true]) {
+              gate = new Event();
+              const response = await session.get(url + path);
+              await drop(response);
+              if (!later) await failsWith(response.text(), ClientPayloadError);
+              gate.set();
+              while (session.connector.stats().idle < session.connector.stats().open) {
+                await sleep(1);
+              }
+              if (later) await failsWith(response.text(), ClientPayloadError);
+            }
+          }
+        }
+        expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+      }),
+    );
+  });
+
   runTest('that was read by its stream is used', () =>
     withHandler(
       () => new Response('text'),
@@ -225,6 +293,10 @@ describe('a body', () => {
           }
           expect(response.bodyUsed).toBe(true);
           expect(await failure(response.text())).toBeInstanceOf(TypeError);
+          const left = await session.get(url);
+          await left.body?.cancel();
+          expect(left.bodyUsed).toBe(true);
+          expect(await failure(left.text())).toBeInstanceOf(TypeError);
         }),
     ),
   );

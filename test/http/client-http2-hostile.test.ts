@@ -5,9 +5,10 @@ import {
   ClientPayloadError,
   ClientResponseError,
   ClientSession,
+  type ConnectorOptions,
   ServerDisconnectedError,
 } from '../../lib/http/index.ts';
-import { type Connection, sleep, startServer, timeout } from '../../lib/index.ts';
+import { type Connection, gather, sleep, startServer, timeout } from '../../lib/index.ts';
 import { serverTls } from '../io/tls-support.ts';
 import { failure, runTest, virtualTest } from '../task/support.ts';
 import { tls } from './client-support.ts';
@@ -37,6 +38,7 @@ async function withFrames(
   reply: Reply,
   test: (session: ClientSession, url: string, connections: () => number) => unknown,
   greeting: Buffer | null = settings,
+  limits: ConnectorOptions = {},
 ): Promise<void> {
   let connections = 0;
   let count = 0;
@@ -56,7 +58,7 @@ async function withFrames(
   const alpn = { ...serverTls, ALPNProtocols: ['h2'] };
   const where = { host: '127.0.0.1', port: 0, tls: alpn, tlsShutdownTimeoutMs: 50 };
   await using server = await startServer(serveOne, where);
-  await using session = new ClientSession({ tls, connector: { http2: true } });
+  await using session = new ClientSession({ tls, connector: { http2: true, ...limits } });
   await test(session, `https://127.0.0.1:${server.port}`, () => connections);
 }
 
@@ -99,6 +101,11 @@ describe('a server of HTTP/2', () => {
           data(id, 'part', 0),
           reset(id, 0),
         ]),
+      ClientPayloadError,
+    ],
+    [
+      'resets a stream in a body as if that were no error',
+      (id) => Buffer.concat([answer(id, 0), data(id, 'part', 0), reset(id, 0)]),
       ClientPayloadError,
     ],
     [
@@ -156,6 +163,26 @@ describe('a server of HTTP/2', () => {
         },
       );
     }
+  });
+
+  runTest('that takes more requests than before gets those that wait', () => {
+    const one = frame('settings', 0, 0, Buffer.from([0, 3, 0, 0, 0, 1]));
+    const many = frame('settings', 0, 0, Buffer.from([0, 3, 0, 0, 0, 9]));
+    let first = 0;
+    return withFrames(
+      (id) => {
+        if (first !== 0) return Buffer.concat([good(id), good(first)]);
+        first = id;
+        return many;
+      },
+      async (session, url) => {
+        const get = (): Promise<string> => session.get(url).text();
+        expect(await timeout(5_000, () => gather(get, get))).toEqual(['ok', 'ok']);
+        expect(session.connector.stats().open).toBe(1);
+      },
+      one,
+      { limit: 1 },
+    );
   });
 
   runTest('that pushes is not listened to', () => {

@@ -1,4 +1,5 @@
-import { describe, expect } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { retryAfterMs } from '../../lib/http/client/retry.ts';
 import {
   Application,
   ClientConnectionError,
@@ -146,6 +147,47 @@ describe('cookies', () => {
     expect(jar.get('http://127.0.0.1/')).toBe('');
     expect(() => CookieJar.fromJSON({})).toThrow(TypeError);
   });
+
+  test('that TLS has set are not replaced without it, and odd ones are dropped', () => {
+    const jar = new CookieJar();
+    const secure = 'https://www.example.com/';
+    jar.set('a=1; Secure; Domain=example.com', secure);
+    jar.set('b=1', secure);
+    for (const line of ['a=2', 'a=3; Domain=example.com', 'a=4; Path=/deep', 'b=2', 'c=2']) {
+      jar.set(line, 'http://www.example.com/');
+    }
+    expect(jar.get(`${secure}deep/`)).toBe('a=1; b=2; c=2');
+    expect(jar.get('http://www.example.com/')).toBe('b=2; c=2');
+    jar.set('a=5', secure);
+    jar.set('a=2; Path=/', 'http://other.org/');
+    expect(jar.get('http://other.org/')).toBe('a=2');
+    expect(jar.get(secure)).toBe('a=1; b=2; c=2; a=5');
+    jar.clear();
+    // What no header can hold would make each later request fail.
+    for (const line of ['a=\u2603', '\u2603=a', '__host-a=1; Path=/', '__SECURE-a=1']) {
+      jar.set(line, secure);
+    }
+    expect(jar.get(secure)).toBe('');
+    jar.set('__host-a=1; Path=/; Secure', secure);
+    jar.set('__SECURE-a=1; Secure', secure);
+    expect(jar.get(secure)).toBe('__host-a=1; __SECURE-a=1');
+  });
+
+  test('are not kept without bound: those that were used last are', () => {
+    const jar = new CookieJar();
+    jar.set('other=1', 'https://other.org/');
+    for (let i = 0; i < 2_000; i++) jar.set(`c${i}=1; Path=/a${i % 2}`, 'https://example.com/');
+    const count = (url: string): number => jar.get(url).split('; ').length;
+    expect(count('https://example.com/a0') + count('https://example.com/a1')).toBeLessThan(250);
+    expect(jar.get('https://example.com/a1')).toContain('c1999=1');
+    expect(jar.get('https://other.org/')).toBe('other=1');
+    for (let i = 0; i < 4_000; i++) jar.set('c=1', `https://h${i}.example.com/`);
+    expect((jar.toJSON() as { cookies: unknown[] }).cookies.length).toBeLessThan(3_100);
+    const copy = CookieJar.fromJSON(jar.toJSON());
+    expect(copy.get('https://h3999.example.com/')).toBe('c=1');
+    for (let i = 0; i < 200; i++) copy.set(`d${i}=1; Max-Age=0`, 'https://example.com/');
+    expect(copy.get('https://h3999.example.com/')).toBe('c=1');
+  });
 });
 
 // covers: aiohttp/clienttimeout
@@ -284,6 +326,26 @@ describe('middlewares, retries and tracing', () => {
         expect((await session.get(url, { retry: 1 })).status).toBe(503);
       }),
     );
+  });
+
+  test('wait as long as Retry-After says, if it says something', () => {
+    const at = Date.parse('Fri, 31 Dec 1999 23:59:59 GMT') - 5_000;
+    for (const [header, ms] of [
+      ['3', 3_000],
+      ['0', 0],
+      ['99999999999', 99_999_999_999_000],
+      ['Fri, 31 Dec 1999 23:59:59 GMT', 5_000],
+      ['Friday, 31-Dec-99 23:59:59 GMT', 5_000],
+      ['Fri Dec 31 23:59:59 1999', 5_000],
+      ['Fri, 31 Dec 1999 23:59:00 GMT', 0],
+    ] as const) {
+      expect(retryAfterMs(header, at), header).toBe(ms);
+    }
+    // V8 takes each of them for a day that is long past.
+    for (const header of ['1.5', '-5', '+3', '3, 4', '0x3', '', 'soon', '2099-01-01']) {
+      expect(retryAfterMs(header, at), header).toBe(null);
+    }
+    expect(retryAfterMs(null, at)).toBe(null);
   });
 
   runTest('wait no longer than their signal', () =>

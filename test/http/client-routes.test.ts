@@ -68,6 +68,33 @@ describe('a route', () => {
     ),
   );
 
+  runTest(
+    'goes through a proxy whatever it says about a connection that is a tunnel now',
+    async () => {
+      const headers = ['connection: close', 'content-length: 7', 'transfer-encoding: chunked'];
+      const answers = [
+        'HTTP/1.0 200 Established',
+        ...headers.map((one) => `HTTP/1.1 200\r\n${one}`),
+      ];
+      for (const answer of answers) {
+        await withProxy(
+          (proxy) =>
+            withServer(
+              makeApp(),
+              (secure) =>
+                withSession({ proxy, tls }, async (session) => {
+                  expect(await session.get(secure).text()).toBe('ok');
+                  expect(await session.get(secure).text()).toBe('ok');
+                  expect(session.connector.stats()).toEqual({ open: 1, idle: 1, waiting: 0 });
+                }),
+              { tls: identity('server') },
+            ),
+          `${answer}\r\n\r\n`,
+        );
+      }
+    },
+  );
+
   runTest('follows the environment when it is trusted', () =>
     withProxy((proxy, log) =>
       withServer(makeApp(), async (url) => {

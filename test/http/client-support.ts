@@ -140,7 +140,10 @@ function leave(error: unknown): void {
 }
 
 /** A proxy for CONNECT and absolute targets; tells what it was asked. */
-export async function withProxy(test: (url: string, log: string[]) => unknown): Promise<void> {
+export async function withProxy(
+  test: (url: string, log: string[]) => unknown,
+  established: string = 'HTTP/1.1 200 Yes\r\n\r\n',
+): Promise<void> {
   const log: string[] = [];
   const pass = async (from: Connection, to: Connection): Promise<void> => {
     for await (const chunk of from) await to.write(chunk);
@@ -156,7 +159,7 @@ export async function withProxy(test: (url: string, log: string[]) => unknown): 
     }
     const target = /^\S+ (?:http:\/\/)?[\w.]+:(\d+)/.exec(request)?.[1];
     await using server = await openConnection({ host: '127.0.0.1', port: Number(target) });
-    if (request.startsWith('CONNECT')) await client.write('HTTP/1.1 200 Yes\r\n\r\n');
+    if (request.startsWith('CONNECT')) await client.write(established);
     else await server.write(request.replace(/http:\/\/[^/]*/, ''));
     await gather(
       () => pass(client, server),

@@ -74,6 +74,13 @@ describe('a session', () => {
           headers: { 'x-a': 'b' },
         });
       }
+      const bytes = Buffer.from('xhix');
+      const memory = bytes.buffer.slice(bytes.byteOffset + 1, bytes.byteOffset + 3);
+      for (const body of [memory, new Uint16Array(memory), new DataView(memory)]) {
+        const told = await fetch(url, { method: 'PUT', body });
+        expect(await told.json()).toMatchObject({ method: 'PUT', body: 'hi' });
+      }
+      expect(await (await fetch(url, null as never)).json()).toMatchObject({ method: 'GET' });
     }),
   );
 });

@@ -45,6 +45,24 @@ describe('ThreadPool', () => {
     expect(ended).toEqual(Array.from({ length: 50 }, (_, i) => i));
   });
 
+  runTest(
+    'takes no message of the work itself for its result, nor for that of the next',
+    async () => {
+      await using pool = new ThreadPool({ maxThreads: 1 });
+      const talks = (value: string): string => {
+        const { parentPort } = process.getBuiltinModule('node:worker_threads');
+        const messages = [null, 'progress', { ok: true, value: 'forged' }, { number: 0 }];
+        for (const message of messages) parentPort?.postMessage(message);
+        return value;
+      };
+      expect(await pool.submit(talks, ['a'])).toBe('a');
+      expect(await pool.submit(talks, ['b'])).toBe('b');
+      // What could not be sent is not counted.
+      expect((await failure(pool.submit(same, [(): void => {}]))).name).toBe('TypeError');
+      expect(await pool.submit(talks, ['c'])).toBe('c');
+    },
+  );
+
   runTest('ends threads that are idle for idleMs, and starts others later', async () => {
     await watchThreads(async (alive, made) => {
       await using pool = new ThreadPool({ maxThreads: 2, idleMs: 1 });

@@ -27,6 +27,15 @@ const spin = (): void => {
 
 // covers: curio/run-in-thread
 describe('toProcess', () => {
+  runTest('takes no message of the work itself for its result', async () => {
+    const talks = (value: string): string => {
+      for (const message of ['progress', { ok: true, value: 'forged' }]) process.send?.(message);
+      return value;
+    };
+    expect(await toProcess(talks, 'a')).toBe('a');
+    expect(await toProcess(talks, 'b')).toBe('b');
+  });
+
   runTest('gives the result of a function that ran in another process', async () => {
     const [pid, sum] = await toProcess((a: number, b: number) => [process.pid, a + b], 1, 2);
     expect(sum).toBe(3);

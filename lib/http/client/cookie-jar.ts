@@ -12,9 +12,13 @@ import {
   type SerializedCookieJar,
 } from 'tough-cookie';
 import { argTypeError } from '../../base/errors.ts';
+import { ignore } from '../../base/quiet.ts';
+import { bounded, isWellFormed, shadowsSecure } from './cookie-rules.ts';
 
 /** Longer ones are dropped, as browsers do. */
 const maxCookieBytes = 8_192;
+/** So many are stored, beyond the bounds at worst, before it is looked what stays. */
+const sweepEvery = 64;
 
 interface StoredCookie {
   readonly name: string;
@@ -26,9 +30,15 @@ function isAddress(url: URL): boolean {
   return isIP(url.hostname.replace(/^\[|\]$/g, '')) !== 0;
 }
 
-/** (aiohttp.CookieJar) */
+/**
+ * Keeps some 180 cookies of a domain and 3,000 in all: those that were used last.
+ * (aiohttp.CookieJar)
+ */
 export class CookieJar {
   #jar: Jar;
+  #stored = 0;
+  /** No look at all that are kept where nothing is to be protected. */
+  #mayHoldSecure = false;
   readonly #unsafe: boolean;
   /** No look-up while nothing was stored. */
   #empty = true;
@@ -45,9 +55,30 @@ export class CookieJar {
     const from = new URL(url);
     if (setCookie.length > maxCookieBytes || (isAddress(from) && !this.#unsafe)) return;
     const cookie = Cookie.parse(setCookie);
-    if (cookie === undefined) return;
+    if (cookie === undefined || !isWellFormed(cookie)) return;
+    if (cookie.secure) this.#mayHoldSecure = true;
+    const inClear = from.protocol === 'http:' && this.#mayHoldSecure;
+    if (inClear && shadowsSecure(cookie, from, this.#kept())) return;
     this.#empty = false;
     this.#jar.setCookieSync(cookie, from.href, { ignoreError: true });
+    if (++this.#stored % sweepEvery === 0) this.#sweep();
+  }
+
+  #kept(): readonly Cookie[] {
+    let kept: readonly Cookie[] = [];
+    // Its store is in memory: it calls at once.
+    this.#jar.store.getAllCookies((_error, cookies) => {
+      kept = cookies ?? [];
+    });
+    return kept;
+  }
+
+  /** The store forgets the paths, too, of which nothing is left. */
+  #sweep(): void {
+    const stay = bounded(this.#kept());
+    const { store } = this.#jar;
+    store.removeAllCookies(ignore);
+    for (const cookie of stay) store.putCookie(cookie, ignore);
   }
 
   /** The Cookie header for a URL, or ''. */
@@ -87,6 +118,7 @@ export class CookieJar {
     const jar = new CookieJar({ unsafe: saved.unsafe === true });
     jar.#jar = Jar.deserializeSync(value as SerializedCookieJar, new MemoryCookieStore());
     jar.#empty = saved.cookies.length === 0;
+    jar.#mayHoldSecure = !jar.#empty;
     return jar;
   }
 }

@@ -18,6 +18,10 @@ interface Where {
   readonly port: number;
 }
 
+export function releasedError(): ClientPayloadError {
+  return new ClientPayloadError('The response was released');
+}
+
 export function malformedError(exchange: ClientExchange, cause: Error): Error {
   const message = `The response is malformed: ${cause.message}`;
   if (exchange.head !== null) return new ClientPayloadError(message, { cause });

@@ -16,13 +16,14 @@ import { currentLoop } from '../../task/frame.ts';
 import { createTask } from '../../task/spawn.ts';
 import type { Task } from '../../task/task.ts';
 import { Waiter } from '../../task/waiter.ts';
-import { ClientPayloadError, ClientTimeoutError } from '../client-errors.ts';
+import { ClientTimeoutError } from '../client-errors.ts';
 import { ExchangeWriter, type WriteTarget } from '../exchange-writer.ts';
 import { Limit } from '../limit.ts';
 import type { ReadingTarget } from '../reading-handle.ts';
 import type { HeaderList } from '../wire.ts';
 import type { Carrier } from './carrier.ts';
 import { Decoder, encodingsOf } from './decoder.ts';
+import { releasedError } from './exchange-errors.ts';
 import { ResponseBody } from './response-body.ts';
 import type { ResponseHead } from './response-parser.ts';
 
@@ -153,15 +154,20 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     else if (this.head !== null) this.body.fail(error);
   }
 
-  /** Nobody reads what is left: keeps the connection when that is little. */
+  /**
+   * Nobody reads what is left: keeps the connection when that is little. The body fails, unless
+   * all of it is there.
+   */
   discard(): void {
     this.#decoder?.destroy();
+    if (this.done) this.#body?.fail(releasedError());
     if (this.done || this.#discarded >= 0) return;
     if (this.connection.leftBytes > maxDiscardBytes) {
-      this.crash(new ClientPayloadError('The response was released'));
+      this.#abandon();
       return;
     }
     this.#discarded = 0;
+    this.body.fail(releasedError());
     this.#dropTotal();
     this.#read?.stop();
     this.#read = new Limit(this.#loop, () => this.#abandon());
@@ -241,6 +247,8 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
     const { head } = this;
     const kept = clean && this.#sent && this.plan.keep && (head as ResponseHead).keepAlive;
     this.#settle(kept && this.bufferedBytes === 0);
+    // What was dropped is no end of what came before.
+    if (this.#discarded >= 0) return;
     this.#ended = true;
     if (this.#decoder !== null) this.#decoder.end();
     else this.#body?.onEof();
@@ -400,7 +408,7 @@ export class ClientExchange extends Waiter<ResponseHead> implements ReadingTarge
   }
 
   #abandon(): void {
-    this.crash(new ClientPayloadError('The response was released'));
+    this.crash(releasedError());
   }
 
   #decodingFailed(error: Error): void {

@@ -96,6 +96,8 @@ export class Http2Session {
     this.#settled = true;
     if (this.#ready?.active) this.#ready.wake();
     this.#ready = null;
+    // There may be room for those who wait now.
+    if (this.busy) this.connection.owner?.connectionFree(this.connection);
   }
 
   #lost(cause: Error | undefined): Error {

@@ -77,6 +77,8 @@ export class Http2Stream implements Carrier {
   #error: Error | undefined;
   #interims = 0;
   #bodyBytes = 0;
+  /** The server said that nothing follows; a stream that is reset ends as well. */
+  #whole = false;
   #sinceMs = 0;
 
   constructor(session: Http2Session) {
@@ -113,6 +115,7 @@ export class Http2Stream implements Carrier {
       );
     }
     this.#stream = stream;
+    this.#watchEnd(stream);
     stream.on('error', (error: Error) => {
       this.#error = error;
     });
@@ -126,6 +129,18 @@ export class Http2Stream implements Carrier {
     stream.on('drain', () => this.exchange?.writer?.drained());
     stream.on('close', () => this.lost(this.#error));
     if (body !== null) stream.end(ownCopy(body));
+  }
+
+  /**
+   * Node ends a stream for END_STREAM, and for RST_STREAM with NO_ERROR too, and tells nobody for
+   * which; only for the latter it has counted it as closed before.
+   */
+  #watchEnd(stream: ClientHttp2Stream): void {
+    const { push } = stream;
+    stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
+      if (chunk === null && !stream.closed) this.#whole = true;
+      return push.call(stream, chunk, encoding);
+    };
   }
 
   #read(stream: ClientHttp2Stream): void {
@@ -197,8 +212,8 @@ export class Http2Stream implements Carrier {
 
   #ended(exchange: ClientExchange): void {
     const { head } = exchange;
-    // A stream that is reset ends, too: 'close' follows.
-    if (head === null || this.#stream?.rstCode !== 0) return;
+    // Else 'close' follows.
+    if (head === null || !this.#whole || this.#stream?.rstCode !== 0) return;
     if (head.bodyBytes > 0 && head.bodyBytes !== this.#bodyBytes) return;
     exchange.onEnd(true);
   }

@@ -4,7 +4,6 @@
  * In: a plan, a way to send. Out: the last response. Never: credentials for another origin; a body
  * that was used up sent a second time.
  */
-import { Buffer } from 'node:buffer';
 import { ClientResponseError, InvalidUrlError, TooManyRedirectsError } from '../client-errors.ts';
 import { HttpHeaders } from '../headers.ts';
 import type { Body } from '../response.ts';
@@ -75,13 +74,17 @@ interface Location {
   readonly user: string | null;
 }
 
+function percentEncoded(byte: string): string {
+  return `%${byte.charCodeAt(0).toString(16).toUpperCase()}`;
+}
+
 /** Null: none. @throws InvalidUrlError, TypeError for a user whom Basic cannot name */
 function locationOf(response: ClientResponse, plan: RequestPlan): Location | null {
   if (!redirects.has(response.status)) return null;
   const location = response.headers.get('location');
   if (location === null) return null;
-  // Header bytes are Latin-1; what is not ASCII is the UTF-8 of a URL.
-  const text = Buffer.from(location, 'latin1').toString('utf8');
+  // What is not ASCII should be UTF-8; if it is not, its bytes are all that is known.
+  const text = location.replace(/[\x80-\xff]/g, percentEncoded);
   const known = plan.upgrade === null ? text : text.replace(/^ws(?=s?:)/i, 'http');
   const url = checkUrl(known, new URL(response.url));
   url.hash = '';

@@ -174,6 +174,11 @@ function noteFraming(framing: Framing, name: string, value: string, line: string
   }
 }
 
+/** What its head says of framing and of the connection counts for none (RFC 9110 9.3.6). */
+function isTunnel(method: string, { status }: StatusLine): boolean {
+  return method === 'CONNECT' && status >= 200 && status <= 299;
+}
+
 function bodyBytesOf(method: string, status: StatusLine, framing: Framing): number {
   const { length, coding } = framing;
   if (coding !== null) {
@@ -185,7 +190,6 @@ function bodyBytesOf(method: string, status: StatusLine, framing: Framing): numb
   }
   const code = status.status;
   if (method === 'HEAD' || code === 204 || code === 304) return 0;
-  if (method === 'CONNECT' && code >= 200 && code <= 299) return 0;
   if (coding !== null) return chunkedBody;
   return length === null ? untilCloseBody : Number(length);
 }
@@ -208,6 +212,7 @@ function readHead(method: string, text: string): ResponseHead {
     if (length === 10 || length === 14 || length === 17) noteFraming(framing, name, value, line);
   }
   if (lines.length > 2 * maxHeaders) throw new FramingError('It has too many headers');
+  if (isTunnel(method, status)) return new ResponseHead(status, lines, true, 0);
   const bodyBytes = bodyBytesOf(method, status, framing);
   const kept = status.version === '1.1' ? !framing.close : framing.keep && !framing.close;
   return new ResponseHead(status, lines, kept && bodyBytes !== untilCloseBody, bodyBytes);

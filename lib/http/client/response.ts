@@ -19,6 +19,7 @@ import { HttpError } from '../http-error.ts';
 import { type BodyPart, MultipartLoop } from '../multipart.ts';
 import { readEvents } from './event-reader.ts';
 import type { ClientExchange } from './exchange.ts';
+import { releasedError } from './exchange-errors.ts';
 import { parseLinks } from './links.ts';
 import type { ResponseHead } from './response-parser.ts';
 import type { ClientResponse } from './types.ts';
@@ -186,7 +187,7 @@ export class ReceivedResponse implements ClientResponse {
     const exchange = this.#exchange;
     return readEvents(exchange.body, {
       entered: () => exchange.readsEvents(),
-      left: () => exchange.crash(released()),
+      left: () => exchange.crash(releasedError()),
     });
   }
 
@@ -200,7 +201,6 @@ export class ReceivedResponse implements ClientResponse {
 
   release(): Promise<void> {
     this.#exchange.discard();
-    this.#exchange.body.fail(released());
     return Promise.resolve();
   }
 
@@ -293,7 +293,10 @@ export class ReceivedResponse implements ClientResponse {
           if (chunk === null) controller.close();
           else controller.enqueue(new Uint8Array(Buffer.from(chunk)));
         },
-        cancel: (): void => void this.release(),
+        cancel: (): void => {
+          this.#used = true;
+          this.release();
+        },
       },
       { highWaterMark: 0 },
     );
@@ -322,8 +325,4 @@ function asPayloadError(error: unknown): unknown {
 
 function usedError(): TypeError {
   return new TypeError('The body of this response was used already');
-}
-
-function released(): ClientPayloadError {
-  return new ClientPayloadError('The response was released');
 }

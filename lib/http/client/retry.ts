@@ -58,12 +58,19 @@ export function replayable(body: Body | null): boolean {
   );
 }
 
-/** Retry-After in ms: seconds, or a date (RFC 9110 10.2.3); null: none. */
-export function retryAfterMs(header: string | null): number | null {
+/** The three forms of a date (RFC 9110 5.6.7). Date.parse alone takes 1.5 for a day of 2001. */
+const dateForm = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? [\w :-]{17,26}$/;
+
+/**
+ * Retry-After in ms: seconds, or a date (RFC 9110 10.2.3); null: none.
+ * @param nowMs of the clock of dates
+ */
+export function retryAfterMs(header: string | null, nowMs: number = Date.now()): number | null {
   if (header === null) return null;
-  if (/^\d{1,9}$/.test(header)) return Number(header) * 1000;
-  const at = Date.parse(header);
-  return Number.isNaN(at) ? null : Math.max(0, at - Date.now());
+  if (/^\d{1,15}$/.test(header)) return Number(header) * 1000;
+  if (!dateForm.test(header)) return null;
+  const at = Date.parse(header.endsWith(' GMT') ? header : `${header} GMT`);
+  return Number.isNaN(at) ? null : Math.max(0, at - nowMs);
 }
 
 export async function withRetries(

@@ -174,8 +174,9 @@ export class ClientSession implements AsyncDisposable, Sender {
   /** The Web's fetch on this session. `signal` of a Request counts. */
   readonly fetch = async (
     input: string | URL | Request,
-    init: RequestInit = {},
+    given?: RequestInit,
   ): Promise<ClientResponse> => {
+    const init = given ?? {};
     if (!(input instanceof Request))
       return await this.request(init.method ?? 'GET', input, webOptions(init));
     const request = new Request(input, init);
@@ -247,8 +248,15 @@ function webOptions(init: RequestInit): RequestOptions {
   const { headers, body, redirect, signal } = init;
   return {
     ...(headers === undefined ? {} : { headers: new Headers(headers) }),
-    ...(body === undefined || body === null ? {} : { body: body as Body }),
+    ...(body === undefined || body === null ? {} : { body: webBody(body) }),
     ...(redirect === undefined ? {} : { redirect }),
     ...(signal === undefined || signal === null ? {} : { signal }),
   };
+}
+
+/** The Web takes memory of any form. */
+function webBody(body: NonNullable<RequestInit['body']>): Body {
+  if (body instanceof ArrayBuffer) return new Uint8Array(body);
+  if (!ArrayBuffer.isView(body) || body instanceof Uint8Array) return body as Body;
+  return new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
 }

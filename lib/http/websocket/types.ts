@@ -14,7 +14,10 @@ export interface WebSocketConnection extends AsyncDisposable, AsyncIterable<stri
   /** The subprotocol; '' for none. */
   readonly protocol: string;
   readonly remoteAddress: SocketAddress;
-  /** From the peer; 1005 without one, 1006 when the connection broke; null while open. */
+  /**
+   * From the peer; 1005 without one, 1006 when the connection broke. Null until its close frame has
+   * come, or the connection is gone.
+   */
   readonly closeCode: number | null;
   readonly closeReason: string;
   /** Bytes that wait to be written. */
