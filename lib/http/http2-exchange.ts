@@ -49,6 +49,7 @@ export class Http2Exchange extends ExchangeBase implements Exchange {
   readonly #lines: HeaderList;
   readonly #startMs: number;
 
+  /** 100 was said, or it is too late for that: the head of the response was given. */
   #continued = false;
   #paused = false;
   #slowMs = Infinity;
@@ -187,6 +188,7 @@ export class Http2Exchange extends ExchangeBase implements Exchange {
   #writeHead(status: number, list: HeaderList, bodyBytes: number | null, endStream: boolean): void {
     this.#bodyless =
       endStream || this.method === 'HEAD' || status === 204 || status === 205 || status === 304;
+    this.#continued = true;
     const headers: OutgoingHttpHeaders = { ':status': status };
     for (let i = 0; i < list.length; i += 2) {
       const name = (list[i] as string).toLowerCase();

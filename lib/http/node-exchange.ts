@@ -58,6 +58,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   readonly bodyBytes: number;
   /** Bytes of the body that came. */
   receivedBytes = 0;
+  /** `100 Continue` was sent, or it is too late for it: the head of the response was given. */
   #continued = false;
   #draining = false;
 
@@ -320,6 +321,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
       // Kept without being said.
       response.removeHeader('connection');
     }
+    this.#continued = true;
     response.writeHead(status, statusText, list as never);
   }
 
