@@ -13,7 +13,7 @@ import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { type Head, lengthUnsaid, refreshDate, wholeHead } from './answer.ts';
 import { ExchangeBase } from './exchange-base.ts';
-import { lineOf } from './headers.ts';
+import { http2Fields, lineOf } from './headers.ts';
 import type { RequestMessage, ResponseMessage } from './light-message.ts';
 import { type Exchange, type HeaderList, maxDiscardBytes } from './wire.ts';
 
@@ -47,6 +47,11 @@ export interface ExchangeOwner {
   upgrade(headers: HeaderList, protocol: StreamProtocol): void;
   /** Trailers and the head together above a limit. */
   tooManyTrailers(exchange: NodeExchange): boolean;
+}
+
+/** What a response of HTTP/2 has instead: it has no reason. */
+interface Http2Writer {
+  writeHead(status: number, headers: object): unknown;
 }
 
 export class NodeExchange extends ExchangeBase implements Exchange {
@@ -113,15 +118,16 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   }
 
   get headerCount(): number {
-    return this.request.rawHeaders.length / 2;
+    return this.headerList().length / 2;
   }
 
   header(name: string): string | null {
-    return lineOf(this.request.rawHeaders, name);
+    return lineOf(this.headerList(), name);
   }
 
   headerList(): HeaderList {
-    return this.request.rawHeaders;
+    const { httpVersionMajor, rawHeaders } = this.request;
+    return httpVersionMajor < 2 ? rawHeaders : plainLines(rawHeaders);
   }
 
   // ---- body ----
@@ -138,13 +144,16 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     });
     this.request.on('end', () => this.#bodyEnded());
     this.request.on('error', ignore);
+    // By a parser of bodies that is around the application: there is nothing to wait for.
+    if (this.request.readableEnded) process.nextTick(() => this.failBody(500, readBefore));
     this.request.resume();
   }
 
   takeBody(maxBytes: number): Buffer | null {
     const { request } = this;
     const asked = this.over || this.bodyComplete || this.reading || this.failure !== null;
-    if (asked || !request.complete || request.readableLength > maxBytes) return null;
+    if (asked || request.readableEnded || !request.complete || request.readableLength > maxBytes)
+      return null;
     // node:http2 calls a request complete that was aborted.
     if (request.httpVersionMajor > 1 || request.rawTrailers.length > 0) return null;
     const whole = readHeld(request);
@@ -311,7 +320,14 @@ export class NodeExchange extends ExchangeBase implements Exchange {
       // Node leaves it out for HEAD.
       list.push('transfer-encoding', 'chunked');
     }
-    if (!this.#mayKeep()) {
+    const kept = this.#mayKeep();
+    if (httpVersion === '2.0') {
+      // Without a reason, and a word on the connection: Node warns of both.
+      this.#continued = true;
+      (response as unknown as Http2Writer).writeHead(status, http2Fields(list));
+      return;
+    }
+    if (!kept) {
       list.push('connection', 'close');
       this.owner.lastResponse();
     } else if (httpVersion === '1.0') {
@@ -349,6 +365,21 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     if (!this.reading) this.request.on('end', () => this.#bodyEnded());
     this.request.resume();
   }
+}
+
+const readBefore = 'The body was read before, by what is around the application';
+
+/** Without pseudo-headers; `host` comes first when it was `:authority`. */
+function plainLines(rawHeaders: readonly string[]): HeaderList {
+  const lines: string[] = [];
+  let authority: string | null = null;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const [name, value] = [rawHeaders[i] as string, rawHeaders[i + 1] as string];
+    if (name === ':authority') authority = value;
+    else if (name.charCodeAt(0) !== 58) lines.push(name, value);
+  }
+  if (authority !== null && lineOf(lines, 'host') === null) lines.unshift('host', authority);
+  return lines;
 }
 
 function bodyBytesOf(request: RequestMessage): number {

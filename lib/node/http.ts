@@ -4,6 +4,7 @@
  * In: applications, fetch handlers, request listeners. Out: the one as the other. Never: a socket.
  */
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import { type Duplex, duplexPair } from 'node:stream';
 import { argTypeError, BrokenResourceError } from '../base/errors.ts';
 import { Application, type FetchHandler, type Handler } from '../http/application.ts';
@@ -16,6 +17,9 @@ import { captureContext } from '../io/callback-context.ts';
 import type { SocketAddress } from '../io/net-types.ts';
 import { currentLoop } from '../task/frame.ts';
 import { abortable } from '../task/signal.ts';
+
+/** Of HTTP/2. (RFC 9113 7) */
+const internalError = 2;
 
 export type RequestListener = (
   request: IncomingMessage,
@@ -50,7 +54,12 @@ function ownerOf(request: IncomingMessage, response: ServerResponse): ExchangeOw
     lastResponse(): void {},
     bodyWanted(): void {},
     bodyDone(): void {},
-    abort: () => response.destroy(),
+    abort(): void {
+      // That of HTTP/2 would end its stream as if all of it had been said.
+      const { stream } = response as unknown as { stream?: ServerHttp2Stream };
+      if (stream === undefined) response.destroy();
+      else if (!stream.destroyed) stream.close(internalError);
+    },
     upgrade(): void {},
     tooManyTrailers: () => false,
   };
