@@ -1,5 +1,5 @@
 /** Time limits of connections, and the end of servers. Run on every policy, and wire. */
-import { describe, expect } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   Application,
   ClientSession,
@@ -7,8 +7,15 @@ import {
   Response,
   serve,
 } from '../../lib/http/index.ts';
-import { CancelledError, Event, getRunningLoop, openConnection, sleep } from '../../lib/index.ts';
-import { failure, runTest, virtualTest } from '../task/support.ts';
+import {
+  CancelledError,
+  Event,
+  getRunningLoop,
+  openConnection,
+  run,
+  sleep,
+} from '../../lib/index.ts';
+import { failure, runTest, virtualPolicy, virtualTest } from '../task/support.ts';
 import { readToEnd, statusesOf, withHandler } from './support.ts';
 
 const get = (path: string, lines = ''): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n${lines}\r\n`;
@@ -112,6 +119,30 @@ describe('time', () => {
     release();
     await sleep(1);
     expect([server.requests, messages.length]).toEqual([0, 1]);
+  });
+
+  test('is over for the program, too: a run ends without what was left behind', async () => {
+    const ended = await run(
+      async () => {
+        const { foreign, release, messages } = deaf();
+        const app = new Application().get('/', async () => {
+          await foreign;
+          return new Response('late');
+        });
+        const server = await serve(app, { host: '127.0.0.1', port: 0 });
+        await using connection = await connect(server.port);
+        await connection.write(get('/'));
+        while (server.requests === 0) await sleep(1);
+        await server.close({ timeoutMs: 5_000 });
+        return { release, messages };
+      },
+      { policy: virtualPolicy() },
+    );
+    expect(ended.messages).toHaveLength(1);
+    // It goes on in a loop that is closed, and nobody hears of it.
+    ended.release();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(ended.messages).toHaveLength(1);
   });
 
   virtualTest('is over for a WebSocket whose handler does not hear of it', async () => {
