@@ -61,6 +61,8 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   readonly expectsContinue: boolean;
   readonly upgradeable: boolean;
   readonly bodyBytes: number;
+  /** By a parser of bodies that is around the application: there is nothing to wait for. */
+  readBefore = false;
   /** Bytes of the body that came. */
   receivedBytes = 0;
   /** `100 Continue` was sent, or it is too late for it: the head of the response was given. */
@@ -144,15 +146,14 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     });
     this.request.on('end', () => this.#bodyEnded());
     this.request.on('error', ignore);
-    // By a parser of bodies that is around the application: there is nothing to wait for.
-    if (this.request.readableEnded) process.nextTick(() => this.failBody(500, readBefore));
+    if (this.readBefore) process.nextTick(() => this.failBody(500, whyReadBefore));
     this.request.resume();
   }
 
   takeBody(maxBytes: number): Buffer | null {
     const { request } = this;
     const asked = this.over || this.bodyComplete || this.reading || this.failure !== null;
-    if (asked || request.readableEnded || !request.complete || request.readableLength > maxBytes)
+    if (asked || this.readBefore || !request.complete || request.readableLength > maxBytes)
       return null;
     // node:http2 calls a request complete that was aborted.
     if (request.httpVersionMajor > 1 || request.rawTrailers.length > 0) return null;
@@ -367,7 +368,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   }
 }
 
-const readBefore = 'The body was read before, by what is around the application';
+const whyReadBefore = 'The body was read before, by what is around the application';
 
 /** Without pseudo-headers; `host` comes first when it was `:authority`. */
 function plainLines(rawHeaders: readonly string[]): HeaderList {

@@ -77,6 +77,7 @@ export function toRequestListener(app: Application | { fetch: FetchHandler }): R
   return (request, response, next) => {
     const owner = ownerOf(request, response);
     const exchange = new NodeExchange(request, response, owner, false, false);
+    exchange.readBefore = request.readableEnded;
     const call = new Call(exchange, defaultSettings, dispatcher, application);
     if (next !== undefined && !dispatcher.hasRoute(exchange.method, call.path)) {
       next();

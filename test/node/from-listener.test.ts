@@ -1,4 +1,4 @@
-/** Listeners of node:http under our servers: what ends a request before its response is complete. */
+/** Listeners of node:http under our servers: what ends a request before its response does. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, expect } from 'vitest';
 import { Application, type HttpServer, serve } from '../../lib/http/index.ts';
