@@ -86,10 +86,10 @@ async function* blobChunks(blob: Blob): AsyncGenerator<Data> {
  * A stream is cancelled at once when its reader is gone, or the task that waits for it is
  * cancelled: iterated, it would wait for its next chunk first, which may never come.
  */
-async function* streamChunks(
-  stream: ReadableStream<Uint8Array>,
+export async function* streamChunks<T>(
+  stream: ReadableStream<T>,
   writer: ByteWriter,
-): AsyncGenerator<Data> {
+): AsyncGenerator<T> {
   const reader = stream.getReader();
   const stop = (reason?: unknown): void => {
     reader.cancel(reason).catch(ignore);

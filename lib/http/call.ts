@@ -10,6 +10,7 @@ import { onAbort } from '../task/abort.ts';
 import { isThenable } from '../task/enter.ts';
 import { currentLoop } from '../task/frame.ts';
 import { FAILED, type Future } from '../task/future.ts';
+import { leaveBehind } from '../task/run.ts';
 import { startHandlerTask } from '../task/spawn.ts';
 import { endsItself, endTask, ownerOfTask, type Task, type TaskOwner } from '../task/task.ts';
 import type { Application } from './application.ts';
@@ -245,6 +246,7 @@ export class Call implements ExchangeSink, TaskOwner, UnderWay {
 export function tellAbandoned(method: string, path: string, task: Task | null): void {
   const what = `The handler of ${method} ${path}`;
   const message = `${what} goes on although it was cancelled: the server ends without it`;
+  if (task !== null) leaveBehind(task);
   currentLoop().callExceptionHandler({ message, ...(task === null ? {} : { task }) });
 }
 

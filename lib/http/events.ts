@@ -4,12 +4,17 @@
  * In: a source of events. Out: a response that goes on. Never: a line end that makes two events of
  * one; a source that goes on when its client left.
  */
+import { Buffer, isUtf8 } from 'node:buffer';
+import { ReadableStream } from 'node:stream/web';
 import { type Awaitable, argTypeError, isCancelled } from '../base/errors.ts';
+import { ignore } from '../base/quiet.ts';
 import { checkMs } from '../base/units.ts';
 import type { ByteWriter } from '../io/net-types.ts';
+import { offAbort, onAbort } from '../task/abort.ts';
 import { CancelScope } from '../task/scope.ts';
 import { sleep } from '../task/sleep.ts';
 import { createTask } from '../task/spawn.ts';
+import { streamChunks } from './body.ts';
 import { HttpHeaders } from './headers.ts';
 import type { HttpRequest } from './request.ts';
 import { Response, type ResponseInit } from './response.ts';
@@ -104,13 +109,62 @@ async function send(
   request: HttpRequest | null,
 ): Promise<void> {
   if (typeof source !== 'function') {
-    for await (const event of source) await writer.write(formatEvent(event));
+    await sendAll(writer, source, request?.signal ?? null);
     return;
   }
   await source({
     send: async (event) => await writer.write(formatEvent(event)),
-    lastEventId: request?.headers.get('last-event-id') ?? null,
+    lastEventId: fromUtf8(request?.headers.get('last-event-id') ?? null),
   });
+}
+
+/** Ids are UTF-8, as in the stream they came with; headers are read as Latin-1. */
+function fromUtf8(id: string | null): string | null {
+  if (id === null) return null;
+  const bytes = Buffer.from(id, 'latin1');
+  return isUtf8(bytes) ? bytes.toString() : id;
+}
+
+/** A generator's waits are the task's, and cancelled with it; of others the end is asked for. */
+async function sendAll(
+  writer: ByteWriter,
+  source: AsyncIterable<string | ServerSentEvent>,
+  signal: AbortSignal | null,
+): Promise<void> {
+  if (source instanceof ReadableStream) {
+    const events = streamChunks<string | ServerSentEvent>(source, writer);
+    for await (const event of events) await writer.write(formatEvent(event));
+    return;
+  }
+  const iterator = source[Symbol.asyncIterator]();
+  let stopped = false;
+  const stop = (): void => {
+    stopped = endSource(source, iterator);
+  };
+  if (signal?.aborted === true) stop();
+  else if (signal !== null) onAbort(signal, stop);
+  try {
+    for await (const event of { [Symbol.asyncIterator]: () => iterator }) {
+      await writer.write(formatEvent(event));
+    }
+  } catch (error) {
+    // What was broken off may call that an error.
+    if (!stopped || isCancelled(error)) throw error;
+  } finally {
+    if (signal !== null) offAbort(signal, stop);
+  }
+}
+
+/** A stream of Node, or an iterator that is no generator. False: it ends with its task. */
+function endSource(source: object, iterator: AsyncIterator<unknown>): boolean {
+  const { destroy, pipe } = source as { destroy?: () => void; pipe?: unknown };
+  if (typeof pipe === 'function' && typeof destroy === 'function') {
+    destroy.call(source);
+    return true;
+  }
+  if (Object.prototype.toString.call(iterator) === '[object AsyncGenerator]') return false;
+  Promise.resolve(iterator.return?.()).catch(ignore);
+  return true;
 }
 
 async function ping(writer: ByteWriter, pingMs: number): Promise<void> {

@@ -5,7 +5,7 @@
  * Never: more of it in memory than one write; a word on why a file is not given.
  */
 import { Buffer } from 'node:buffer';
-import type { Stats } from 'node:fs';
+import { fstatSync, type Stats } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -34,6 +34,9 @@ export interface FileResponseInit extends ResponseInit {
   /** As a download, under this name or its own. */
   download?: string | boolean;
 }
+
+/** How often a file that is replaced just then is looked at. */
+const maxTries = 4;
 
 /** A file that is there, and how it is encoded. */
 interface Found {
@@ -91,12 +94,21 @@ export function contentDisposition(name: string): string {
   return `attachment; filename="${plain}"${extended}`;
 }
 
+/** Not those of the process: what is there is not to be forgotten for them. */
+const ownFaults: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EIO', 'EAGAIN']);
+
+/** @internal An error of the system that says: no such file, or not for you. */
+export function isMissing(error: unknown): boolean {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return typeof syscall === 'string' && !ownFaults.has(code ?? '');
+}
+
 async function plainFile(path: string): Promise<Stats | null> {
   try {
     const stats = await abortable(stat(path));
     return stats.isFile() ? stats : null;
   } catch (error) {
-    if (typeof (error as NodeJS.ErrnoException).syscall !== 'string') throw error;
+    if (!isMissing(error)) throw error;
     return null;
   }
 }
@@ -131,7 +143,26 @@ async function prepare(
   path: string,
   mayGive: ((path: string) => Promise<boolean>) | null,
 ): Promise<void> {
-  const found = await find(request, response, path, mayGive);
+  const { headers, status } = response;
+  const tagged = headers.has('etag');
+  for (let left = maxTries; ; left--) {
+    const found = await find(request, response, path, mayGive);
+    try {
+      await describeFile(request, response, found);
+      return;
+    } catch (error) {
+      if (!(error instanceof FileChanged)) throw error;
+      if (left === 1) throw new HttpError(503, 'The file is being changed');
+    }
+    // Once more, as if nothing had been found.
+    response.status = status;
+    if (!tagged) headers.delete('etag');
+    if (found.encoding !== null) headers.delete('content-encoding');
+    headers.delete('content-range');
+  }
+}
+
+async function describeFile(request: HttpRequest, response: Response, found: Found): Promise<void> {
   const { stats, encoding } = found;
   const { headers } = response;
   const modifiedMs = stats.mtimeMs;
@@ -161,11 +192,11 @@ async function prepare(
 async function fill(
   request: HttpRequest,
   response: Response,
-  { path, stats }: Found,
+  found: Found,
   ranges: ByteRange[] | null,
 ): Promise<void> {
   const { headers } = response;
-  const { size } = stats;
+  const { size } = found.stats;
   if (ranges !== null && ranges.length === 0) {
     response.status = 416;
     headers.set('content-range', `bytes */${size}`);
@@ -174,7 +205,7 @@ async function fill(
     return;
   }
   if (ranges !== null && ranges.length > 1) {
-    sendParts(response, path, size, ranges);
+    sendParts(response, found, ranges);
     return;
   }
   const range = ranges?.[0] ?? { start: 0, end: size };
@@ -184,20 +215,16 @@ async function fill(
   }
   const bytes = range.end - range.start;
   if (request.method !== 'HEAD' && bytes <= smallBytes) {
-    response.replaceBody(await readWhole(path, range));
+    response.replaceBody(await readWhole(found, range));
     return;
   }
   headers.set('content-length', String(bytes));
-  response.replaceBody((writer) => copyRanges(path, [range], writer, () => null));
+  response.replaceBody((writer) => copyRanges(found, [range], writer, () => null));
 }
 
-function sendParts(
-  response: Response,
-  path: string,
-  size: number,
-  ranges: readonly ByteRange[],
-): void {
+function sendParts(response: Response, found: Found, ranges: readonly ByteRange[]): void {
   const { headers } = response;
+  const { size } = found.stats;
   const type = headers.get('content-type') ?? 'application/octet-stream';
   // Derived, not drawn: a file that holds it by chance is not to be expected.
   // At most 70 characters. (RFC 2046 5.1.1)
@@ -214,37 +241,52 @@ function sendParts(
   headers.set('content-type', `multipart/byteranges; boundary=${boundary}`);
   headers.set('content-length', String(bytes + heads.join('').length + tail.length));
   response.replaceBody(async (writer) => {
-    await copyRanges(path, ranges, writer, (at) => heads[at] as string);
+    await copyRanges(found, ranges, writer, (at) => heads[at] as string);
     await writer.write(tail);
   });
 }
 
-async function readWhole(path: string, { start, end }: ByteRange): Promise<Uint8Array> {
-  await using file = await openOr404(path);
+async function readWhole(found: Found, { start, end }: ByteRange): Promise<Uint8Array> {
+  await using file = await openOr404(found.path);
+  if (!isFound(file, found)) throw new FileChanged();
   const target = Buffer.allocUnsafe(end - start);
   if (start > 0) await file.seek(start);
   const bytes = await file.readInto(target);
-  if (bytes < target.length) throw new HttpError(500, 'The file was changed');
+  if (bytes < target.length) throw new FileChanged();
   return target;
+}
+
+/** What was found is not what is there any more. */
+class FileChanged extends Error {}
+
+/** One put in its place would be cut to the length of the other. What only grew is still there. */
+function isFound({ fd }: AsyncFile<Buffer>, { stats }: Found): boolean {
+  const now = fstatSync(fd);
+  // Some file systems make up numbers for each look.
+  const same = now.mtimeMs === stats.mtimeMs || (now.ino === stats.ino && now.dev === stats.dev);
+  return same && now.size >= stats.size;
 }
 
 async function openOr404(path: string): Promise<AsyncFile<Buffer>> {
   try {
     return await openFile(path, 'r', { encoding: null });
   } catch (error) {
-    if (typeof (error as NodeJS.ErrnoException).syscall === 'string') throw new HttpError(404);
+    if (isMissing(error)) throw new HttpError(404);
     throw error;
   }
 }
 
 /** By the kernel where the wire can, else with back-pressure: one chunk at a time. */
 async function copyRanges(
-  path: string,
+  found: Found,
   ranges: readonly ByteRange[],
   writer: ByteWriter,
   headOf: (at: number) => string | null,
 ): Promise<void> {
+  const { path } = found;
   await using file = await openFile(path, 'r', { encoding: null });
+  // The head tells of the other one.
+  if (!isFound(file, found)) throw new Error(`${path} was replaced while it was sent`);
   let buffer: Buffer | null = null;
   for (const [at, { start, end }] of ranges.entries()) {
     const head = headOf(at);

@@ -279,3 +279,26 @@ function removeFrom(list: string[], name: string, from: number): void {
   }
   list.length = kept;
 }
+
+/** Belong to HTTP/1; node:http2 throws for them. (RFC 9113 8.2.2) */
+const ofConnections: ReadonlySet<string> = new Set([
+  'connection',
+  'http2-settings',
+  'proxy-connection',
+  'te',
+]);
+
+/** Lines of a response as node:http2 wants them: those of one name together. */
+export function http2Fields(lines: readonly string[]): Record<string, string | string[]> {
+  const fields: Record<string, string | string[]> = { __proto__: null as never };
+  for (let i = 0; i < lines.length; i += 2) {
+    const name = (lines[i] as string).toLowerCase();
+    const value = lines[i + 1] as string;
+    if (ofConnections.has(name)) continue;
+    const before = fields[name];
+    if (before === undefined) fields[name] = name === 'set-cookie' ? [value] : value;
+    else if (typeof before === 'string') fields[name] = `${before}, ${value}`;
+    else before.push(value);
+  }
+  return fields;
+}

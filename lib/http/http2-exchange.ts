@@ -11,7 +11,7 @@ import type { Data } from '../base/errors.ts';
 import { ignore } from '../base/quiet.ts';
 import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import { ExchangeBase } from './exchange-base.ts';
-import { lineOf } from './headers.ts';
+import { http2Fields, lineOf } from './headers.ts';
 import type { Http2Connection } from './http2-wire.ts';
 import { type Exchange, type HeaderList, slowBodyBytes, slowBodyMs } from './wire.ts';
 
@@ -25,9 +25,6 @@ export const cancelled = 8;
 export const enhanceYourCalm = 11;
 
 const nothing = Buffer.alloc(0);
-
-/** Belong to HTTP/1; node:http2 throws for them. (RFC 9113 8.2.2) */
-const ofConnections: ReadonlySet<string> = new Set(['http2-settings', 'proxy-connection', 'te']);
 
 /** The head of a request without its pseudo-headers. */
 export interface Http2Head {
@@ -49,6 +46,7 @@ export class Http2Exchange extends ExchangeBase implements Exchange {
   readonly #lines: HeaderList;
   readonly #startMs: number;
 
+  /** 100 was said, or it is too late for that: the head of the response was given. */
   #continued = false;
   #paused = false;
   #slowMs = Infinity;
@@ -187,16 +185,9 @@ export class Http2Exchange extends ExchangeBase implements Exchange {
   #writeHead(status: number, list: HeaderList, bodyBytes: number | null, endStream: boolean): void {
     this.#bodyless =
       endStream || this.method === 'HEAD' || status === 204 || status === 205 || status === 304;
-    const headers: OutgoingHttpHeaders = { ':status': status };
-    for (let i = 0; i < list.length; i += 2) {
-      const name = (list[i] as string).toLowerCase();
-      const value = list[i + 1] as string;
-      if (ofConnections.has(name)) continue;
-      const before = headers[name] as string | string[] | undefined;
-      if (before === undefined) headers[name] = name === 'set-cookie' ? [value] : value;
-      else if (typeof before === 'string') headers[name] = `${before}, ${value}`;
-      else before.push(value);
-    }
+    this.#continued = true;
+    const headers: OutgoingHttpHeaders = http2Fields(list);
+    headers[':status'] = status;
     if (bodyBytes !== null && status !== 204) headers['content-length'] = String(bodyBytes);
     this.#stream.respond(headers, { endStream: this.#bodyless });
   }

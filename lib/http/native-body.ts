@@ -28,7 +28,7 @@ export class NativeBody {
   dropped = false;
   /** The sink knows its end. */
   told = false;
-  /** `100 Continue` was sent. */
+  /** `100 Continue` was sent, or it is too late for it: the head of the response was given. */
   continued = false;
   /** When its speed was looked at, and how much had come. */
   slowMs = 0;

@@ -166,7 +166,7 @@ export class NativeExchange extends NativeHead implements Exchange {
     } else {
       if (body.wanted) return;
       body.wanted = true;
-      if (this.expectsContinue) {
+      if (this.expectsContinue && !body.continued) {
         body.continued = true;
         this.#home.handle.write(continueText);
       }
@@ -331,6 +331,7 @@ export class NativeExchange extends NativeHead implements Exchange {
       length = lengthChunked;
     }
     this.#keep = this.#mayKeep();
+    if (this.body !== null) this.body.continued = true;
     let ending = '\r\n';
     if (!this.#keep) ending = closeEnding;
     else if (http10) ending = keepEnding;

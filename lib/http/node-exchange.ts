@@ -13,7 +13,7 @@ import type { SocketAddress, TlsInfo } from '../io/net-types.ts';
 import type { StreamProtocol } from '../io/protocols.ts';
 import { type Head, lengthUnsaid, refreshDate, wholeHead } from './answer.ts';
 import { ExchangeBase } from './exchange-base.ts';
-import { lineOf } from './headers.ts';
+import { http2Fields, lineOf } from './headers.ts';
 import type { RequestMessage, ResponseMessage } from './light-message.ts';
 import { type Exchange, type HeaderList, maxDiscardBytes } from './wire.ts';
 
@@ -49,6 +49,11 @@ export interface ExchangeOwner {
   tooManyTrailers(exchange: NodeExchange): boolean;
 }
 
+/** What a response of HTTP/2 has instead: it has no reason. */
+interface Http2Writer {
+  writeHead(status: number, headers: object): unknown;
+}
+
 export class NodeExchange extends ExchangeBase implements Exchange {
   readonly request: RequestMessage;
   readonly response: ResponseMessage;
@@ -56,8 +61,11 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   readonly expectsContinue: boolean;
   readonly upgradeable: boolean;
   readonly bodyBytes: number;
+  /** By a parser of bodies that is around the application: there is nothing to wait for. */
+  readBefore = false;
   /** Bytes of the body that came. */
   receivedBytes = 0;
+  /** `100 Continue` was sent, or it is too late for it: the head of the response was given. */
   #continued = false;
   #draining = false;
 
@@ -112,15 +120,16 @@ export class NodeExchange extends ExchangeBase implements Exchange {
   }
 
   get headerCount(): number {
-    return this.request.rawHeaders.length / 2;
+    return this.headerList().length / 2;
   }
 
   header(name: string): string | null {
-    return lineOf(this.request.rawHeaders, name);
+    return lineOf(this.headerList(), name);
   }
 
   headerList(): HeaderList {
-    return this.request.rawHeaders;
+    const { httpVersionMajor, rawHeaders } = this.request;
+    return httpVersionMajor < 2 ? rawHeaders : plainLines(rawHeaders);
   }
 
   // ---- body ----
@@ -137,13 +146,15 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     });
     this.request.on('end', () => this.#bodyEnded());
     this.request.on('error', ignore);
+    if (this.readBefore) process.nextTick(() => this.failBody(500, whyReadBefore));
     this.request.resume();
   }
 
   takeBody(maxBytes: number): Buffer | null {
     const { request } = this;
     const asked = this.over || this.bodyComplete || this.reading || this.failure !== null;
-    if (asked || !request.complete || request.readableLength > maxBytes) return null;
+    if (asked || this.readBefore || !request.complete || request.readableLength > maxBytes)
+      return null;
     // node:http2 calls a request complete that was aborted.
     if (request.httpVersionMajor > 1 || request.rawTrailers.length > 0) return null;
     const whole = readHeld(request);
@@ -310,7 +321,14 @@ export class NodeExchange extends ExchangeBase implements Exchange {
       // Node leaves it out for HEAD.
       list.push('transfer-encoding', 'chunked');
     }
-    if (!this.#mayKeep()) {
+    const kept = this.#mayKeep();
+    if (httpVersion === '2.0') {
+      // Without a reason, and a word on the connection: Node warns of both.
+      this.#continued = true;
+      (response as unknown as Http2Writer).writeHead(status, http2Fields(list));
+      return;
+    }
+    if (!kept) {
       list.push('connection', 'close');
       this.owner.lastResponse();
     } else if (httpVersion === '1.0') {
@@ -320,6 +338,7 @@ export class NodeExchange extends ExchangeBase implements Exchange {
       // Kept without being said.
       response.removeHeader('connection');
     }
+    this.#continued = true;
     response.writeHead(status, statusText, list as never);
   }
 
@@ -347,6 +366,21 @@ export class NodeExchange extends ExchangeBase implements Exchange {
     if (!this.reading) this.request.on('end', () => this.#bodyEnded());
     this.request.resume();
   }
+}
+
+const whyReadBefore = 'The body was read before, by what is around the application';
+
+/** Without pseudo-headers; `host` comes first when it was `:authority`. */
+function plainLines(rawHeaders: readonly string[]): HeaderList {
+  const lines: string[] = [];
+  let authority: string | null = null;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const [name, value] = [rawHeaders[i] as string, rawHeaders[i + 1] as string];
+    if (name === ':authority') authority = value;
+    else if (name.charCodeAt(0) !== 58) lines.push(name, value);
+  }
+  if (authority !== null && lineOf(lines, 'host') === null) lines.unshift('host', authority);
+  return lines;
 }
 
 function bodyBytesOf(request: RequestMessage): number {

@@ -94,6 +94,10 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
   /** What the timer is about: the head of a request, or the body of one. */
   #reading: NodeExchange | null = null;
   #sinceMs: number;
+  /** A later head has begun. */
+  #begun = false;
+  /** What comes is the rest of a body that nobody wants. */
+  #dropping = false;
   #sinceBytes = 0;
   #fresh = true;
   #slowMs = 0;
@@ -104,7 +108,7 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
     this.#limit = new Limit(host.loop, () => this.#due());
     this.duplex = new HandleDuplex(handle, host.loop, host.context, {
       duplexEnded: () => this.#peerEnded(),
-      duplexFed: () => this.#next(),
+      duplexFed: () => this.#fed(),
       duplexClosed: (error) => this.#closed(error),
     });
     (this.duplex as ServedSocket)[connectionKey] = this;
@@ -312,6 +316,21 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
 
   // ---- one after the other ----
 
+  #fed(): void {
+    this.#next();
+    if (this.#fresh || this.#begun || this.#last || this.#released || this.busy) return;
+    if (this.#refusal !== null || this.duplex.bytesRead === this.#sinceBytes) return;
+    if (this.#dropping) {
+      this.#dropping = this.#latest?.request.complete === false;
+      this.#sinceBytes = this.duplex.bytesRead;
+      return;
+    }
+    // The time of a later head begins with its first byte.
+    this.#begun = true;
+    this.#sinceMs = this.host.loop.time();
+    this.#limit.armIn(this.host.limits.headersTimeoutMs);
+  }
+
   #next(): void {
     // Also asked for by later input: behind a last response nothing is handled.
     if (this.#current !== null || this.#last || this.#released) return;
@@ -350,10 +369,12 @@ export class NodeConnection extends WireConnection implements ExchangeOwner {
       this.handle.close();
       return;
     }
-    const { keepAliveMs, headersTimeoutMs } = this.host.limits;
+    const { keepAliveMs } = this.host.limits;
     this.#sinceMs = this.host.loop.time();
     this.#sinceBytes = this.duplex.bytesRead;
-    this.#limit.armIn(Math.min(keepAliveMs, headersTimeoutMs));
+    this.#begun = false;
+    this.#dropping = !exchange.request.complete;
+    this.#limit.armIn(keepAliveMs);
   }
 
   #answerRefusal(): void {

@@ -25,7 +25,8 @@ export function parseRanges(header: string | null, sizeBytes: number): ByteRange
   const specs = (list[1] as string).split(',');
   if (specs.length > maxRanges) return null;
   for (const spec of specs) {
-    const parts = /^\s*(\d{0,15})-(\d{0,15})\s*$/.exec(spec);
+    // A number of any length: what is too large for a number is behind every file.
+    const parts = /^\s*(\d*)-(\d*)\s*$/.exec(spec);
     if (parts === null) return null;
     const [first, last] = [parts[1] as string, parts[2] as string];
     if (first === '' && last === '') return null;

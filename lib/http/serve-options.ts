@@ -51,7 +51,7 @@ export interface ServeOptions extends WaitOptions {
   maxConnections?: number;
   /** Idle time of a kept connection. Default 75_000. */
   keepAliveMs?: number;
-  /** From connect or last response to the full head; 408. Default 60_000. */
+  /** From connect, or from the first byte of a later head, to its end; 408. Default 60_000. */
   headersTimeoutMs?: number;
   /** To the full request; 408. Default 300_000. */
   requestTimeoutMs?: number;

@@ -9,7 +9,7 @@ import { join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { argTypeError } from '../base/errors.ts';
 import { abortable } from '../task/signal.ts';
-import { fileOf } from './file-response.ts';
+import { fileOf, isMissing } from './file-response.ts';
 import { HttpError } from './http-error.ts';
 import type { HttpRequest } from './request.ts';
 import { Response } from './response.ts';
@@ -74,15 +74,9 @@ async function quietly<T>(work: Promise<T>): Promise<T> {
     return await abortable(work);
   } catch (error) {
     // A missing file, one without permission and a bad name are the same to the client.
-    if (typeof (error as NodeJS.ErrnoException).code === 'string' && !isAbort(error)) {
-      throw new HttpError(404);
-    }
+    if (isMissing(error)) throw new HttpError(404);
     throw error;
   }
-}
-
-function isAbort(error: unknown): boolean {
-  return (error as { code?: unknown }).code === 'ABORT_ERR';
 }
 
 /** With all links followed: it must still be inside. */

@@ -77,10 +77,20 @@ function ended(task: Task, takesError: boolean): Promise<void> {
   });
 }
 
+const leftBehind: WeakSet<Task> = new WeakSet();
+
+/**
+ * @internal A run ends without it: it was cancelled, and whoever started it gave it up and said so.
+ * Its promise may never settle, and the program would never end.
+ */
+export function leaveBehind(task: Task): void {
+  leftBehind.add(task);
+}
+
 /** Until none is left: clean-up may start new ones. */
 async function endTasks(loop: EventLoop): Promise<void> {
   for (let round = 0; ; round++) {
-    const tasks = [...allTasks(loop)];
+    const tasks = [...allTasks(loop)].filter((task) => !leftBehind.has(task));
     if (tasks.length === 0) return;
     if (loop.debug && round === 0) reportLeftTasks(tasks);
     for (const task of tasks) task.cancel('the run ended');

@@ -1,11 +1,13 @@
 /** Compressed bodies, events, and headers. */
+import { EventEmitter, on } from 'node:events';
+import { Readable } from 'node:stream';
 import { brotliDecompressSync, gunzipSync, inflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { HttpHeaders } from '../../lib/http/headers.ts';
 import { eventStream, Response } from '../../lib/http/index.ts';
-import { CancelScope, sleep } from '../../lib/index.ts';
+import { CancelScope, getRunningLoop, openConnection, sleep, timeout } from '../../lib/index.ts';
 import { failure, runTest } from '../task/support.ts';
-import { appOf, fetchOf } from './support.ts';
+import { appOf, fetchOf, withHandler } from './support.ts';
 
 describe('compression', () => {
   const long = 'compress me '.repeat(200);
@@ -114,13 +116,76 @@ describe('events', () => {
     expect(ended).toBe('cancelled');
   });
 
+  for (const kind of ['a Web stream', 'an emitter', 'a stream of Node'] as const) {
+    runTest(`end when the client goes, which ends ${kind} that is silent`, async () => {
+      const reports: unknown[] = [];
+      getRunningLoop().setExceptionHandler((_loop, { error }) => reports.push(error));
+      const log: string[] = [];
+      const emitter = new EventEmitter();
+      const sources = {
+        'a Web stream': () =>
+          new ReadableStream<string>({
+            start: (controller) => controller.enqueue('hi'),
+            cancel: () => void log.push('ended'),
+          }),
+        'an emitter': async () => {
+          const events = on(emitter, 'event');
+          setImmediate(() => emitter.emit('event', 'hi'));
+          const map = events[Symbol.asyncIterator]();
+          return {
+            [Symbol.asyncIterator]: () => ({
+              next: async () => {
+                const { done, value } = await map.next();
+                return { done, value: value?.[0] };
+              },
+              return: async () => {
+                log.push('ended');
+                return await map.return?.();
+              },
+            }),
+          };
+        },
+        'a stream of Node': () => {
+          const stream = new Readable({ objectMode: true, read: () => {} });
+          stream.on('close', () => log.push('ended')).push('hi');
+          return stream;
+        },
+      };
+      const handler = async (): Promise<Response> => eventStream((await sources[kind]()) as never);
+      await withHandler(handler, async (_url, server) => {
+        const connection = await openConnection({ host: '127.0.0.1', port: server.port });
+        await connection.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+        await connection.readUntil('data: hi');
+        await connection.close();
+        await timeout(5_000, async () => {
+          while (server.requests > 0 || log.length === 0) await sleep(1);
+        });
+      });
+      expect(reports).toEqual([]);
+      expect(new Set(log)).toEqual(new Set(['ended']));
+    });
+  }
+
+  runTest('have ids in UTF-8, also when the client tells one', () =>
+    withHandler(
+      () => eventStream((sink) => sink.send({ data: `${sink.lastEventId}`, id: 'é' })),
+      async (_url, server) => {
+        for (const id of ['é', 'plain']) {
+          const connection = await openConnection({ host: '127.0.0.1', port: server.port });
+          await using _closed = connection;
+          await connection.write(`GET / HTTP/1.1\r\nHost: a\r\nLast-Event-ID: ${id}\r\n\r\n`);
+          expect(String(await connection.readUntil('\n\n'))).toContain(`id: é\ndata: ${id}\n`);
+        }
+      },
+    ),
+  );
+
   test('have no line ends in names, and a source', () => {
     expect(() => eventStream(5 as never)).toThrow(TypeError);
     expect(() => eventStream((async function* () {})(), { pingMs: Number.NaN })).toThrow(TypeError);
   });
 
   runTest('with a line end in an id end the stream', async () => {
-    const { getRunningLoop } = await import('../../lib/index.ts');
     getRunningLoop().setExceptionHandler(() => {});
     const response = await fetchOf(() =>
       eventStream((sink) => sink.send({ data: 'x', id: 'a\nb' })),

@@ -432,4 +432,22 @@ describe('frameworks', () => {
     expect(() => toRequestListener({} as never)).toThrow(TypeError);
     expect(() => fromRequestListener({} as never)).toThrow(TypeError);
   });
+
+  runTest('a body that Express has read is no body to wait for', async () => {
+    const app = new Application().post('/*rest', async (request) => {
+      return new Response(await request.text());
+    });
+    const outer = express()
+      .use(express.json())
+      .use(toRequestListener(app) as never);
+    const server = http.createServer(outer as never);
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as { port: number }).port}`;
+    const headers = { 'content-type': 'application/json' };
+    const taken = await fetch(url, { method: 'POST', body: '{}', headers });
+    expect([taken.status, await taken.text()]).toEqual([500, expect.stringContaining('read')]);
+    expect(await (await fetch(url, { method: 'POST', body: 'text' })).text()).toBe('text');
+    server.closeAllConnections();
+    server.close();
+  });
 });

@@ -1,8 +1,21 @@
 /** Time limits of connections, and the end of servers. Run on every policy, and wire. */
-import { describe, expect } from 'vitest';
-import { Application, ClientSession, Response, serve } from '../../lib/http/index.ts';
-import { CancelledError, Event, getRunningLoop, openConnection, sleep } from '../../lib/index.ts';
-import { failure, runTest, virtualTest } from '../task/support.ts';
+import { describe, expect, test } from 'vitest';
+import {
+  Application,
+  ClientSession,
+  type HttpRequest,
+  Response,
+  serve,
+} from '../../lib/http/index.ts';
+import {
+  CancelledError,
+  Event,
+  getRunningLoop,
+  openConnection,
+  run,
+  sleep,
+} from '../../lib/index.ts';
+import { failure, runTest, virtualPolicy, virtualTest } from '../task/support.ts';
 import { readToEnd, statusesOf, withHandler } from './support.ts';
 
 const get = (path: string, lines = ''): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n${lines}\r\n`;
@@ -27,12 +40,16 @@ function deaf(): { foreign: Promise<void>; release: () => void; messages: unknow
 // CVE-2018-12122, CVE-2019-5737, CVE-2020-8251: slow clients.
 describe('time', () => {
   const limits = { headersTimeoutMs: 1_000, keepAliveMs: 5_000, requestTimeoutMs: 3_000 };
-  const text = async (request: Request): Promise<Response> => new Response(await request.text());
+  const text = async (request: HttpRequest): Promise<Response> =>
+    new Response(request.path === '/unread' ? 'no' : await request.text());
+  const unread = post('hello').replace('/', '/unread');
   const cases: [string, string, number, number[]][] = [
     ['nothing is sent', '', 1_000, []],
     ['half a head is sent', 'GET / HTTP/1.1\r\nHo', 1_000, [408]],
     ['half a body is sent', post('hello').slice(0, -2), 3_000, [408]],
     ['a kept connection is idle', get('/'), 5_000, [200]],
+    ['half a body that nobody wants is sent', unread.slice(0, -2), 5_000, [200]],
+    ['a body that nobody wants comes late', unread, 5_000, [200]],
   ];
   for (const [what, request, afterMs, statuses] of cases) {
     virtualTest(`is over ${afterMs} ms after ${what}`, () =>
@@ -42,7 +59,9 @@ describe('time', () => {
           const loop = getRunningLoop();
           const startMs = loop.time();
           await using connection = await connect(server.port);
-          if (request !== '') await connection.write(request);
+          await connection.write(request.slice(0, -1));
+          await sleep(1);
+          await connection.write(request.slice(-1));
           expect(statusesOf(await readToEnd(connection))).toEqual(statuses);
           expect(Math.round((loop.time() - startMs) / 100) * 100).toBe(afterMs);
         },
@@ -50,6 +69,31 @@ describe('time', () => {
       ),
     );
   }
+
+  virtualTest('of a later head begins with its first byte, not with the idle time before it', () =>
+    withHandler(
+      text,
+      async (_url, server) => {
+        const loop = getRunningLoop();
+        await using connection = await connect(server.port);
+        for (let i = 0; i < 2; i++) {
+          await connection.write(get('/'));
+          await connection.readUntil('\r\n\r\n');
+          await sleep(4_800);
+          await connection.write('GET / HTTP/1.1\r\n');
+          await sleep(900);
+          await connection.write('Host: a\r\n\r\n');
+          expect(String(await connection.readUntil('\r\n\r\n'))).toMatch(/^HTTP\/1.1 200 /);
+        }
+        await sleep(4_800);
+        const startMs = loop.time();
+        await connection.write('GET / HT');
+        expect(statusesOf(await readToEnd(connection))).toEqual([408]);
+        expect(Math.round((loop.time() - startMs) / 100) * 100).toBe(1_000);
+      },
+      limits,
+    ),
+  );
 
   virtualTest('is over for a handler that does not hear of its cancellation', async () => {
     const loop = getRunningLoop();
@@ -75,6 +119,30 @@ describe('time', () => {
     release();
     await sleep(1);
     expect([server.requests, messages.length]).toEqual([0, 1]);
+  });
+
+  test('is over for the program, too: a run ends without what was left behind', async () => {
+    const ended = await run(
+      async () => {
+        const { foreign, release, messages } = deaf();
+        const app = new Application().get('/', async () => {
+          await foreign;
+          return new Response('late');
+        });
+        const server = await serve(app, { host: '127.0.0.1', port: 0 });
+        await using connection = await connect(server.port);
+        await connection.write(get('/'));
+        while (server.requests === 0) await sleep(1);
+        await server.close({ timeoutMs: 5_000 });
+        return { release, messages };
+      },
+      { policy: virtualPolicy() },
+    );
+    expect(ended.messages).toHaveLength(1);
+    // It goes on in a loop that is closed, and nobody hears of it.
+    ended.release();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(ended.messages).toHaveLength(1);
   });
 
   virtualTest('is over for a WebSocket whose handler does not hear of it', async () => {

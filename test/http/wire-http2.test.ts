@@ -363,6 +363,7 @@ describe('a body over HTTP/2', () => {
     withH2(
       async (request) => {
         if (request.path === '/no') return new Response('no', { status: 403 });
+        if (request.path === '/late') return new Response(request.reader);
         return new Response(await request.text());
       },
       async (client) => {
@@ -379,6 +380,14 @@ describe('a body over HTTP/2', () => {
         };
         expect(await ask('/')).toEqual([true, 'body']);
         expect(await ask('/no')).toEqual([false, 'no']);
+        // Behind the head of a response it is too late for that.
+        const late = client.session.request({
+          ':method': 'POST',
+          ':path': '/late',
+          expect: '100-continue',
+        });
+        late.on('response', () => late.end('body'));
+        expect((await answerOf(late)).body).toBe('body');
         const other = { ':method': 'POST', expect: 'wonders' };
         expect((await client.ask(other, 'x')).status).toBe(417);
       },

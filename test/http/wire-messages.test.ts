@@ -31,6 +31,14 @@ const app = new Application()
     for await (const chunk of request.body ?? []) bytes += chunk.length;
     return new Response(String(bytes));
   })
+  .post('/echo', (request) => {
+    // It asks for the body when its own head was given, and so much later that it is out.
+    const parts = async function* (): AsyncGenerator<Uint8Array> {
+      await sleep(5);
+      yield* request.reader;
+    };
+    return new Response(parts());
+  })
   .post('/unread', () => new Response('unread'));
 
 const get = (path: string, version = '1.1', lines = ''): string =>
@@ -90,6 +98,13 @@ function suite(): void {
       const answer = await exchangeRaw(server.port, paths.map((p) => get(p)).join('') + last);
       const wanted = paths.map((path) => (path === '/' ? '200 hello' : '200 later'));
       expect(bodies(answer)).toEqual([...wanted, '200 hello']);
+    }),
+  );
+
+  runTest('100 is never said behind the head of a response', () =>
+    withServer(app, async (_url, server) => {
+      const asks = post('/echo', 'abc', 'Expect: 100-continue\r\n');
+      expect(bodies(await exchangeRaw(server.port, asks))).toEqual(['200 3\r\nabc\r\n0\r\n\r\n']);
     }),
   );
 
