@@ -63,6 +63,7 @@ export type Row = {
   readonly [index: number]: DatabaseValue;
 } & Iterable<DatabaseValue>;
 
+/** All three are ±Infinity for an infinite one (PostgreSQL 17). */
 export interface Interval {
   readonly months: number;
   readonly days: number;
