@@ -43,6 +43,8 @@ export class Session implements WireEvents {
   readonly logs: Set<Listener<PostgresError>> = new Set();
   readonly terminations: Set<() => void> = new Set();
   readonly queryLoggers: Set<Listener<QueryRecord>> = new Set();
+  /** End the connections of cancellations. */
+  readonly couriers: Set<() => void> = new Set();
   /** For the pool. */
   onEnd: (() => void) | null = null;
 
@@ -124,6 +126,7 @@ export class Session implements WireEvents {
 
   ended(error: PostgresConnectionError | null): void {
     this.codecs.catalog.watchers.delete(this.#dropTypes);
+    for (const leave of [...this.couriers]) leave();
     this.onEnd?.();
     if (closedChannel.hasSubscribers) closedChannel.publish({ pid: this.pid, error });
     this.#tell<void>(this.terminations, undefined, 'termination');

@@ -27,7 +27,7 @@ export interface ConnectOptions extends WaitOptions {
   /**
    * As libpq's sslmode: 'prefer' (default) and 'require' encrypt and check nothing ('require' with
    * `sslrootcert` is 'verify-ca'), 'verify-full' checks the certificate and its name. Options of
-   * node:tls mean 'verify-full'. Not used over UNIX sockets.
+   * node:tls mean 'verify-full', as does `sslrootcert=system`. Not used over UNIX sockets.
    */
   tls?: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full' | TlsClientOptions;
   /** For connecting. Default 60_000. */

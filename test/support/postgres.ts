@@ -40,6 +40,7 @@ local all all trust
 hostssl all by_cert 127.0.0.1/32 trust clientcert=verify-ca
 hostssl all by_tls 127.0.0.1/32 scram-sha-256
 host all by_scram 127.0.0.1/32 scram-sha-256
+host all +scram_users 127.0.0.1/32 scram-sha-256
 host all by_md5 127.0.0.1/32 md5
 host all by_password 127.0.0.1/32 password
 host all by_reject 127.0.0.1/32 reject
@@ -123,7 +124,7 @@ function initialize(folder: string, ids: { uid?: number; gid?: number }): void {
     const role = `CREATE ROLE ${user} LOGIN PASSWORD 'secret of ${user}'`;
     return `SET password_encryption = '${encryption}';\n${role};\n`;
   });
-  lines.push('CREATE ROLE by_reject LOGIN;\nCREATE ROLE by_cert LOGIN;\n');
+  lines.push('CREATE ROLE scram_users;\nCREATE ROLE by_reject LOGIN;\nCREATE ROLE by_cert LOGIN;\n');
   lines.push('CREATE EXTENSION hstore;\nCREATE EXTENSION citext;\n');
   execFileSync(
     join(binaries as string, 'postgres'),
