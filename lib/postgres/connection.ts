@@ -93,6 +93,12 @@ export class SessionConnection extends Executor implements PooledConnection {
     return session;
   }
 
+  /** @internal Nothing that was sent waits for its answer. */
+  get answered(): boolean {
+    const { session } = this.#holder;
+    return session === null || session.wire.idle || session.wire.closed;
+  }
+
   get closed(): boolean {
     return this.#holder.session?.wire.closed ?? true;
   }
