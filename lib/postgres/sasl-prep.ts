@@ -4,12 +4,13 @@
  * In: a password. Out: what its proof is computed from. Never: an error: a password that SASLprep
  * forbids is taken as it is, as the server does.
  *
- * The tables are those of RFC 3454, so of Unicode 3.2, which JavaScript does not know: pairs of what
- * lies between two ranges and the length of the second, in base 36.
+ * The tables are those of RFC 3454, so of Unicode 3.2, which JavaScript does not know: pairs of
+ * what lies between two ranges and the length of the second, in base 36.
  */
 
 /** Unassigned (A.1), and what a prepared text must not have (C.1.2 to C.9). */
-const forbiddenTable = `0 w 2n y ao 1 i s 2m 2 1r h 1s 2 e g g 4 2 4 1 3 1 5 7 1 1 1 k 1 18 1 13 9 3r 1 1z 1 12 2 2 6 g
+const forbiddenTable = `
+0 w 2n y ao 1 i s 2m 2 1r h 1s 2 e g g 4 2 4 1 3 1 5 7 1 1 1 k 1 18 1 13 9 3r 1 1z 1 12 2 2 6 g
 x 12 2 7 1 13 1 2 6 h 1 n 1 a b r 5 5 n 1 e 1 3 1 1 q 5 m a 3h 1 g 2 f 1 e 2 t 3 r 1h 1e 9b 3 1
 1h 2 i 2 5 3 p g 3 1 8 2 2 2 m 1 7 1 1 3 4 2 1 1 7 2 2 2 3 9 1 4 2 1 5 2 l 7 1 2 6 4 2 2 m 1 7 1
 2 1 2 1 2 2 1 1 5 4 2 2 3 b 4 1 1 7 f c 3 1 7 1 1 1 3 1 m 1 7 1 2 1 5 2 a 1 3 1 3 2 1 f 1 5 a h
@@ -29,9 +30,11 @@ g 4 c n 2 a 1 j 1 4 4 5 1 3r 4 5a 3 6 2 6 2 6 2 3 3 7 1 7 lt v 1 4 c r 51 12 2 1
 82 4 1e 7wg wyf g15 f2 jp42`;
 
 /** Letters of Hebrew, Arabic … (D.1), and of what is written from left to right (D.2). */
-const rightTable = `14u 1 1 1 2 1 c r 5 5 12 1 3 1 1 q 5 b y 3 1 2t 7 1 7 2 j 5 1 e 2 1 1 r 2b 12 b 1 4t9 1 179p 1 1
+const rightTable = `
+14u 1 1 1 2 1 c r 5 5 12 1 3 1 1 q 5 b y 3 1 2t 7 1 7 2 j 5 1 e 2 1 1 r 2b 12 b 1 4t9 1 179p 1 1
 a 1 d 1 5 1 1 1 2 1 2 1 30 x a3 i 1s 2 1i 14 d 37 5 1 3r`;
-const leftTable = `1t q 6 q 1b 1 a 1 4 1 5 n 1 v 1 89 1 i s 2m 2 9 2 7 e 2 e 5 9 1 3v 1 b 1 1 3 1 1 1 k 1 18 1 12 a
+const leftTable = `
+1t q 6 q 1b 1 a 1 4 1 5 n 1 v 1 89 1 i s 2m 2 9 2 7 e 2 e 5 9 1 3v 1 b 1 1 3 1 1 1 k 1 18 1 12 a
 3n 7 1x 1 12 2 2 6 g x 12 2 7 1 13 1 1 op 1 1 1h 3 4 8 4 3 1 7 a 2 d h 2 1 8 2 2 2 m 1 7 1 1 3 4
 4 3 6 2 2 2 a 1 4 2 1 3 4 c 2 7 a 6 4 2 2 m 1 7 1 2 1 2 1 2 4 3 o 4 1 1 7 a 2 3 e 1 1 7 1 1 1 3
 1 m 1 7 1 2 1 5 3 4 8 1 1 2 3 1 f 1 5 a i 2 1 8 2 2 2 m 1 7 1 2 2 4 3 2 1 1 6 2 2 2 a 1 4 2 1 3
@@ -59,7 +62,7 @@ type Table = readonly number[];
 function edgesOf(table: string): Table {
   const edges: number[] = [];
   let edge = 0;
-  for (const step of table.split(/\s/)) {
+  for (const step of table.trim().split(/\s/)) {
     edge += Number.parseInt(step, 36);
     edges.push(edge);
   }

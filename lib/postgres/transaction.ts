@@ -42,8 +42,8 @@ function aborted(): InterfaceError {
 }
 
 /**
- * Two tasks with a transaction each share one connection: what the other one has done so far must not
- * be committed by this one.
+ * Two tasks with a transaction each share one connection: what the other one has done so far must
+ * not be committed by this one.
  */
 function entangled(): InterfaceError {
   const what = 'A transaction of another task was begun inside of this one, and has not ended';

@@ -83,7 +83,7 @@ const arrow = /\s*=>\s*(NULL|")/y;
 const comma = /\s*(?:,\s*|$)/y;
 const quote = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
-/** The text behind the quote at `at`, and where it ends. A pattern for it has no stack for long ones. */
+/** The text behind the quote at `at`, and where it ends. A pattern had no stack for long ones. */
 function quoted(text: string, at: number): [string, number] {
   if (text[at] !== '"') throw new FieldError('hstore', `its text at ${at}`);
   let found = '';

@@ -1,4 +1,4 @@
-/** Settings as libpq reads them, passwords as the server prepares them, cancellations on their way. */
+/** Settings as libpq reads them, passwords as the server prepares them, couriers, direct TLS. */
 import { createServer as createTlsServer } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
 import { connect } from '../../lib/postgres/connection.ts';

@@ -124,7 +124,8 @@ function initialize(folder: string, ids: { uid?: number; gid?: number }): void {
     const role = `CREATE ROLE ${user} LOGIN PASSWORD 'secret of ${user}'`;
     return `SET password_encryption = '${encryption}';\n${role};\n`;
   });
-  lines.push('CREATE ROLE scram_users;\nCREATE ROLE by_reject LOGIN;\nCREATE ROLE by_cert LOGIN;\n');
+  lines.push('CREATE ROLE scram_users;\nCREATE ROLE by_reject LOGIN;\n');
+  lines.push('CREATE ROLE by_cert LOGIN;\n');
   lines.push('CREATE EXTENSION hstore;\nCREATE EXTENSION citext;\n');
   execFileSync(
     join(binaries as string, 'postgres'),

@@ -2,8 +2,8 @@
  * date, time, timetz, timestamp, timestamptz and interval.
  *
  * In: binary fields, or Date, ISO text and intervals. Out: Date (in UTC, milliseconds; infinity is
- * the number ±Infinity, of an interval all three) or text with microseconds. Never: the time zone of
- * this machine.
+ * the number ±Infinity, of an interval all three) or text with microseconds. Never: the time zone
+ * of this machine.
  */
 import type { Writer } from '../writer.ts';
 import {
