@@ -8,10 +8,11 @@ import { isCancelled, TimeoutError } from '../base/errors.ts';
 import type { Protocol, Transport } from '../io/protocols.ts';
 import { frameStorage } from '../task/frame.ts';
 import { loopState } from '../task/loop-state.ts';
+import { CancelScope } from '../task/scope.ts';
 import { timeout } from '../task/timeout.ts';
 import type { Catalog } from './catalog.ts';
 import { connectedChannel } from './channels.ts';
-import { openWire } from './encrypt.ts';
+import { isSocketFile, openWire } from './encrypt.ts';
 import { PostgresConnectionError, PostgresError } from './errors.ts';
 import type { Address, ConnectPlan } from './options.ts';
 import * as proto from './protocol.ts';
@@ -25,21 +26,39 @@ export function detached(loop: Loop, work: () => Promise<void>): void {
   frameStorage.run(loopState(loop).root, () => void work());
 }
 
+/** The same server again: its name may have several addresses. */
+function reached(address: Address, transport: Transport | null): Address {
+  const ip = isSocketFile(address) ? undefined : transport?.remoteAddress?.address;
+  // One of a single link says nothing without its zone.
+  return ip === undefined || ip.startsWith('fe80') ? address : { ...address, ip };
+}
+
 /** Sends the cancellation of what the session does now; never fails, and never waits for ever. */
 function sendCancel(session: Session, done: () => void): void {
-  const { pid, secret, address, plan } = session;
-  const { loop } = session.wire;
+  const { pid, secret, plan } = session;
+  const { loop, transport } = session.wire;
+  const address = reached(session.address, transport);
   const message = Buffer.alloc(12 + secret.length);
   message.writeInt32BE(message.length, 0);
   message.writeInt32BE(proto.CANCEL_REQUEST, 4);
   message.writeInt32BE(pid, 8);
   message.set(secret, 12);
   const courier = new Courier(done);
+  const scope = new CancelScope();
+  // Without it the server's answer is of no use, and it may never come.
+  const leave = (): void => {
+    scope.cancel();
+    courier.transport?.abort();
+  };
+  session.couriers.add(leave);
+  courier.onEnd = () => session.couriers.delete(leave);
   const sent = async (): Promise<void> => {
     try {
-      const secure = session.wire.transport?.tls != null;
-      await openWire(loop, secure ? plan : { ...plan, tls: 'disable' }, address, courier);
-      courier.transport?.write(message);
+      const secure = transport?.tls != null;
+      const way = secure ? plan : ({ ...plan, tls: 'disable' } as const);
+      await scope.run(() => openWire(loop, way, address, courier));
+      if (courier.transport === null) courier.finish();
+      else courier.transport.write(message);
     } catch {
       courier.finish();
     }
@@ -51,6 +70,7 @@ function sendCancel(session: Session, done: () => void): void {
 /** The connection of a cancellation: the server closes it when it has passed it on. */
 class Courier implements Protocol {
   transport: Transport | null = null;
+  onEnd: () => void = () => {};
   #done: (() => void) | null;
 
   constructor(done: () => void) {
@@ -72,6 +92,7 @@ class Courier implements Protocol {
   finish(): void {
     const done = this.#done;
     this.#done = null;
+    this.onEnd();
     done?.();
   }
 }

@@ -93,6 +93,12 @@ export class SessionConnection extends Executor implements PooledConnection {
     return session;
   }
 
+  /** @internal Nothing that was sent waits for its answer. */
+  get answered(): boolean {
+    const { session } = this.#holder;
+    return session === null || session.wire.idle || session.wire.closed;
+  }
+
   get closed(): boolean {
     return this.#holder.session?.wire.closed ?? true;
   }
@@ -159,18 +165,18 @@ export class SessionConnection extends Executor implements PooledConnection {
     const { session } = this;
     const sql = `LISTEN ${quoteChannel(channel)}`;
     let listeners = session.channels.get(channel);
-    const first = listeners === undefined;
     if (listeners === undefined) {
       listeners = new Set();
       session.channels.set(channel, listeners);
     }
     listeners.add(callback);
-    if (!first) return;
     try {
+      // Not only for the first one: its LISTEN may fail yet, or was undone by a rollback.
       await new SimpleRequest(session.wire, sql).submit();
     } catch (error) {
       listeners.delete(callback);
-      if (listeners.size === 0) session.channels.delete(channel);
+      const left = session.channels.get(channel);
+      if (left === listeners && left.size === 0) session.channels.delete(channel);
       throw error;
     }
   }
@@ -279,7 +285,7 @@ function forgetListeners(session: Session): void {
   session.logs.clear();
   session.queryLoggers.clear();
   session.watchQueries();
-  session.depth = 0;
+  session.transactions.length = 0;
 }
 
 /** The next borrower is somebody else. */

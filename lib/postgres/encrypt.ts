@@ -20,6 +20,8 @@ import type { Loop } from './wire.ts';
 /** A protocol that keeps its transport: the wire, and the courier of a cancellation. */
 export type Passenger = StreamProtocol & { connectionMade(transport: Transport): void };
 
+const alpn = 'postgresql';
+
 const answerYes = 0x53;
 const answerNo = 0x4e;
 
@@ -62,11 +64,16 @@ class TlsQuestion extends Waiter<number> implements Protocol {
   }
 }
 
+/** Whether it is a folder of UNIX sockets. */
+export function isSocketFile({ host, ip }: Address): boolean {
+  return ip === undefined && host.startsWith('/');
+}
+
 async function open(loop: Loop, address: Address, protocol: StreamProtocol): Promise<Transport> {
-  const { host, port } = address;
-  const [transport] = host.startsWith('/')
+  const { host, port, ip } = address;
+  const [transport] = isSocketFile(address)
     ? await loop.createUnixConnection(() => protocol, join(host, `.s.PGSQL.${port}`))
-    : await loop.createConnection(() => protocol, { host, port });
+    : await loop.createConnection(() => protocol, { host: ip ?? host, port });
   return transport;
 }
 
@@ -74,8 +81,8 @@ function tlsOptions(plan: ConnectPlan, host: string): TlsClientOptions {
   const options: TlsClientOptions = { servername: host, ...plan.tlsOptions };
   if (plan.tls === 'prefer' || plan.tls === 'require') options.rejectUnauthorized = false;
   if (plan.tls === 'verify-ca') options.checkServerIdentity = () => undefined;
-  // Servers before 17 know no names of protocols; one that chooses another is not ours.
-  if (plan.directTls) options.ALPNProtocols = ['postgresql'];
+  // Servers before 17 know no names of protocols, and no TLS that they were not asked for.
+  if (plan.directTls) options.ALPNProtocols = [alpn];
   return options;
 }
 
@@ -86,7 +93,7 @@ export async function openWire(
   address: Address,
   passenger: Passenger,
 ): Promise<void> {
-  if (plan.tls === 'disable' || address.host.startsWith('/')) {
+  if (plan.tls === 'disable' || isSocketFile(address)) {
     await open(loop, address, passenger);
     return;
   }
@@ -96,6 +103,10 @@ export async function openWire(
     const answer = plan.directTls ? answerYes : await question.ask(transport);
     if (answer === answerYes) {
       transport = await loop.startTls(transport, passenger, tlsOptions(plan, address.host));
+      // Nothing was asked in the clear, so that this is all that tells it from a server of others.
+      if (plan.directTls && transport.tls?.alpn !== alpn) {
+        throw new PostgresConnectionError('The server of directTls does not speak PostgreSQL');
+      }
     } else if (answer !== answerNo) {
       throw new PostgresConnectionError('The server did not understand about TLS');
     } else if (plan.tls !== 'prefer') {

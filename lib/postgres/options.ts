@@ -4,6 +4,7 @@
  * In: what the user gave, and the environment. Out: a plan with every question answered. Never: a
  * connection; a password in an error.
  */
+import { isIP } from 'node:net';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { type Awaitable, argTypeError } from '../base/errors.ts';
@@ -17,6 +18,8 @@ export interface Address {
   /** A folder of UNIX sockets when it begins with '/'. */
   readonly host: string;
   readonly port: number;
+  /** Where that host is, so that its name is not looked up (libpq: hostaddr). */
+  readonly ip?: string;
 }
 
 export type TlsMode = 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
@@ -47,6 +50,7 @@ type Settings = ReadonlyMap<string, string>;
 
 const environment: Readonly<Record<string, string>> = {
   host: 'PGHOST',
+  hostaddr: 'PGHOSTADDR',
   port: 'PGPORT',
   user: 'PGUSER',
   password: 'PGPASSWORD',
@@ -159,9 +163,21 @@ function defaultHosts(): string[] {
     : ['/var/run/postgresql', '/tmp', 'localhost'];
 }
 
+/** Those of a DSN or the environment: of hosts that the options name, nothing is known. */
+function ipsOf(options: ConnectOptions, settings: Settings): readonly string[] | undefined {
+  const ips = options.host === undefined ? settings.get('hostaddr')?.split(',') : undefined;
+  const wrong = ips?.find((ip) => ip !== '' && isIP(ip) === 0);
+  if (wrong !== undefined) throw new InterfaceError(`hostaddr: '${wrong}' is no IP address`);
+  return ips;
+}
+
 function addressesOf(options: ConnectOptions, settings: Settings): Address[] {
-  const named = options.host ?? settings.get('host')?.split(',');
+  const ips = ipsOf(options, settings);
+  const named = options.host ?? settings.get('host')?.split(',') ?? ips;
   const hosts = named === undefined ? defaultHosts() : listOf(named);
+  if (ips !== undefined && ips.length !== hosts.length) {
+    throw new InterfaceError(`${ips.length} addresses (hostaddr) for ${hosts.length} hosts`);
+  }
   const given = options.port ?? settings.get('port')?.split(',') ?? 5432;
   const ports = listOf<number | string>(given).map((port) => (port === '' ? 5432 : Number(port)));
   if (hosts.length === 0) throw new InterfaceError('The list of hosts is empty');
@@ -171,7 +187,9 @@ function addressesOf(options: ConnectOptions, settings: Settings): Address[] {
   return hosts.map((host, i) => {
     if (typeof host !== 'string') throw argTypeError('host', 'a string or strings', host);
     const port = checkInteger('port', ports[i] ?? ports[0], 1, 65_535);
-    return { host: host === '' ? 'localhost' : host, port };
+    const ip = ips?.[i] ?? '';
+    const name = host === '' ? ip || 'localhost' : host;
+    return ip === '' || ip === name ? { host: name, port } : { host: name, port, ip };
   });
 }
 
@@ -181,7 +199,10 @@ const tlsModes: readonly string[] = ['disable', 'prefer', 'require', 'verify-ca'
 
 function tlsOf(options: ConnectOptions, settings: Settings): TlsPart {
   const direct = options.directTls ?? settings.get('sslnegotiation') === 'direct';
-  const given = options.tls ?? settings.get('sslmode') ?? (direct ? 'require' : 'prefer');
+  // As libpq: who names the authorities of the system wants a certificate of theirs, and by name.
+  const system = settings.get('sslrootcert') === 'system';
+  const usual = system ? 'verify-full' : direct ? 'require' : 'prefer';
+  const given = options.tls ?? settings.get('sslmode') ?? usual;
   if (typeof given === 'object') {
     return { tls: 'verify-full', tlsOptions: given, directTls: direct };
   }
@@ -192,6 +213,9 @@ function tlsOf(options: ConnectOptions, settings: Settings): TlsPart {
     throw new InterfaceError(`directTls needs tls 'require' or more, not '${mode}'`);
   }
   if (mode === 'disable') return { tls: mode, tlsOptions: {}, directTls: direct };
+  if (system && mode !== 'verify-full') {
+    throw new InterfaceError(`sslrootcert=system needs tls 'verify-full', not '${mode}'`);
+  }
   const files = readTlsFiles(settings);
   // As libpq: with a list of authorities to trust, 'require' checks the certificate, too.
   const checked = mode === 'require' && files.ca !== undefined ? 'verify-ca' : mode;
@@ -262,6 +286,15 @@ function passwordOf(
   return () => given;
 }
 
+/** In milliseconds. As libpq: whole seconds, and none for 0 and less. */
+function timeoutOf(seconds: string | undefined): number {
+  if (seconds === undefined) return 60_000;
+  if (!/^\s*[+-]?\d{1,9}\s*$/.test(seconds)) {
+    throw new InterfaceError(`connect_timeout: '${seconds}' is no whole number`);
+  }
+  return Number(seconds) > 0 ? Number(seconds) * 1000 : Infinity;
+}
+
 /** @throws InterfaceError, TypeError, RangeError */
 export function makePlan(given: string | ConnectOptions = {}): ConnectPlan {
   const options = typeof given === 'string' ? { dsn: given } : given;
@@ -274,7 +307,6 @@ export function makePlan(given: string | ConnectOptions = {}): ConnectPlan {
   const tls = tlsOf(options, settings);
   const { password = settings.get('password') } = options;
   const passfile = options.passfile ?? settings.get('passfile') ?? join(homedir(), '.pgpass');
-  const seconds = settings.get('connect_timeout');
   const target = options.targetSession ?? settings.get('target_session_attrs') ?? 'any';
   return {
     addresses: addressesOf(options, settings),
@@ -289,7 +321,7 @@ export function makePlan(given: string | ConnectOptions = {}): ConnectPlan {
     ]),
     timeoutMs: checkMs(
       'timeoutMs',
-      options.timeoutMs ?? (seconds === undefined ? 60_000 : Number(seconds) * 1000 || Infinity),
+      options.timeoutMs ?? timeoutOf(settings.get('connect_timeout')),
     ),
     commandTimeoutMs: checkMs('commandTimeoutMs', options.commandTimeoutMs ?? Infinity),
     statementCacheSize: checkInteger('statementCacheSize', options.statementCacheSize ?? 100),

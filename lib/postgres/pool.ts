@@ -41,6 +41,8 @@ import type { Loop } from './wire.ts';
 
 /** A reset has that long after a cancellation. */
 const resetGraceMs = 5_000;
+/** And so long when nobody waits for it: what the connection is lent for next comes behind it. */
+const resetMs = 5_000;
 
 export class SessionPool extends Executor implements Pool {
   readonly #loop: Loop = currentLoop();
@@ -250,13 +252,16 @@ export class SessionPool extends Executor implements Pool {
   }
 
   async #lend<T>(use: (session: Session) => Promise<T>, { signal }: QueryOptions): Promise<T> {
-    const connection = await this.acquire(signal === undefined ? {} : { signal });
+    const given = await this.acquire(signal === undefined ? {} : { signal });
+    const connection = given as SessionConnection;
     try {
-      const { session } = connection as SessionConnection;
+      const { session } = connection;
       session.queries++;
       return await use(session);
     } finally {
-      await connection.release();
+      // A query that was given up is ended on the server: its user does not wait for that.
+      if (connection.answered || this.#plan.reset !== undefined) await connection.release();
+      else detached(this.#loop, () => this.#giveBack(connection));
     }
   }
 
@@ -297,7 +302,7 @@ export class SessionPool extends Executor implements Pool {
 
   /** Nobody waits for the answer: what comes next is sent behind it. */
   #resetSoon(session: Session): void {
-    new SimpleRequest(session.wire, resetSql).submitDetached((error) => {
+    new SimpleRequest(session.wire, resetSql).submitDetached(resetMs, (error) => {
       session.wire.destroy(new PostgresConnectionError('Its reset failed', { cause: error }));
     });
   }

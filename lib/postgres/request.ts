@@ -90,9 +90,10 @@ export abstract class Request<T> extends Waiter<T> {
     return promise;
   }
 
-  /** The same for one that nobody waits for. */
-  submitDetached(onError: (error: unknown) => void): void {
+  /** The same for one that nobody waits for, but those behind it. */
+  submitDetached(timeoutMs: number, onError: (error: unknown) => void): void {
     this.begin(null).catch(onError);
+    this.limit(timeoutMs);
     this.wire.enqueue(this as Request<unknown>);
   }
 

@@ -174,7 +174,10 @@ export const fixedReads: Partial<Record<NonNullable<Codec['inline']>, readonly [
     float8: [8, 'view.getFloat64(p)'],
   };
 
-const chars: readonly string[] = Array.from({ length: 256 }, (_, i) => String.fromCharCode(i));
+/** As in `charCodec`: zero is no text. */
+const chars: readonly string[] = Array.from({ length: 256 }, (_, i) =>
+  i === 0 ? '' : String.fromCharCode(i),
+);
 
 /** The kinds of columns that the addon converts: `Kind` in native/parse/postgres.h. */
 const kindOf: Partial<Record<NonNullable<Codec['inline']>, number>> = {

@@ -7,6 +7,7 @@
  */
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto';
 import { PostgresConnectionError } from './errors.ts';
+import { saslPrep } from './sasl-prep.ts';
 
 /** PostgreSQL's default is 4096. */
 const maxIterations = 100_000;
@@ -34,11 +35,6 @@ const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$
 function bytesOf(text: string, what: string): Buffer {
   if (text === '' || !base64.test(text)) fail(`the server's ${what} is no base64`);
   return Buffer.from(text, 'base64');
-}
-
-/** SASLprep's common part: what remains is for servers to compare. */
-function prepare(password: string): string {
-  return password.normalize('NFKC');
 }
 
 /** What ties the proof to the TLS connection (RFC 5929). */
@@ -84,8 +80,7 @@ export class Scram {
     if (iterations > maxIterations) {
       fail(`the server asks for ${iterations} iterations, at most ${maxIterations} are allowed`);
     }
-    const password = prepare(this.#password);
-    pbkdf2(password, salt, iterations, 32, 'sha256', (error, salted) => {
+    pbkdf2(saslPrep(this.#password), salt, iterations, 32, 'sha256', (error, salted) => {
       if (error) return done(error, '');
       const { flag, data } = this.#binding;
       const bound = Buffer.concat([Buffer.from(`${flag},,`), data]).toString('base64');

@@ -21,6 +21,14 @@ const suspicionMs = 10_000;
 
 export type Listener<T> = (value: T) => void;
 
+/** One that was begun by `transaction()`. */
+export interface OpenTransaction {
+  /** That has begun it. */
+  readonly task: unknown;
+  /** One around it has ended. */
+  lose(): void;
+}
+
 export class Session implements WireEvents {
   readonly wire: Wire;
   readonly plan: ConnectPlan;
@@ -33,8 +41,9 @@ export class Session implements WireEvents {
   serverVersion: { readonly major: number; readonly minor: number } = { major: 0, minor: 0 };
   pid = 0;
   secret: Uint8Array = new Uint8Array(0);
-  /** Nested `transaction()` calls: names of savepoints. */
-  depth = 0;
+  /** From outside in. */
+  readonly transactions: OpenTransaction[] = [];
+  /** For their names. */
   savepoints = 0;
   portals = 0;
   /** Queries since the session began, for `maxQueries`. */
@@ -43,6 +52,8 @@ export class Session implements WireEvents {
   readonly logs: Set<Listener<PostgresError>> = new Set();
   readonly terminations: Set<() => void> = new Set();
   readonly queryLoggers: Set<Listener<QueryRecord>> = new Set();
+  /** End the connections of cancellations. */
+  readonly couriers: Set<() => void> = new Set();
   /** For the pool. */
   onEnd: (() => void) | null = null;
 
@@ -124,6 +135,7 @@ export class Session implements WireEvents {
 
   ended(error: PostgresConnectionError | null): void {
     this.codecs.catalog.watchers.delete(this.#dropTypes);
+    for (const leave of [...this.couriers]) leave();
     this.onEnd?.();
     if (closedChannel.hasSubscribers) closedChannel.publish({ pid: this.pid, error });
     this.#tell<void>(this.terminations, undefined, 'termination');

@@ -2,13 +2,15 @@
  * Transactions and savepoints.
  *
  * In: options and a body. Out: COMMIT, or ROLLBACK. Never: a rollback that a cancellation prevents;
- * work reported as committed that the server has rolled back.
+ * work reported as committed that the server has rolled back; half of the work of another task
+ * committed with one's own.
  */
 import { shielded } from '../task/scope.ts';
+import { currentTask } from '../task/spawn.ts';
 import { InterfaceError, PostgresError } from './errors.ts';
 import * as proto from './protocol.ts';
 import { SimpleRequest, SyncRequest } from './queries.ts';
-import type { Session } from './session.ts';
+import type { OpenTransaction, Session } from './session.ts';
 import type { Transaction, TransactionOptions } from './types.ts';
 
 const isolations: Readonly<Record<string, string>> = {
@@ -39,9 +41,19 @@ function aborted(): InterfaceError {
   return new InterfaceError('An error had aborted the transaction: it was rolled back');
 }
 
-type State = 'new' | 'started' | 'committed' | 'rolled back';
+/**
+ * Two tasks with a transaction each share one connection: what the other one has done so far must
+ * not be committed by this one.
+ */
+function entangled(): InterfaceError {
+  const what = 'A transaction of another task was begun inside of this one, and has not ended';
+  return new InterfaceError(`${what}: both are rolled back (each task needs its own connection)`);
+}
 
-export class SessionTransaction implements Transaction {
+type State = 'new' | 'started' | 'committed' | 'rolled back' | 'lost';
+
+export class SessionTransaction implements Transaction, OpenTransaction {
+  task: unknown = null;
   readonly #session: () => Session;
   readonly #options: TransactionOptions;
   #state: State = 'new';
@@ -66,7 +78,7 @@ export class SessionTransaction implements Transaction {
   async start(): Promise<void> {
     if (this.#state !== 'new') throw new InterfaceError(`The transaction was ${this.#state}`);
     const session = this.#session();
-    if (session.inTransaction || session.depth > 0) {
+    if (session.inTransaction || session.transactions.length > 0) {
       if (Object.keys(this.#options).length > 0) {
         throw new InterfaceError('A transaction inside another one has no options of its own');
       }
@@ -74,7 +86,8 @@ export class SessionTransaction implements Transaction {
     }
     const sql = this.#savepoint === null ? beginSql(this.#options) : `SAVEPOINT ${this.#savepoint}`;
     this.#state = 'started';
-    session.depth++;
+    this.task = currentTask();
+    session.transactions.push(this);
     const begin = new SimpleRequest(session.wire, sql);
     try {
       await begin.submit();
@@ -93,6 +106,11 @@ export class SessionTransaction implements Transaction {
     if (session.wire.status === proto.IN_FAILED) {
       await this.rollback();
       throw aborted();
+    }
+    const inside = session.transactions.slice(session.transactions.indexOf(this) + 1);
+    if (inside.some(({ task }) => task !== this.task)) {
+      await this.rollback();
+      throw entangled();
     }
     this.#ended('committed');
     const sql = this.#savepoint === null ? 'COMMIT' : `RELEASE SAVEPOINT ${this.#savepoint}`;
@@ -133,14 +151,24 @@ export class SessionTransaction implements Transaction {
 
   #checkStarted(what: string): void {
     if (this.#state === 'started') return;
+    if (this.#state === 'lost') {
+      throw new InterfaceError(`Cannot ${what}: the transaction around it has ended`);
+    }
     const state = this.#state === 'new' ? 'not started' : this.#state;
     throw new InterfaceError(`Cannot ${what}: the transaction is ${state}`);
   }
 
   #ended(state: State): void {
     this.#state = state;
-    const session = this.#session();
-    session.depth = Math.max(0, session.depth - 1);
+    const { transactions } = this.#session();
+    const at = transactions.indexOf(this);
+    if (at < 0) return;
+    const [, ...inside] = transactions.splice(at);
+    for (const one of inside) one.lose();
+  }
+
+  lose(): void {
+    this.#state = 'lost';
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

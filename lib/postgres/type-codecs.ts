@@ -4,7 +4,7 @@
  * In: the name of a type, and a codec. Out: changes of a session's codecs. Never: a change of
  * queries that are under way.
  */
-import { type Codec, refuse } from './codecs/codec.ts';
+import { type Codec, FieldError, refuse } from './codecs/codec.ts';
 import { customCodec } from './codecs/text-forms.ts';
 import { tupleCodec } from './codecs/tuples.ts';
 import { quoteName } from './copy.ts';
@@ -79,15 +79,43 @@ export async function resetTypeCodec(
 }
 
 /** hstore's text: `"a"=>"1", "b"=>NULL`. */
-const pair = /\s*"((?:[^"\\]|\\.)*)"\s*=>\s*(?:"((?:[^"\\]|\\.)*)"|NULL)\s*(?:,|$)/gsy;
-const unescaped = (text: string): string => text.replace(/\\(.)/gs, '$1');
+const arrow = /\s*=>\s*(NULL|")/y;
+const comma = /\s*(?:,\s*|$)/y;
 const quote = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`;
+
+/** The text behind the quote at `at`, and where it ends. A pattern had no stack for long ones. */
+function quoted(text: string, at: number): [string, number] {
+  if (text[at] !== '"') throw new FieldError('hstore', `its text at ${at}`);
+  let found = '';
+  let end = at;
+  for (let from = at + 1; ; ) {
+    if (end < from) end = text.indexOf('"', from);
+    if (end < 0) throw new FieldError('hstore', 'its text ends early');
+    const slash = text.slice(from, end).indexOf('\\');
+    if (slash < 0) return [found + text.slice(from, end), end + 1];
+    found += text.slice(from, from + slash) + text.charAt(from + slash + 1);
+    from += slash + 2;
+  }
+}
+
+/** Moves behind what `form` takes at `at`. */
+function step(form: RegExp, text: string, at: number): [string | undefined, number] {
+  form.lastIndex = at;
+  const match = form.exec(text);
+  if (match === null) throw new FieldError('hstore', `its text at ${at}`);
+  return [match[1], form.lastIndex];
+}
 
 const hstoreCodec: TypeCodec = {
   decode(text: string) {
     const found: Record<string, string | null> = Object.create(null);
-    for (const [, key = '', value] of text.matchAll(pair)) {
-      found[unescaped(key)] = value === undefined ? null : unescaped(value);
+    for (let at = 0; at < text.length; ) {
+      const [key, afterKey] = quoted(text, at);
+      const [kind, afterArrow] = step(arrow, text, afterKey);
+      const [value, afterValue] =
+        kind === 'NULL' ? [null, afterArrow] : quoted(text, afterArrow - 1);
+      found[key] = value;
+      at = step(comma, text, afterValue)[1];
     }
     return found;
   },

@@ -27,7 +27,7 @@ export interface ConnectOptions extends WaitOptions {
   /**
    * As libpq's sslmode: 'prefer' (default) and 'require' encrypt and check nothing ('require' with
    * `sslrootcert` is 'verify-ca'), 'verify-full' checks the certificate and its name. Options of
-   * node:tls mean 'verify-full'. Not used over UNIX sockets.
+   * node:tls mean 'verify-full', as does `sslrootcert=system`. Not used over UNIX sockets.
    */
   tls?: 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full' | TlsClientOptions;
   /** For connecting. Default 60_000. */
@@ -63,6 +63,7 @@ export type Row = {
   readonly [index: number]: DatabaseValue;
 } & Iterable<DatabaseValue>;
 
+/** All three are ±Infinity for an infinite one (PostgreSQL 17). */
 export interface Interval {
   readonly months: number;
   readonly days: number;

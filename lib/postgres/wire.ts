@@ -81,8 +81,6 @@ export class Wire implements BufferedProtocol {
   #cancelTaken = true;
   #graceTimer = -1;
   #cancelEndMs = 0;
-  /** The last words of the server. */
-  #fatal: PostgresError | null = null;
   #ended: PostgresConnectionError | null = null;
   #lost = false;
   readonly #drains: Set<Waiter> = new Set();
@@ -126,9 +124,7 @@ export class Wire implements BufferedProtocol {
 
   connectionLost(error?: Error): void {
     this.#lost = true;
-    const fatal = this.#fatal;
-    const why = fatal?.message ?? 'The server closed the connection';
-    this.#end(new PostgresConnectionError(why, { cause: fatal ?? error }));
+    this.#end(new PostgresConnectionError('The server closed the connection', { cause: error }));
     for (const waiter of this.#closings) waiter.wake();
     this.#closings.clear();
   }
@@ -235,9 +231,12 @@ export class Wire implements BufferedProtocol {
   #serverError(at: number, end: number): void {
     const head = this.#inFlight.peek();
     const error = new PostgresError(readFields(this.buffer.subarray(at, end)), head?.sql);
-    if (error.severity === 'FATAL' || error.severity === 'PANIC') this.#fatal = error;
-    else if (head === undefined) throw new ProtocolError(`an error without a query: ${error}`);
-    if (head !== undefined && this.#fatal === null) head.onServerError(error);
+    // Its last words: the end of the connection may never be heard of.
+    if (error.severity === 'FATAL' || error.severity === 'PANIC') {
+      throw new PostgresConnectionError(error.message, { cause: error });
+    }
+    if (head === undefined) throw new ProtocolError(`an error without a query: ${error}`);
+    head.onServerError(error);
   }
 
   #ready(status: number, end: number): void {

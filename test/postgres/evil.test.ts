@@ -456,13 +456,14 @@ describe('a server that, in a session,', () => {
   );
 
   evilTest(
-    'ends with FATAL says why',
+    'does not close after FATAL is left at once, and says why',
     executing(message('2'), errorMessage('FATAL', '57P01', 'shutting down')),
     async (port) => {
       const connection = await connect({ ...options, port });
-      const reading = outcome(() => connection.fetch('SELECT x'));
-      setTimeout(() => connection.terminate(), 50);
-      await reading;
+      const error = await outcome(() => connection.fetch('SELECT x'));
+      expect(error).toMatchObject({ name: 'PostgresConnectionError', code: '57P01' });
+      expect(error.message).toBe('shutting down');
+      expect(connection.closed).toBe(true);
     },
   );
 

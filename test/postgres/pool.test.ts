@@ -19,6 +19,8 @@ withServer('a pool', () => {
     expect(await pool.fetchMany('SELECT $1::int AS a', [[1], [2]])).toEqual([{ a: 1 }, { a: 2 }]);
     const limited = pool.with({ timeoutMs: 20 }).fetch('SELECT pg_sleep(5)');
     expect(await failure(limited)).toMatchObject({ name: 'TimeoutError' });
+    // It is ended on the server meanwhile.
+    await expect.poll(() => pool.idle).toBe(1);
     expect([pool.size, pool.idle]).toEqual([1, 1]);
   });
 

@@ -310,6 +310,11 @@ withServer('types of the database', () => {
     const value = { a: '1', 'b "c"': null, 'd\\': 'x,y=>"z"' };
     const got = await connection.fetchVal('SELECT $1::hstore', value);
     expect({ ...(got as object) }).toEqual(value);
+    // More than a pattern has a stack for; as much again that is one escape after the other.
+    const long = { a: 'x"\\'.repeat(700_000), b: '\\'.repeat(500_000) };
+    const big = await connection.fetchVal<typeof long>('SELECT $1::hstore', long);
+    expect([big?.a === long.a, big?.b === long.b]).toEqual([true, true]);
+    expect({ ...(await connection.fetchVal("SELECT ''::hstore")) }).toEqual({});
     const wrong = connection.setBuiltinTypeCodec('hstore', { codec: 'none' });
     expect((await failure(wrong)).message).toMatch(/no codec 'none'/);
   });

@@ -256,7 +256,7 @@ describe('parameters of a wrong kind', () => {
     ['int4[]', [[1, 2], [3]], /rows have one length/],
     ['pg_lsn', 'x', /an LSN/],
     ['tid', 'x', /block,offset/],
-    ['"char"', 'ab', /one ASCII character/],
+    ['"char"', 'ab', /one character/],
   ];
   withServer('are refused by name', () => {
     connectionTest(

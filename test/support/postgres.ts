@@ -1,6 +1,7 @@
 /**
  * A real PostgreSQL for tests: one server for all files of a vitest run, started by the first that
- * asks. A watchdog process stops it when the run is gone, however that ended.
+ * asks. A watchdog process stops it when the run is gone, however that ended. It is the newest one
+ * of Debian's folders, or that whose `bin` folder UVIO_TEST_POSTGRES names.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
@@ -39,6 +40,7 @@ local all all trust
 hostssl all by_cert 127.0.0.1/32 trust clientcert=verify-ca
 hostssl all by_tls 127.0.0.1/32 scram-sha-256
 host all by_scram 127.0.0.1/32 scram-sha-256
+host all +scram_users 127.0.0.1/32 scram-sha-256
 host all by_md5 127.0.0.1/32 md5
 host all by_password 127.0.0.1/32 password
 host all by_reject 127.0.0.1/32 reject
@@ -62,6 +64,8 @@ const settings = [
 ];
 
 function findBinaries(): string | null {
+  const given = process.env['UVIO_TEST_POSTGRES'];
+  if (given !== undefined && given !== '') return given;
   const root = '/usr/lib/postgresql';
   if (!existsSync(root)) return null;
   const versions = readdirSync(root).sort((a, b) => Number(b) - Number(a));
@@ -120,7 +124,8 @@ function initialize(folder: string, ids: { uid?: number; gid?: number }): void {
     const role = `CREATE ROLE ${user} LOGIN PASSWORD 'secret of ${user}'`;
     return `SET password_encryption = '${encryption}';\n${role};\n`;
   });
-  lines.push('CREATE ROLE by_reject LOGIN;\nCREATE ROLE by_cert LOGIN;\n');
+  lines.push('CREATE ROLE scram_users;\nCREATE ROLE by_reject LOGIN;\n');
+  lines.push('CREATE ROLE by_cert LOGIN;\n');
   lines.push('CREATE EXTENSION hstore;\nCREATE EXTENSION citext;\n');
   execFileSync(
     join(binaries as string, 'postgres'),
@@ -148,6 +153,14 @@ function runningServer(socketDir: string, port: number): PostgresServer {
   return { socketDir, host: '127.0.0.1', port, user: 'postgres', database: 'postgres' };
 }
 
+/** What the server says of itself: its first line is a process, its eighth one a state. */
+function isReady(data: string, pid: number): boolean {
+  const file = join(data, 'postmaster.pid');
+  if (!existsSync(file)) return false;
+  const lines = readFileSync(file, 'utf8').split('\n');
+  return lines[0] === String(pid) && lines[7]?.trim() === 'ready';
+}
+
 async function start(folder: string, data: string, port: number, run: number): Promise<number> {
   const ids = serverIds();
   const args = ['-D', data, '-p', String(port), '-k', folder];
@@ -158,9 +171,8 @@ async function start(folder: string, data: string, port: number, run: number): P
   child.unref();
   const pid = child.pid as number;
   watch(folder, data, run, ids);
-  const ready = ['-q', '-h', folder, '-p', String(port)];
   for (let i = 0; i < 300; i++) {
-    if (spawnSync(join(binaries as string, 'pg_isready'), ready, { env }).status === 0) return pid;
+    if (isReady(data, pid)) return pid;
     await pause(20);
   }
   throw new Error('PostgreSQL did not start');

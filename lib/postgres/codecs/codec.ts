@@ -50,6 +50,15 @@ export class FieldError extends Error {
   }
 }
 
+/**
+ * Whether it has some of these keys, and of its own no others: a Date, or what another library has
+ * in its place, would be taken as one that has nothing.
+ */
+export function hasOnly(value: unknown, keys: readonly string[]): value is object {
+  if (typeof value !== 'object' || value === null) return false;
+  return keys.some((key) => key in value) && Object.keys(value).every((key) => keys.includes(key));
+}
+
 export function checkBytes(type: string, at: number, end: number, wanted: number): void {
   if (end - at !== wanted) throw new FieldError(type, `${end - at} bytes instead of ${wanted}`);
 }

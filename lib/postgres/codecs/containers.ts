@@ -8,7 +8,7 @@ import type { Buffer } from 'node:buffer';
 import { InterfaceError } from '../errors.ts';
 import { canGenerate, fixedReads, type RowShape } from '../rows.ts';
 import type { Writer } from '../writer.ts';
-import { type Codec, FieldError, refuse, ValueError } from './codec.ts';
+import { type Codec, FieldError, hasOnly, refuse, ValueError } from './codec.ts';
 
 /** PostgreSQL's MAXDIM. */
 const maxDimensions = 6;
@@ -231,6 +231,14 @@ export interface Range<T = unknown> {
   readonly empty: boolean;
 }
 
+const rangeKeys: readonly string[] = [
+  'lower',
+  'upper',
+  'lowerInclusive',
+  'upperInclusive',
+  'empty',
+];
+
 const EMPTY = 1;
 const LOWER_INCLUSIVE = 2;
 const UPPER_INCLUSIVE = 4;
@@ -259,7 +267,7 @@ export function rangeCodec(name: string, bound: Codec): Codec {
       };
     },
     encode(out, value) {
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      if (!hasOnly(value, rangeKeys)) {
         throw refuse('a range { lower, upper, lowerInclusive, upperInclusive }', value);
       }
       const range = value as Partial<Range>;

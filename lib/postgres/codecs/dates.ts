@@ -2,7 +2,8 @@
  * date, time, timetz, timestamp, timestamptz and interval.
  *
  * In: binary fields, or Date, ISO text and intervals. Out: Date (in UTC, milliseconds; infinity is
- * the number ±Infinity) or text with microseconds. Never: the time zone of this machine.
+ * the number ±Infinity, of an interval all three) or text with microseconds. Never: the time zone
+ * of this machine.
  */
 import type { Writer } from '../writer.ts';
 import {
@@ -15,7 +16,7 @@ import {
   timeText,
   zoneText,
 } from './calendar.ts';
-import { type Codec, checkBytes, refuse } from './codec.ts';
+import { type Codec, checkBytes, hasOnly, refuse } from './codec.ts';
 
 /** 2000-01-01 in milliseconds of Date. */
 const epochMs = 946_684_800_000;
@@ -157,26 +158,55 @@ function part(value: unknown, interval: unknown): number {
   throw refuse('an interval { months, days, microseconds } of integers', interval);
 }
 
+const intervalKeys: readonly string[] = ['months', 'days', 'microseconds'];
+
+function intervalParts(value: object): [months: number, days: number, micros: number] {
+  const { months, days, microseconds } = value as Parts;
+  const parts = [part(months, value), part(days, value)] as const;
+  if (parts.some((count) => Math.abs(count) > positive)) {
+    throw refuse('an interval within its range', value);
+  }
+  return [...parts, part(microseconds, value)];
+}
+
+/** Of PostgreSQL 17: all parts have their outermost value. */
+function intervalSign(value: object): 1 | -1 | 0 {
+  const { months, days, microseconds } = value as Parts;
+  return months === days && days === microseconds ? signOf(months) : 0;
+}
+
 export const intervalCodec: Codec = {
   name: 'interval',
   binary: true,
   decode(_buffer, view, at, end) {
     checkBytes('interval', at, end, 16);
-    const microseconds = view.getInt32(at) * 2 ** 32 + view.getUint32(at + 4);
-    return { months: view.getInt32(at + 12), days: view.getInt32(at + 8), microseconds };
+    const [high, low] = [view.getInt32(at), view.getUint32(at + 4)];
+    const [months, days] = [view.getInt32(at + 12), view.getInt32(at + 8)];
+    const most = high === positive && low === 2 ** 32 - 1;
+    if (most && months === positive && days === positive) return infiniteInterval(1);
+    const least = high === negative && low === 0;
+    if (least && months === negative && days === negative) return infiniteInterval(-1);
+    return { months, days, microseconds: high * 2 ** 32 + low };
   },
   encode(out, value) {
-    if (typeof value !== 'object' || value === null || value instanceof Date) {
+    if (!hasOnly(value, intervalKeys)) {
       throw refuse('an interval { months, days, microseconds }', value);
     }
-    const { months, days, microseconds } = value as Parts;
-    const micros = part(microseconds, value);
-    const [monthCount, dayCount] = [part(months, value), part(days, value)];
-    if (Math.abs(monthCount) > positive || Math.abs(dayCount) > positive) {
-      throw refuse('an interval within its range', value);
+    const sign = intervalSign(value);
+    if (sign !== 0) {
+      out.int64(sign > 0 ? infiniteMicros : minusInfiniteMicros);
+      out.int32(sign > 0 ? positive : negative);
+      out.int32(sign > 0 ? positive : negative);
+      return;
     }
+    const [months, days, micros] = intervalParts(value);
     out.int64(BigInt(micros));
-    out.int32(dayCount);
-    out.int32(monthCount);
+    out.int32(days);
+    out.int32(months);
   },
 };
+
+function infiniteInterval(sign: 1 | -1): object {
+  const part = sign * Infinity;
+  return { months: part, days: part, microseconds: part };
+}

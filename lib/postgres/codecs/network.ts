@@ -13,15 +13,16 @@ function textV6(bytes: Uint8Array): string {
   const words: number[] = [];
   for (let i = 0; i < 16; i += 2)
     words.push(((bytes[i] as number) << 8) | (bytes[i + 1] as number));
-  // An IPv4 address inside, as PostgreSQL shows it.
-  if (words.slice(0, 5).every((word) => word === 0) && words[5] === 0xffff) {
-    return `::ffff:${bytes.subarray(12).join('.')}`;
-  }
   let best = { at: -1, length: 1 };
   for (let i = 0; i < 8; i++) {
     let length = 0;
     while (i + length < 8 && words[i + length] === 0) length++;
     if (length > best.length) best = { at: i, length };
+  }
+  // An IPv4 address inside, as PostgreSQL shows it: behind ::ffff, or six words of zeros.
+  const mapped = best.length === 5 && words[5] === 0xffff;
+  if (best.at === 0 && (best.length === 6 || mapped)) {
+    return `::${mapped ? 'ffff:' : ''}${bytes.subarray(12).join('.')}`;
   }
   const hex = words.map((word) => word.toString(16));
   if (best.at < 0) return hex.join(':');

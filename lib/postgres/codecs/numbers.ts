@@ -142,8 +142,11 @@ function toFloat(value: unknown): number {
 
 /** The shortest decimal that is this float4: 0.1 and not 0.10000000149011612. */
 function shortFloat4(value: number): number {
-  if (!Number.isFinite(value) || Number.isInteger(value)) return value;
-  for (let precision = 6; precision < 9; precision++) {
+  // Up to 2^24 all whole numbers are float4.
+  if (!Number.isFinite(value) || (Number.isInteger(value) && Math.abs(value) <= 2 ** 24)) {
+    return value;
+  }
+  for (let precision = 6; precision <= 9; precision++) {
     const short = Number(value.toPrecision(precision));
     if (Math.fround(short) === value) return short;
   }

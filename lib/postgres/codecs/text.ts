@@ -29,15 +29,15 @@ export function textOnlyCodec(name: string): Codec {
   return { ...textCodec(name), binary: false };
 }
 
-/** "char": one byte. */
+/** "char": one byte; that of zero is no text, as the server writes it. */
 export const charCodec: Codec = {
   name: 'char',
   binary: true,
   inline: 'char',
-  decode: (buffer, _view, at, end) => readLatin1(buffer, at, end),
+  decode: (buffer, _view, at, end) => (buffer[at] === 0 ? '' : readLatin1(buffer, at, end)),
   encode(out, value) {
-    if (typeof value !== 'string' || value.length > 1 || value.charCodeAt(0) > 0x7f) {
-      throw refuse('a string of one ASCII character', value);
+    if (typeof value !== 'string' || value.length > 1 || value.charCodeAt(0) > 0xff) {
+      throw refuse('a string of one character of one byte', value);
     }
     out.byte(value === '' ? 0 : value.charCodeAt(0));
   },
