@@ -126,7 +126,6 @@ class OpenJob<E extends DatagramEndpoint, T> extends Waiter<T> implements Openin
   opened(endpoint: DatagramEndpoint): void {
     this.#endpoint = null;
     try {
-      if (this.#plan.broadcast) endpoint.setBroadcast(true);
       this.wake(this.#finish(endpoint as E));
     } catch (error) {
       endpoint.abort();
@@ -152,8 +151,8 @@ function attempts(
   locals: readonly FoundAddress[] | null,
   remotes: readonly FoundAddress[] | null,
 ): OpenUdp[] {
-  const { localPort, remotePort, reusePort, family } = plan;
-  const rest = { localPort, remotePort, reusePort };
+  const { localPort, remotePort, reusePort, broadcast, family } = plan;
+  const rest = { localPort, remotePort, reusePort, broadcast };
   const fits = (one: FoundAddress): boolean => family === 0 || one.family === family;
   if (remotes === null) {
     const found = locals ?? [anyAddress(family === 6 ? 6 : 4)];

@@ -244,6 +244,8 @@ export interface OpenUdp {
   readonly remoteHost: string | undefined;
   readonly remotePort: number;
   readonly reusePort: boolean;
+  /** Before it is connected: the peer may be a broadcast address. */
+  readonly broadcast: boolean;
 }
 
 /** Node's words; `ttl` and `multicastTtl` are hops, the interface is that of `addMembership`. */

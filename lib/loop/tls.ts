@@ -38,6 +38,8 @@ export interface TlsStart {
   readonly isServer: boolean;
   /** Made by `tls.createSecureContext()`, or given by the user. */
   readonly secureContext: SecureContext;
+  /** It is the user's: it may allow to renegotiate, which no engine does. */
+  readonly contextGiven?: boolean;
   /**
    * As on the wire (each name after its length in a byte), in order of preference; undefined: no
    * ALPN. A server that has no name in common with a client that offers some fails the handshake.

@@ -2,8 +2,15 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { connect, createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import {
+  connect,
+  createSecureContext,
+  createServer as createTlsServer,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls';
 import { describe, expect, test } from 'vitest';
+import { BrokenResourceError } from '../../lib/base/errors.ts';
 import { openConnection } from '../../lib/io/connect.ts';
 import type { Connection, Server } from '../../lib/io/net-types.ts';
 import { startServer } from '../../lib/io/start-server.ts';
@@ -11,7 +18,7 @@ import { foreignEnv } from '../support/foreign.ts';
 import { checkLeaks } from '../support/leaks.ts';
 import { inMemory } from '../support/policy.ts';
 import { inRun } from '../task/support.ts';
-import { localhost, pattern } from './support.ts';
+import { errorOf, localhost, pattern, until } from './support.ts';
 import { ca, clientTls, pemPath, serverTls } from './tls-support.ts';
 
 checkLeaks();
@@ -202,6 +209,50 @@ describe('OpenSSL', () => {
     client.abort();
     server.child.kill();
     await server.ended;
+  });
+});
+
+describe('nobody renegotiates TLS 1.2:', () => {
+  const renegotiate = (socket: TLSSocket): Promise<Error> =>
+    new Promise((resolve) => {
+      socket.on('error', resolve);
+      socket.on('close', () => resolve(new Error('it was closed')));
+      socket.renegotiate({}, (error) => resolve(error ?? new Error('it did')));
+    });
+
+  for (const given of [false, true]) {
+    interopTest('node', `not a client${given ? ', on a context that was given' : ''}`, async () => {
+      const tls = given ? { secureContext: createSecureContext(serverTls) } : serverTls;
+      let error: unknown;
+      await using server = await startServer(
+        async (connection) => {
+          error = await errorOf(connection.readAll());
+        },
+        { host: localhost, tls },
+      );
+      const names = { host: localhost, ca, servername: 'server.test' };
+      const socket = connect({ ...names, port: server.port, maxVersion: 'TLSv1.2' });
+      await once(socket, 'secureConnect');
+      expect((await renegotiate(socket)).message).not.toBe('it did');
+      socket.destroy();
+      await until(() => error !== undefined);
+      expect(error).toBeInstanceOf(BrokenResourceError);
+    });
+  }
+
+  interopTest('node', 'not a server', async () => {
+    const options: TlsOptions = { ...serverTls, maxVersion: 'TLSv1.2' };
+    let told: Promise<Error> | undefined;
+    const server = createTlsServer(options, (socket) => {
+      told = renegotiate(socket);
+    }).listen(0, localhost);
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    await using client = await openConnection({ host: localhost, port, tls: clientTls });
+    await errorOf(client.readExactly(1));
+    expect((await told)?.message).not.toBe('it did');
+    server.close();
+    await once(server, 'close');
   });
 });
 

@@ -8,7 +8,7 @@ import { startServer } from '../../lib/io/start-server.ts';
 import { currentLoop } from '../../lib/task/frame.ts';
 import { checkLeaks } from '../support/leaks.ts';
 import { runTest } from '../task/support.ts';
-import { catchExceptions, errorOf, localhost, until } from './support.ts';
+import { catchExceptions, errorOf, localhost, turn, until } from './support.ts';
 import { ca, clientTls, identity, pem, serverTls, tlsPair } from './tls-support.ts';
 
 checkLeaks();
@@ -142,6 +142,11 @@ const atClient: readonly Refusal[] = [
       },
     },
     code: /^THROWN$/,
+  },
+  {
+    why: 'the own check is an async function, whatever it says',
+    client: { checkServerIdentity: (async () => Promise.reject(new Error('pin'))) as never },
+    code: /^ERR_INVALID_ARG_TYPE$/,
   },
 ];
 
@@ -385,6 +390,16 @@ describe('ALPN and SNI', () => {
       },
     ],
     ['ALPNCallback', { ALPNCallback: () => 'not offered' }],
+    [
+      'SNICallback',
+      {
+        SNICallback: async () => {
+          await turn();
+          throw new Error('mine');
+        },
+      },
+    ],
+    ['ALPNCallback', { ALPNCallback: (async () => Promise.reject(new Error('mine'))) as never }],
     [
       'pskCallback',
       {

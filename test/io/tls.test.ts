@@ -265,6 +265,20 @@ describe('the end', () => {
     expect(error.cause).toMatchObject({ code: 'ETIMEDOUT' });
   });
 
+  for (const what of ['has ended', 'floods'] as const) {
+    runTest(`close tells the same when the peer that does not read ${what}`, async () => {
+      await using pair = await tlsPair({ connect: { tlsShutdownTimeoutMs: 20 } });
+      const { client, served } = pair;
+      void client.write(Buffer.alloc(mebibyte * 8));
+      if (what === 'has ended') await served.writeEof();
+      const closing = client.close();
+      if (what === 'floods') void served.write(Buffer.alloc(mebibyte));
+      const error = await errorOf(closing);
+      expect(error).toBeInstanceOf(BrokenResourceError);
+      expect(error.cause).toMatchObject({ code: 'ETIMEDOUT' });
+    });
+  }
+
   runTest('a peer that goes on sending after close is cut off', async () => {
     await using pair = await tlsPair();
     const writing = (async () => {

@@ -95,6 +95,17 @@ describe('errors', () => {
     }
   });
 
+  test('allowed, it may be the peer of a connected socket', async () => {
+    const peer = { remoteHost: '255.255.255.255', remotePort: 9 };
+    try {
+      await using socket = await openUdpSocket({ ...peer, broadcast: true });
+      expect(socket.remoteAddress?.address).toBe(peer.remoteHost);
+    } catch (error) {
+      // A machine without a network cannot even route it.
+      expect((error as NodeJS.ErrnoException).code).toBe('ENETUNREACH');
+    }
+  });
+
   const bad: [string, UdpOptions, string][] = [
     ['options that are no object', 7 as never, 'ERR_INVALID_ARG_TYPE'],
     ['a localPort of -1', { localPort: -1 }, 'ERR_SOCKET_BAD_PORT'],

@@ -7,6 +7,7 @@
 import { Buffer } from 'node:buffer';
 import type { PSKCallbackNegotation, SecureContext } from 'node:tls';
 import { argTypeError, rangeError } from '../../base/errors.ts';
+import { ignore } from '../../base/quiet.ts';
 import type { EventLoop } from '../../loop/event-loop.ts';
 import type { TlsRareOptions } from '../../loop/tls.ts';
 
@@ -28,6 +29,17 @@ function report(loop: EventLoop, name: string, error: unknown): void {
   loop.callExceptionHandler({ message: `Exception in the ${name} of a TLS server`, error });
 }
 
+/**
+ * An async function fails by its promise, which nobody else looks at: unhandled, it would end the
+ * process.
+ * @returns whether it is a promise
+ */
+export function catchAsync(result: unknown, onError: (error: unknown) => void): boolean {
+  if (typeof (result as PromiseLike<unknown> | null | undefined)?.then !== 'function') return false;
+  Promise.resolve(result).catch(onError);
+  return true;
+}
+
 export function guardSni(loop: EventLoop, callback: SniCallback): SniCallback {
   return (servername, done) => {
     let asked = true;
@@ -38,11 +50,14 @@ export function guardSni(loop: EventLoop, callback: SniCallback): SniCallback {
       if (error) done(toError(error));
       else done(null, context);
     };
-    try {
-      callback(servername, once);
-    } catch (error) {
+    const fail = (error: unknown): void => {
       report(loop, 'SNICallback', error);
       once(toError(error));
+    };
+    try {
+      catchAsync(callback(servername, once), fail);
+    } catch (error) {
+      fail(error);
     }
   };
 }
@@ -52,6 +67,7 @@ export function guardAlpn(loop: EventLoop, callback: AlpnCallback): AlpnCallback
     try {
       const chosen = callback(offer);
       if (chosen === undefined || offer.protocols.includes(chosen)) return chosen;
+      catchAsync(chosen, ignore);
       throw rangeError('ALPNCallback()', `one of ${offer.protocols.join(', ')}`, chosen);
     } catch (error) {
       report(loop, 'ALPNCallback', error);
@@ -77,6 +93,7 @@ export function guardClientPsk(loop: EventLoop, callback: ClientPskCallback): Cl
   return (hint) => {
     try {
       const answer = callback(hint);
+      catchAsync(answer, ignore);
       if (answer === null || answer === undefined) return null;
       checkPsk(answer.psk);
       const { identity } = answer;
@@ -94,6 +111,7 @@ export function guardClientPsk(loop: EventLoop, callback: ClientPskCallback): Cl
 }
 
 function checkPsk(psk: unknown): void {
+  catchAsync(psk, ignore);
   if (!ArrayBuffer.isView(psk)) throw argTypeError('psk', 'a Buffer, a TypedArray or null', psk);
   if (psk.byteLength > mostPskBytes) {
     throw rangeError('psk.byteLength', `at most ${mostPskBytes}`, psk.byteLength);

@@ -217,6 +217,7 @@ export class NodeTlsEngine implements TlsEngine {
   #secured(): void {
     if (this.#destroyed || this.#secure) return;
     this.#secure = true;
+    if (this.#start.contextGiven) this.#socket?.disableRenegotiation();
     this.#sink.onSecure();
   }
 

@@ -5,6 +5,7 @@
  * check off; an option that is wrong and is told only when the first connection is there.
  */
 import { Buffer } from 'node:buffer';
+import { constants } from 'node:crypto';
 import {
   checkServerIdentity,
   createSecureContext,
@@ -113,7 +114,14 @@ function makeContext(options: AnyOptions, isServer: boolean): SecureContext {
   const context: SecureContextOptions = isServer
     ? { sessionIdContext, ...options }
     : { ...options };
+  context.secureOptions = withoutRenegotiation(context.secureOptions);
   return createSecureContext(context);
+}
+
+/** So that no peer changes its certificate later, or makes us work. TLS 1.3 has none. */
+function withoutRenegotiation(secureOptions: number | undefined = 0): number {
+  const fits = Number.isInteger(secureOptions) && Math.abs(secureOptions) < 2 ** 31;
+  return fits ? secureOptions | constants.SSL_OP_NO_RENEGOTIATION : secureOptions;
 }
 
 /** In the form of the wire. */
@@ -212,6 +220,7 @@ export function planClient(
     start: {
       isServer: false,
       secureContext: makeContext(options, false),
+      contextGiven: options.secureContext !== undefined,
       alpnProtocols: encodeAlpn(options.ALPNProtocols),
       // RFC 6066: an IP address is no name for SNI.
       servername: name === '' || ipFamily(name) !== 0 ? undefined : name,
@@ -242,6 +251,7 @@ export function planServer(loop: EventLoop, tls: TlsServerOptions, times: TlsTim
     start: {
       isServer: true,
       secureContext: makeContext(options, true),
+      contextGiven: options.secureContext !== undefined,
       alpnProtocols: encodeAlpn(options.ALPNProtocols),
       servername: undefined,
       session: undefined,

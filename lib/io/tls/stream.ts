@@ -360,6 +360,8 @@ export class TlsStream implements StreamHandle, StreamSink, TlsSink, Job, TimerT
     } else {
       const { shutdownTimeoutMs } = this.#plan;
       this.#fail(new TimeoutError(`Not all was sent within ${shutdownTimeoutMs} ms`));
+      // Also when it is closing already, as the peer has ended: that waits for all to be sent.
+      this.#carrier.abort();
     }
   }
 

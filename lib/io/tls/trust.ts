@@ -5,7 +5,10 @@
  * the connection. Never: a byte of the user's before it; trust because of a missing option.
  */
 import type { DetailedPeerCertificate, PeerCertificate } from 'node:tls';
+import { argTypeError } from '../../base/errors.ts';
+import { ignore } from '../../base/quiet.ts';
 import type { TlsEngine } from '../../loop/tls.ts';
+import { catchAsync } from './callbacks.ts';
 import type { TlsPlan } from './plan.ts';
 
 export interface Verdict {
@@ -43,7 +46,9 @@ function identityError(plan: TlsPlan, certificate: DetailedPeerCertificate | nul
       certificate ?? ({} as unknown as PeerCertificate),
     );
     if (error === undefined || error === null) return null;
-    return error instanceof Error ? error : new Error(String(error));
+    if (error instanceof Error) return error;
+    if (!catchAsync(error, ignore)) return new Error(String(error));
+    return argTypeError('checkServerIdentity()', 'an Error or undefined, no promise', error);
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error), { cause: error });
   }

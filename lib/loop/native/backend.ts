@@ -264,14 +264,17 @@ export class NativeBackend implements Backend {
   }
 
   openUdp(options: OpenUdp, sink: DatagramSink): DatagramHandle {
-    const { localHost, localPort, remoteHost, remotePort, reusePort } = options;
+    const { localHost, localPort, remoteHost, remotePort, reusePort, broadcast } = options;
     const { binding } = this.hub;
     const id = binding.openUdp(localHost, localPort, reusePort ? 1 : 0);
     let error = id < 0 ? systemError(id, 'bind', localHost, localPort) : null;
     const socket = new NativeDatagram(this, id, sink, remoteHost !== undefined);
     if (error === null) {
       this.added(socket);
-      const code = remoteHost === undefined ? 0 : binding.connectUdp(id, remoteHost, remotePort);
+      if (broadcast) error = socket.set({ set: 'broadcast', enable: true });
+    }
+    if (error === null && remoteHost !== undefined) {
+      const code = binding.connectUdp(id, remoteHost, remotePort);
       if (code < 0) error = systemError(code, 'connect', remoteHost, remotePort);
     }
     if (error !== null) socket.refuse();

@@ -59,7 +59,7 @@ export class PureDatagram implements DatagramHandle {
 
   /** Both steps answer in this very call, but for a `connect` that succeeds. */
   #open(options: OpenUdp): void {
-    const { localHost, localPort, remoteHost, remotePort } = options;
+    const { localHost, localPort, remoteHost, remotePort, broadcast } = options;
     const socket = this.#socket;
     const onError = (error: SystemError): void => this.#refuseLater(asNative(error));
     socket.on('error', onError);
@@ -69,6 +69,7 @@ export class PureDatagram implements DatagramHandle {
       this.#call((sink) => sink.onOpen());
     };
     socket.once('listening', () => {
+      if (broadcast) socket.setBroadcast(true);
       if (remoteHost === undefined) process.nextTick(opened);
       else {
         socket.connect(remotePort, remoteHost, (error?: SystemError) => {

@@ -36,7 +36,7 @@ export class SimulatedDatagram implements DatagramHandle {
   readonly #remote: SocketAddress | null;
   readonly #groups: Set<string> = new Set();
   #sink: DatagramSink | null;
-  #broadcast = false;
+  #broadcast: boolean;
   #loopback = true;
   #closing = false;
 
@@ -47,6 +47,7 @@ export class SimulatedDatagram implements DatagramHandle {
     this.#network = network;
     this.#sink = sink;
     this.reusePort = reusePort;
+    this.#broadcast = options.broadcast;
     this.#remote =
       remoteHost === undefined ? null : { address: remoteHost, port: remotePort, family };
     // Connecting settles from which address it sends.
