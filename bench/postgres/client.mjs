@@ -1,5 +1,5 @@
 // One client of one peer, measured: `node client.mjs <peer> <case> <seconds> <port>` prints JSON.
-// Peers: uvio-native, uvio-pure, pg, postgres.js; under bun: bun.
+// Peers: uvio-native, uvio-pure, pg, postgres.js, floor-net; under bun: bun.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -64,6 +64,11 @@ const openers = {
         end: () => sql.end(),
       };
     };
+  },
+  async 'floor-net'() {
+    if (cases[name] === undefined) throw new Error(`The floor has no ${name}`);
+    const { openFloor } = await import('./floor.mjs');
+    return () => openFloor(server);
   },
   async bun() {
     return async () => {

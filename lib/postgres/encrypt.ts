@@ -69,11 +69,26 @@ export function isSocketFile({ host, ip }: Address): boolean {
   return ip === undefined && host.startsWith('/');
 }
 
-async function open(loop: Loop, address: Address, protocol: StreamProtocol): Promise<Transport> {
+/** What all of io's are. */
+interface TcpTransport extends Transport {
+  setKeepAlive?(enable: boolean, idleMs: number): void;
+}
+
+async function open(
+  loop: Loop,
+  { keepAliveMs }: ConnectPlan,
+  address: Address,
+  protocol: StreamProtocol,
+): Promise<Transport> {
   const { host, port, ip } = address;
-  const [transport] = isSocketFile(address)
-    ? await loop.createUnixConnection(() => protocol, join(host, `.s.PGSQL.${port}`))
-    : await loop.createConnection(() => protocol, { host: ip ?? host, port });
+  if (isSocketFile(address)) {
+    const path = join(host, `.s.PGSQL.${port}`);
+    const [transport] = await loop.createUnixConnection(() => protocol, path);
+    return transport;
+  }
+  const [transport] = await loop.createConnection(() => protocol, { host: ip ?? host, port });
+  // Else the end of a server behind a gateway that has forgotten the connection is never noticed.
+  if (keepAliveMs !== null) (transport as TcpTransport).setKeepAlive?.(true, keepAliveMs);
   return transport;
 }
 
@@ -94,11 +109,11 @@ export async function openWire(
   passenger: Passenger,
 ): Promise<void> {
   if (plan.tls === 'disable' || isSocketFile(address)) {
-    await open(loop, address, passenger);
+    await open(loop, plan, address, passenger);
     return;
   }
   const question = new TlsQuestion();
-  let transport = await open(loop, address, question);
+  let transport = await open(loop, plan, address, question);
   try {
     const answer = plan.directTls ? answerYes : await question.ask(transport);
     if (answer === answerYes) {

@@ -34,6 +34,8 @@ export interface ConnectPlan {
   readonly directTls: boolean;
   /** Whether SCRAM is bound to TLS. */
   readonly channelBinding: 'disable' | 'prefer' | 'require';
+  /** Idle time before TCP asks whether the server is there; 0: the system's. Null: it never asks. */
+  readonly keepAliveMs: number | null;
   readonly timeoutMs: number;
   readonly commandTimeoutMs: number;
   readonly statementCacheSize: number;
@@ -142,8 +144,9 @@ export function parseDsn(dsn: string): Map<string, string> {
 
 /** What is no option of the client is a setting of the session. */
 const clientSettings = new Set([...Object.keys(environment), 'service', 'gssencmode']);
+for (const name of ['keepalives', 'keepalives_idle']) clientSettings.add(name);
 // Of libpq, and of no meaning here. Those that restrict it (requirepeer …) the server refuses.
-for (const name of ['keepalives', 'keepalives_idle', 'keepalives_interval', 'keepalives_count']) {
+for (const name of ['keepalives_interval', 'keepalives_count']) {
   clientSettings.add(name);
 }
 for (const name of ['tcp_user_timeout', 'sslcompression', 'sslsni', 'krbsrvname', 'gsslib']) {
@@ -286,13 +289,23 @@ function passwordOf(
   return () => given;
 }
 
+function wholeNumber(name: string, text: string): number {
+  if (/^\s*[+-]?\d{1,9}\s*$/.test(text)) return Number(text);
+  throw new InterfaceError(`${name}: '${text}' is no whole number`);
+}
+
 /** In milliseconds. As libpq: whole seconds, and none for 0 and less. */
 function timeoutOf(seconds: string | undefined): number {
   if (seconds === undefined) return 60_000;
-  if (!/^\s*[+-]?\d{1,9}\s*$/.test(seconds)) {
-    throw new InterfaceError(`connect_timeout: '${seconds}' is no whole number`);
-  }
-  return Number(seconds) > 0 ? Number(seconds) * 1000 : Infinity;
+  const limit = wholeNumber('connect_timeout', seconds);
+  return limit > 0 ? limit * 1000 : Infinity;
+}
+
+/** As libpq: on, after the system's time, unless told otherwise. */
+function keepAliveOf(settings: Settings): number | null {
+  const enabled = wholeNumber('keepalives', settings.get('keepalives') ?? '1');
+  const idle = wholeNumber('keepalives_idle', settings.get('keepalives_idle') ?? '0');
+  return enabled === 0 ? null : Math.max(idle, 0) * 1000;
 }
 
 /** @throws InterfaceError, TypeError, RangeError */
@@ -319,6 +332,7 @@ export function makePlan(given: string | ConnectOptions = {}): ConnectPlan {
       'prefer',
       'require',
     ]),
+    keepAliveMs: keepAliveOf(settings),
     timeoutMs: checkMs(
       'timeoutMs',
       options.timeoutMs ?? timeoutOf(settings.get('connect_timeout')),

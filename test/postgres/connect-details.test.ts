@@ -1,4 +1,5 @@
 /** Settings as libpq reads them, passwords as the server prepares them, couriers, direct TLS. */
+import { existsSync, readFileSync } from 'node:fs';
 import { createServer as createTlsServer } from 'node:tls';
 import { afterEach, describe, expect, test } from 'vitest';
 import { connect } from '../../lib/postgres/connection.ts';
@@ -52,6 +53,14 @@ describe('hostaddr', () => {
 });
 
 describe('settings of libpq', () => {
+  test('keepalives and their idle time, in seconds', () => {
+    const idleOf = (query: string): number | null => makePlan(`postgres://h?${query}`).keepAliveMs;
+    expect(idleOf('')).toBe(0);
+    expect(idleOf('keepalives=1&keepalives_idle=30')).toBe(30_000);
+    expect(idleOf('keepalives=0&keepalives_idle=30')).toBe(null);
+    expect(() => idleOf('keepalives_idle=soon')).toThrow(/keepalives_idle: 'soon'/);
+  });
+
   test("sslrootcert=system means 'verify-full', and nothing less", () => {
     expect(makePlan('postgres://h?sslrootcert=system').tls).toBe('verify-full');
     expect(makePlan('postgres://h?sslrootcert=system&sslnegotiation=direct').tls).toBe(
@@ -192,5 +201,32 @@ withServer('directTls', () => {
     expect(await failure(late)).toMatchObject({ name: 'TimeoutError' });
     expect(await connection.fetchVal('SELECT 1')).toBe(1);
     await connection.close();
+  });
+});
+
+withServer('TCP asks whether the server is there', () => {
+  /** The kernel's timer of the connection: 02 is that of keep-alive. */
+  const timerOf = (port: number): string | undefined => {
+    const lines = readFileSync('/proc/net/tcp', 'utf8').split('\n');
+    const local = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+    const fields = lines.map((line) => line.trim().split(/\s+/));
+    return fields.find(([, from]) => from?.endsWith(local))?.[5]?.split(':')[0];
+  };
+
+  test.skipIf(!existsSync('/proc/net/tcp'))('unless it is told not to', async () => {
+    await sharedPostgres();
+    await inRun(async () => {
+      for (const [query, timer] of [
+        ['', '02'],
+        ['?keepalives=0', '00'],
+      ]) {
+        const { user, database, host, port } = await where();
+        const dsn = `postgres://${user}@${host}:${port}/${database}${query}`;
+        await using connection = await connect({ dsn, tls: 'disable' });
+        const own = await connection.fetchVal('SELECT inet_client_port()');
+        // What was sent last may not be acknowledged yet.
+        await expect.poll(() => timerOf(own as number)).toBe(timer);
+      }
+    });
   });
 });
