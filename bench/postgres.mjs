@@ -3,9 +3,9 @@
 // Needs PostgreSQL (/usr/lib/postgresql), the built package, and as peers what is there of:
 // `npm install --prefix .peers pg postgres bun`, Debian's python3-asyncpg, python3-uvloop and
 // libpq-dev (bench/postgres/libpq.c: no rows are made, which no client of objects can reach).
-// `floor-net` (bench/postgres/floor.mjs) is what node:net alone asks for, whoever the client is. Each
-// measurement is a client process of its own on core 0, the server is on core 1; the clients follow
-// one another for each case and round, so that a disturbance hits all of them.
+// `floor-net` (bench/postgres/floor.mjs) is what node:net alone asks for, whoever the client is.
+// Each measurement is a client process of its own on core 0, the server is on core 1; the clients
+// follow one another for each case and round, so that a disturbance hits all of them.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

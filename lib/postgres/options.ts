@@ -34,7 +34,7 @@ export interface ConnectPlan {
   readonly directTls: boolean;
   /** Whether SCRAM is bound to TLS. */
   readonly channelBinding: 'disable' | 'prefer' | 'require';
-  /** Idle time before TCP asks whether the server is there; 0: the system's. Null: it never asks. */
+  /** Idle time before TCP asks whether the server is there. 0: the system's; null: never. */
   readonly keepAliveMs: number | null;
   readonly timeoutMs: number;
   readonly commandTimeoutMs: number;
