@@ -371,7 +371,9 @@ describe('a server that, in a session,', () => {
     answering(async (client) => {
       await client.until('H');
       const notification = message('A', int32(1), 'channel\0', `${'x'.repeat(7_000)}\0`);
-      for (let i = 0; i < 300; i++) await client.send(Buffer.concat(Array(20).fill(notification)));
+      // Made once: it is the same process whose memory is counted.
+      const flood = Buffer.concat(Array(20).fill(notification));
+      for (let i = 0; i < 600; i++) await client.connection.write(flood);
       await answerOne(client);
     }),
     takesNoMemory(60e6),
@@ -417,7 +419,7 @@ describe('a server that, in a session,', () => {
     answering(async (client) => {
       const notice = message('N', `SNOTICE\0M${'x'.repeat(1_000)}\0\0`);
       const flood = Buffer.concat(new Array<Buffer>(60).fill(notice));
-      for (let i = 0; i < 300; i++) await client.send(flood);
+      for (let i = 0; i < 300; i++) await client.connection.write(flood);
       await client.until('H');
       await answerOne(client);
     }),
