@@ -143,8 +143,8 @@ export function parseDsn(dsn: string): Map<string, string> {
 }
 
 /** What is no option of the client is a setting of the session. */
-const clientSettings = new Set([...Object.keys(environment), 'service', 'gssencmode']);
-for (const name of ['keepalives', 'keepalives_idle']) clientSettings.add(name);
+const ownSettings = ['service', 'gssencmode', 'keepalives', 'keepalives_idle'];
+const clientSettings = new Set([...Object.keys(environment), ...ownSettings]);
 // Of libpq, and of no meaning here. Those that restrict it (requirepeer …) the server refuses.
 for (const name of ['keepalives_interval', 'keepalives_count']) {
   clientSettings.add(name);

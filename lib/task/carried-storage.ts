@@ -10,7 +10,7 @@
  * promise any of this: `works` tries each part first. (Decision 0023.)
  */
 import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
-import type { FrameStorage } from './hook-storage.ts';
+import { type FrameStorage, spread } from './hook-storage.ts';
 
 /** What Node asks a frame for. */
 interface Stores {
@@ -83,27 +83,15 @@ export class CarriedStorage<T> implements FrameStorage<T | undefined> {
   }
 
   run<R, A extends unknown[]>(store: T | undefined, fn: (...args: A) => R, ...args: A): R {
-    const frames = this.#frames;
-    const before = frames.current();
-    frames.set(this.#with(store, before));
-    try {
-      return fn(...args);
-    } finally {
-      frames.set(before);
-    }
+    return this.runBoth(store, spread<R, A>, fn, args);
   }
 
-  runBoth<A, B>(
-    store: T | undefined,
-    fn: (first: A, second: B) => void,
-    first: A,
-    second: B,
-  ): void {
+  runBoth<A, B, R>(store: T | undefined, fn: (first: A, second: B) => R, first: A, second: B): R {
     const frames = this.#frames;
     const before = frames.current();
     frames.set(this.#with(store, before));
     try {
-      fn(first, second);
+      return fn(first, second);
     } finally {
       frames.set(before);
     }

@@ -55,13 +55,8 @@ class PlainStorage<T>
   extends AsyncLocalStorage<T | undefined>
   implements FrameStorage<T | undefined>
 {
-  runBoth<A, B>(
-    store: T | undefined,
-    fn: (first: A, second: B) => void,
-    first: A,
-    second: B,
-  ): void {
-    this.run(store, fn, first, second);
+  runBoth<A, B, R>(store: T | undefined, fn: (first: A, second: B) => R, first: A, second: B): R {
+    return this.run(store, fn, first, second);
   }
 }
 

@@ -24,7 +24,12 @@ export interface ContextStorage<T> {
 
 export interface FrameStorage<T> extends ContextStorage<T> {
   /** As `run`, at the price of a call: no array is made, and none spread. */
-  runBoth<A, B>(store: T, fn: (first: A, second: B) => void, first: A, second: B): void;
+  runBoth<A, B, R>(store: T, fn: (first: A, second: B) => R, first: A, second: B): R;
+}
+
+/** @internal What `run` gives to `runBoth`. */
+export function spread<R, A extends unknown[]>(fn: (...args: A) => R, args: A): R {
+  return fn(...args);
 }
 
 type Resource<T> = Record<symbol, T | undefined>;
@@ -120,23 +125,10 @@ export class HookStorage<T> implements FrameStorage<T | undefined> {
   }
 
   run<R, A extends unknown[]>(store: T | undefined, fn: (...args: A) => R, ...args: A): R {
-    if (!this.installed) this.#install();
-    if (executionAsyncId() !== this.at) return this.#runOnResource(store, fn, args);
-    const before = this.current;
-    this.current = store;
-    try {
-      return fn(...args);
-    } finally {
-      this.current = before;
-    }
+    return this.runBoth(store, spread<R, A>, fn, args);
   }
 
-  runBoth<A, B>(
-    store: T | undefined,
-    fn: (first: A, second: B) => void,
-    first: A,
-    second: B,
-  ): void {
+  runBoth<A, B, R>(store: T | undefined, fn: (first: A, second: B) => R, first: A, second: B): R {
     if (!this.installed) this.#install();
     const inJob = executionAsyncId() === this.at;
     const { key } = this;
@@ -145,7 +137,7 @@ export class HookStorage<T> implements FrameStorage<T | undefined> {
     if (resource === null) this.current = store;
     else resource[key] = store;
     try {
-      fn(first, second);
+      return fn(first, second);
     } finally {
       if (resource === null) this.current = before;
       else resource[key] = before;
@@ -161,18 +153,6 @@ export class HookStorage<T> implements FrameStorage<T | undefined> {
   /** Nobody else has a store or hears of resources, so no AsyncResource is needed. */
   alone(): boolean {
     return this.counts[this.initCount] === 1;
-  }
-
-  #runOnResource<R, A extends unknown[]>(store: T | undefined, fn: (...args: A) => R, args: A): R {
-    const { key } = this;
-    const resource = executionAsyncResource() as Resource<T>;
-    const before = resource[key];
-    resource[key] = store;
-    try {
-      return fn(...args);
-    } finally {
-      resource[key] = before;
-    }
   }
 
   #install(): void {

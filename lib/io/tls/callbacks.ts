@@ -10,6 +10,7 @@ import { argTypeError, rangeError } from '../../base/errors.ts';
 import { ignore } from '../../base/quiet.ts';
 import type { EventLoop } from '../../loop/event-loop.ts';
 import type { TlsRareOptions } from '../../loop/tls.ts';
+import { isThenable } from '../../task/enter.ts';
 
 export type SniCallback = NonNullable<TlsRareOptions['sniCallback']>;
 export type AlpnCallback = NonNullable<TlsRareOptions['alpnCallback']>;
@@ -35,7 +36,7 @@ function report(loop: EventLoop, name: string, error: unknown): void {
  * @returns whether it is a promise
  */
 export function catchAsync(result: unknown, onError: (error: unknown) => void): boolean {
-  if (typeof (result as PromiseLike<unknown> | null | undefined)?.then !== 'function') return false;
+  if (!isThenable(result)) return false;
   Promise.resolve(result).catch(onError);
   return true;
 }
